@@ -28,7 +28,7 @@ pub struct HistoryReader {
     /// The room.
     pub room: RoomId,
     number: u64,
-    wanted: HistoryQuery,
+    query: HistoryQuery,
     /// Bounds the messages of the page.
     size_limits: SizeLimits,
     phase: Phase,
@@ -105,17 +105,17 @@ impl HistoryReader {
     /// Creates a reader for a request whose viewer is allowed to see the messages. The page stays
     /// within the budget, but holds at least one message.
     pub fn new(room: RoomId, request: HistoryRequest, size_limits: SizeLimits) -> Self {
-        let HistoryRequest { requester, number, wanted, .. } = request;
-        let phase = match wanted.span {
+        let HistoryRequest { requester, number, query, .. } = request;
+        let phase = match query.span {
             HistoryRange::Before(seq) => Phase::Find(Position::of_seq(seq)),
             HistoryRange::Last | HistoryRange::After(_) | HistoryRange::Since(_) => Phase::Last(TailSearch::default()),
         };
-        Self { requester, room, number, wanted, size_limits, phase, epoch: None, has_read: false }
+        Self { requester, room, number, query, size_limits, phase, epoch: None, has_read: false }
     }
 
     /// Returns the requested span.
     pub fn span(&self) -> HistoryRange {
-        self.wanted.span
+        self.query.span
     }
 
     /// Returns true if the other request is a repeat of this one.
@@ -159,7 +159,7 @@ impl HistoryReader {
         match (std::mem::replace(&mut self.phase, Phase::Last(TailSearch::default())), result) {
             (Phase::Begin, LogResult::Epoch(epoch)) => {
                 self.epoch = Some(epoch?);
-                match self.wanted.span {
+                match self.query.span {
                     HistoryRange::Before(seq) => Ok(self.read_cursor(Position::of_seq(seq))),
                     HistoryRange::Last | HistoryRange::After(_) | HistoryRange::Since(_) => {
                         Err(HistoryError::Unexpected)
@@ -220,11 +220,11 @@ impl HistoryReader {
     }
 
     fn walk_from(&self, position: Position, record: Arc<Record>) -> Walk {
-        Walk::new(walk_bound(self.wanted.span), position, record)
+        Walk::new(walk_bound(self.query.span), position, record)
     }
 
     fn advance(&mut self, upto: LogPosition, walk: Walk) -> ReaderStep {
-        match self.wanted.span {
+        match self.query.span {
             HistoryRange::After(seq) => self.page_forward(seq, upto, walk),
             HistoryRange::Last | HistoryRange::Before(_) | HistoryRange::Since(_) => self.page_backward(upto, walk),
         }
@@ -240,11 +240,11 @@ impl HistoryReader {
             Step::Done(_) => walk.is_whole(),
             Step::Unreachable => self.has_no_eviction(Some(&walk)),
         };
-        let mut page = Collector::new(&self.wanted, self.size_limits);
+        let mut page = Collector::new(&self.query, self.size_limits);
         let mut cursor = None;
         'chain: for (position, record) in walk.chain().iter().rev() {
             let messages =
-                visible_messages(*position, record, &self.wanted.viewer).filter(|message| message.seq > after);
+                visible_messages(*position, record, &self.query.viewer).filter(|message| message.seq > after);
             for message in messages {
                 if !page.take(message) {
                     cursor = page.messages.last().map(|message| message.seq);
@@ -257,10 +257,10 @@ impl HistoryReader {
 
     /// Returns the last messages: known as soon as there are enough.
     fn page_backward(&mut self, upto: LogPosition, walk: Walk) -> ReaderStep {
-        let mut page = Collector::new(&self.wanted, self.size_limits);
+        let mut page = Collector::new(&self.query, self.size_limits);
         let mut lowest = None;
         'chain: for (position, record) in walk.chain() {
-            for message in visible_messages(*position, record, &self.wanted.viewer).rev() {
+            for message in visible_messages(*position, record, &self.query.viewer).rev() {
                 if self.is_within(message.seq) && !page.take(message) {
                     lowest = page.messages.last().map(|message| message.seq);
                     break 'chain;
@@ -289,7 +289,7 @@ impl HistoryReader {
 
     /// Checks first that no message between the request's `seq` and the page was evicted.
     fn check_complete(&mut self, upto: LogPosition, page: HistoryPage, is_whole: bool) -> ReaderStep {
-        match (self.wanted.span, page.cursor) {
+        match (self.query.span, page.cursor) {
             (HistoryRange::Since(seq), Some(_)) if Position::of_seq(seq) != Position::NONE => {
                 // Retention evicts the oldest first, so the existence of this one record shows that
                 // nothing behind it is gone.
@@ -301,7 +301,7 @@ impl HistoryReader {
     }
 
     fn is_within(&self, seq: u64) -> bool {
-        match self.wanted.span {
+        match self.query.span {
             HistoryRange::Last => true,
             HistoryRange::Before(before) => seq < before,
             HistoryRange::After(after) | HistoryRange::Since(after) => seq > after,
@@ -310,7 +310,7 @@ impl HistoryReader {
 
     /// Returns true if no requested message has been evicted.
     fn has_no_eviction(&self, walk: Option<&Walk>) -> bool {
-        match (self.wanted.span, walk) {
+        match (self.query.span, walk) {
             (HistoryRange::After(seq) | HistoryRange::Since(seq), Some(walk)) => {
                 let evicted = walk.chain().last().map_or(Position::NONE, |(_, oldest)| oldest.prev);
                 // The record that the `seq` ends may be gone, and only that one: the client has its
@@ -348,8 +348,8 @@ struct Collector {
 }
 
 impl Collector {
-    fn new(wanted: &HistoryQuery, size_limits: SizeLimits) -> Self {
-        Self { messages: Vec::new(), limit: usize::from(wanted.limit), bytes: 0, size_limits, has_skipped: false }
+    fn new(query: &HistoryQuery, size_limits: SizeLimits) -> Self {
+        Self { messages: Vec::new(), limit: usize::from(query.limit), bytes: 0, size_limits, has_skipped: false }
     }
 
     /// Returns false if the page is full without this message.

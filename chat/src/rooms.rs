@@ -244,18 +244,18 @@ impl Rooms {
         if !self.admit(&message, incoming.reply.as_deref(), now.ticks) {
             return Ok(self.take_effects());
         }
-        let FromConnector { connector, incarnation, continues, count, known, question, .. } = message;
-        if question == RpcRequest::Probe {
+        let FromConnector { connector, incarnation, continues, count, known, request, .. } = message;
+        if request == RpcRequest::Probe {
             self.answer_probe(connector, incoming.reply, incoming.trace, now);
             return Ok(self.take_effects());
         }
         let count = incoming.is_proven.then_some(count);
-        match self.check_sender(&connector, Lineage::claimed(incarnation, continues), (count, &question), now.ticks) {
+        match self.check_sender(&connector, Lineage::claimed(incarnation, continues), (count, &request), now.ticks) {
             SenderCheck::Accepted => {
                 known.into_iter().for_each(|known| self.record_known_incarnation(&connector, known, now.ticks));
                 let requester =
                     Requester { connector, reply: incoming.reply.unwrap_or_default(), trace: incoming.trace };
-                self.handle_request(requester, incarnation, question, now);
+                self.handle_request(requester, incarnation, request, now);
                 self.apply_liveness(now);
             }
             SenderCheck::Repeated => {
@@ -268,24 +268,24 @@ impl Rooms {
         Ok(self.take_effects())
     }
 
-    fn handle_request(&mut self, requester: Requester, incarnation: Incarnation, question: RpcRequest, now: Now) {
+    fn handle_request(&mut self, requester: Requester, incarnation: Incarnation, request: RpcRequest, now: Now) {
         if self.is_yielding {
             // The other process responds.
             return;
         }
         if self.is_handing_over {
-            return self.redirect(requester, &question, now);
+            return self.redirect(requester, &request, now);
         }
-        let is_another = question.room().is_some_and(|room| !self.may_own(room));
-        if is_another && !matches!(question, RpcRequest::Detach { .. }) {
-            self.handle_foreign_request(requester, incarnation, question, now);
+        let is_another = request.room().is_some_and(|room| !self.may_own(room));
+        if is_another && !matches!(request, RpcRequest::Detach { .. }) {
+            self.handle_foreign_request(requester, incarnation, request, now);
         } else {
-            self.dispatch(requester, incarnation, question, now);
+            self.dispatch(requester, incarnation, request, now);
         }
     }
 
-    fn dispatch(&mut self, requester: Requester, incarnation: Incarnation, question: RpcRequest, now: Now) {
-        match question {
+    fn dispatch(&mut self, requester: Requester, incarnation: Incarnation, request: RpcRequest, now: Now) {
+        match request {
             RpcRequest::Heartbeat | RpcRequest::Probe => self.answer_heartbeat(requester, RpcResponse::Alive, now),
             RpcRequest::Detach { room } => {
                 if let Some(owner) = self.owners.get_mut(&room) {
@@ -297,9 +297,9 @@ impl Rooms {
                     owner.attach(Attach { requester, incarnation, at }, now, effects)
                 });
             }
-            RpcRequest::History { room, number, session, wanted } => {
-                let request = HistoryRequest { requester, incarnation, number, session, wanted };
-                self.with_owner(&room, |owner, effects| owner.request_history(request, now, effects));
+            RpcRequest::History { room, number, session, query } => {
+                let history = HistoryRequest { requester, incarnation, number, session, query };
+                self.with_owner(&room, |owner, effects| owner.request_history(history, now, effects));
             }
             RpcRequest::Propose { room, at, number, items } => {
                 let author = Author { connector: requester.connector.clone(), incarnation };
@@ -418,8 +418,8 @@ impl Rooms {
 
     fn perform(&mut self, room: &RoomId, effect: OwnerEffect) {
         match effect {
-            OwnerEffect::Respond(requester, answer) => self.answer(requester, &answer),
-            OwnerEffect::Notify(connector, answer, trace) => self.send(connector, None, trace, &answer),
+            OwnerEffect::Respond(requester, response) => self.answer(requester, &response),
+            OwnerEffect::Notify(connector, response, trace) => self.send(connector, None, trace, &response),
             OwnerEffect::Read(request) => {
                 self.start_reader(HistoryReader::new(room.clone(), request, self.policy.size_limits()))
             }

@@ -77,7 +77,7 @@ pub struct Chat {
 /// This server's shares of the process's gauges; removed with it.
 struct Gauges {
     rooms: GaugeShare,
-    questions: GaugeShare,
+    requests: GaugeShare,
     operations: GaugeShare,
 }
 
@@ -85,7 +85,7 @@ impl Gauges {
     fn new(metrics: &Metrics) -> Self {
         Self {
             rooms: metrics.rooms_known.share(),
-            questions: metrics.queue_bus_messages.share(),
+            requests: metrics.queue_bus_messages.share(),
             operations: metrics.queue_log_operations.share(),
         }
     }
@@ -107,7 +107,7 @@ impl Chat {
     /// If the bus refuses the subscription.
     pub async fn start(id: ServerId, node: Node, log: Log) -> Result<(), BusError> {
         let subject = subjects::chat(&id);
-        let questions = node.bus.subscribe(&subject, node.settings.rpc.subscription_queue).await?;
+        let requests = node.bus.subscribe(&subject, node.settings.rpc.subscription_queue).await?;
         let identity = Identity {
             me: id.clone(),
             incarnation: clock::incarnation(),
@@ -134,11 +134,11 @@ impl Chat {
         };
         chat.node.health.set(Check::Log, chat.log_health.fault());
         info!(server = %chat.id, subject, "chat server ready");
-        node.lifecycle.spawn_main(chat.run(questions));
+        node.lifecycle.spawn_main(chat.run(requests));
         Ok(())
     }
 
-    async fn run(mut self, mut questions: Subscription) {
+    async fn run(mut self, mut requests: Subscription) {
         let mut tick = tokio::time::interval(TICK);
         // After a long pause one tick is enough; a burst of them would only repeat the sweep.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -180,10 +180,10 @@ impl Chat {
                     generation = made;
                     self.start_over();
                 }
-                message = questions.next() => {
+                message = requests.next() => {
                     let Some(message) = message else { break };
                     self.on_message(&message);
-                    for message in iter::from_fn(|| questions.try_next()).take(MAX_BATCH) {
+                    for message in iter::from_fn(|| requests.try_next()).take(MAX_BATCH) {
                         self.on_message(&message);
                     }
                 }
@@ -200,18 +200,18 @@ impl Chat {
                     self.perform(effects);
                     self.report_drained();
                     self.probe_log();
-                    self.report_health(questions.waiting());
+                    self.report_health(requests.waiting());
                 }
             }
         }
-        self.finish(&mut questions).await;
+        self.finish(&mut requests).await;
     }
 
     /// Decides, commits and answers the requests from before the stop. Connectors stop first, so no
     /// others arrive.
-    async fn finish(&mut self, questions: &mut Subscription) {
+    async fn finish(&mut self, requests: &mut Subscription) {
         loop {
-            while let Some(message) = questions.try_next() {
+            while let Some(message) = requests.try_next() {
                 self.on_message(&message);
             }
             match self.in_flight.next().await {
@@ -223,15 +223,15 @@ impl Chat {
     }
 
     /// Reports if this server is ready for work.
-    fn report_health(&mut self, questions: Option<usize>) {
+    fn report_health(&mut self, requests: Option<usize>) {
         let Node { health, metrics, settings, .. } = &self.node;
-        let questions = questions.unwrap_or_default();
+        let requests = requests.unwrap_or_default();
         self.gauges.rooms.set(self.rooms.count());
-        self.gauges.questions.set(questions);
+        self.gauges.requests.set(requests);
         self.gauges.operations.set(self.operations.waiting());
-        let questions = Depth::within(settings.rpc.subscription_queue, "questions", questions);
+        let requests = Depth::within(settings.rpc.subscription_queue, "questions", requests);
         let operations = Depth { of: "log operations", waiting: self.operations.waiting(), mark: MANY_OPERATIONS };
-        let fault = self.queues.check(metrics.dropped_on_full_queues(), &[questions, operations], Instant::now());
+        let fault = self.queues.check(metrics.dropped_on_full_queues(), &[requests, operations], Instant::now());
         health.set(Check::Queues, fault);
         health.set(Check::Log, self.log_health.fault().or_else(|| unusable_rooms(self.rooms.unusable())));
         health.set(Check::Identity, self.rooms.is_yielding().then_some(DUPLICATE_ID));
@@ -365,22 +365,22 @@ impl Chat {
         let (me, metrics) = (self.id.clone(), self.node.metrics.clone());
         self.probes.push(Box::pin(async move {
             let Ok(payload) = rpc::encode(&body) else { return (home, false) };
-            let question = |reply| {
-                let mut question = OutgoingMessage { subject, reply: Some(reply), headers, payload };
-                signer.sign(&home, &mut question, None);
-                question
+            let request = |reply| {
+                let mut request = OutgoingMessage { subject, reply: Some(reply), headers, payload };
+                signer.sign(&home, &mut request, None);
+                request
             };
             let expected = home.clone();
-            let accepts = move |answer: &Message| {
-                let response = rpc::decode::<FromChat>(&answer.payload);
-                let response = response.inspect_err(|error| log_ignored(&me, answer, error, &metrics));
+            let accepts = move |message: &Message| {
+                let response = rpc::decode::<FromChat>(&message.payload);
+                let response = response.inspect_err(|error| log_ignored(&me, message, error, &metrics));
                 response.is_ok_and(|response| response.chat == expected)
-                    && verifier.admit(Sender::Chat, answer) != Admission::Dropped
+                    && verifier.admit(Sender::Chat, message) != Admission::Dropped
             };
-            let answer = bus.request_for(question, accepts, deadline).await.ok();
-            let answer = answer.and_then(|answer| rpc::decode::<FromChat>(&answer.payload).ok());
+            let message = bus.request_for(request, accepts, deadline).await.ok();
+            let message = message.and_then(|message| rpc::decode::<FromChat>(&message.payload).ok());
             // A home that hands over counts as down: waiting for it would only lengthen the pause.
-            let is_alive = answer.is_some_and(|response| response.answer != RpcResponse::Leaving);
+            let is_alive = message.is_some_and(|message| message.response != RpcResponse::Leaving);
             (home, is_alive)
         }));
     }

@@ -219,9 +219,9 @@ async fn assert_is_last(world: &World, poison: Position) {
 async fn raw(nats: &NatsServer, text: &str) {
     let mut stream = tokio::net::TcpStream::connect(nats.address()).await.unwrap();
     stream.write_all(text.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"PONG\r\n") {
-        assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "{}", String::from_utf8_lossy(&answer));
+    let mut response = Vec::new();
+    while !response.ends_with(b"PONG\r\n") {
+        assert!(stream.read_buf(&mut response).await.unwrap() > 0, "{}", String::from_utf8_lossy(&response));
     }
 }
 

@@ -165,8 +165,8 @@ impl ChatClient {
     ///
     /// If the session is in no room, or the server does not respond.
     pub fn leave(&self) -> impl Future<Output = Result<(), ClientError>> + use<> {
-        let answer = self.ask(routes::LEAVE, &json!({}));
-        async { answer.await.map(drop) }
+        let response = self.ask(routes::LEAVE, &json!({}));
+        async { response.await.map(drop) }
     }
 
     /// Sends a request, and returns the response's body if its `code` is 200, or missing without an
@@ -180,9 +180,9 @@ impl ChatClient {
         route: &str,
         body: &B,
     ) -> impl Future<Output = Result<Value, ClientError>> + use<B> {
-        let answer = self.request(route, body);
+        let response = self.request(route, body);
         async {
-            let body = answer.await?;
+            let body = response.await?;
             let code = code(&body)?;
             if code == 200 {
                 return Ok(body);
@@ -202,17 +202,17 @@ impl ChatClient {
         route: &str,
         body: &B,
     ) -> impl Future<Output = Result<Value, ClientError>> + use<B> {
-        let (sender, answer) = oneshot::channel();
+        let (sender, response) = oneshot::channel();
         // Queued now, not at the first poll: futures that are polled in another order would reorder
         // messages.
-        let queued = self
-            .encode(route, body)
-            .and_then(|body| self.connection.queue(Command::Request { route: route.to_owned(), body, answer: sender }));
+        let queued = self.encode(route, body).and_then(|body| {
+            self.connection.queue(Command::Request { route: route.to_owned(), body, response: sender })
+        });
         let deadline = self.request_timeout;
         let connection = self.connection.clone();
         async move {
             queued?;
-            match tokio::time::timeout(deadline, answer).await {
+            match tokio::time::timeout(deadline, response).await {
                 Ok(Ok(body)) if body.is_object() => Ok(body),
                 Ok(Ok(_)) => Err(ClientError::Answer("it is no JSON object".to_owned())),
                 Ok(Err(_)) => Err(connection.closed()),
@@ -275,8 +275,8 @@ impl ChatClient {
         route: &str,
         body: &B,
     ) -> impl Future<Output = Result<T, ClientError>> + use<T, B> {
-        let answer = self.ask(route, body);
-        async { serde_json::from_value(answer.await?).map_err(|error| ClientError::Answer(error.to_string())) }
+        let response = self.ask(route, body);
+        async { serde_json::from_value(response.await?).map_err(|error| ClientError::Answer(error.to_string())) }
     }
 }
 
@@ -294,8 +294,8 @@ const MAX_BODY: usize = wire::MAX_BODY - MAX_HEAD;
 const MAX_BODY_BEFORE_ENTER: usize = 4 * 1024 - MAX_HEAD;
 
 /// Returns the code of a response. Pomelo's own servers may send no code, or only an `error`.
-fn code(answer: &Value) -> Result<u64, ClientError> {
-    match (answer.get("code"), answer.get("error")) {
+fn code(response: &Value) -> Result<u64, ClientError> {
+    match (response.get("code"), response.get("error")) {
         (Some(code), _) => code.as_u64().ok_or_else(|| ClientError::Answer(format!("its code is {code}"))),
         (None, None | Some(Value::Null | Value::Bool(false))) => Ok(200),
         (None, Some(_)) => Ok(500),

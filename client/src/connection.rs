@@ -39,7 +39,7 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 /// A command to the connection's task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Request { route: String, body: Bytes, answer: oneshot::Sender<Value> },
+    Request { route: String, body: Bytes, response: oneshot::Sender<Value> },
     Notify { route: String, body: Bytes },
     Raw(Bytes),
     Close,
@@ -138,14 +138,14 @@ async fn shake_hands(socket: &mut Socket) -> Result<Greeting, ClientError> {
     let hello = Package::new(PackageKind::Handshake, request.encode()?).encode()?;
     let gone = |_| ClientError::Closed { kick: None };
     socket.send(Frame::Binary(hello)).await.map_err(gone)?;
-    let answer = loop {
+    let response = loop {
         match socket.next().await {
             Some(Ok(Frame::Binary(frame))) => break decode_frame(&frame, wire::MAX_BODY)?.next(),
             Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
             _ => return Err(ClientError::Closed { kick: None }),
         }
     };
-    let package = answer.filter(|p| p.kind == PackageKind::Handshake).ok_or(WireError::Handshake("expected"))?;
+    let package = response.filter(|p| p.kind == PackageKind::Handshake).ok_or(WireError::Handshake("expected"))?;
     let greeting = match HandshakeResponse::parse(&package.body)? {
         HandshakeResponse::Accepted { heartbeat_secs, dictionary, .. } => Greeting {
             dictionary: match dictionary {
@@ -276,12 +276,12 @@ impl Line {
         let mut next = Some(first);
         while let Some(command) = next {
             let frame = match command {
-                Command::Request { route, body, answer } => {
+                Command::Request { route, body, response } => {
                     // Ids begin at 1: 0 would be a notify.
                     self.next_id = self.next_id.checked_add(1).unwrap_or(1);
                     // The entry is made before the frame is written: the response may arrive before
                     // the write returns.
-                    self.waiting.insert(self.next_id, answer);
+                    self.waiting.insert(self.next_id, response);
                     Message::Request { id: self.next_id, route: self.abbreviate(route), body }.encode_package()?
                 }
                 Command::Notify { route, body } => {
@@ -301,7 +301,7 @@ impl Line {
             next = more.try_recv().ok();
         }
         // A dropped future would leave its entry here for ever.
-        self.waiting.retain(|_, answer| !answer.is_closed());
+        self.waiting.retain(|_, response| !response.is_closed());
         Ok(())
     }
 
@@ -337,9 +337,9 @@ impl Line {
     fn message(&mut self, body: &Bytes) -> Result<(), End> {
         match Message::decode(body)? {
             Message::Response { id, body } => {
-                if let Some(answer) = self.waiting.remove(&id) {
+                if let Some(response) = self.waiting.remove(&id) {
                     // A caller that timed out has dropped its receiver.
-                    answer.send(json(&body)).ok();
+                    response.send(json(&body)).ok();
                 }
                 Ok(())
             }

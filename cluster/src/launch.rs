@@ -353,11 +353,11 @@ async fn answer_probes_during<T>(bound: &[BoundServer], connecting: impl Future<
     let probing = Lifecycle::new();
     // A supervisor that got no answer would restart the process while its broker is away, and each
     // restart would only repeat the wait.
-    let answer = |listener| admin::serve(listener, admin::health_router_without_bus(), probing.clone());
-    let answers = join_all(bound.iter().flat_map(BoundServer::health_listeners).map(answer));
+    let response = |listener| admin::serve(listener, admin::health_router_without_bus(), probing.clone());
+    let responses = join_all(bound.iter().flat_map(BoundServer::health_listeners).map(response));
     let connected = tokio::select! {
         connected = connecting => connected,
-        never = answers.then(|_| std::future::pending()) => never,
+        never = responses.then(|_| std::future::pending()) => never,
     };
     probing.stop(LAST_RESPONSES).await;
     connected

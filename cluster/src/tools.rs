@@ -11,8 +11,8 @@ mod table;
 use std::io::{self, ErrorKind, Write};
 
 /// Prints a result. A closed pipe is no error.
-fn print(answer: &[u8]) -> io::Result<()> {
-    ignore_broken_pipe(write(answer))
+fn print(response: &[u8]) -> io::Result<()> {
+    ignore_broken_pipe(write(response))
 }
 
 /// Writes a part of a result and flushes it, so that it is visible at once.

@@ -205,12 +205,12 @@ impl ConnectorState {
     /// # Errors
     /// If the bytes are not such a message; then the state has not changed.
     pub fn receive(&mut self, body: &[u8], is_proven: bool, now: Now) -> Result<Vec<Effect>, RpcError> {
-        let FromChat { chat, incarnation, number, mut answer, stats, .. } = rpc::decode(body)?;
+        let FromChat { chat, incarnation, number, mut response, stats, .. } = rpc::decode(body)?;
         let mut effects = Vec::new();
-        if !self.check_sender(&chat, &answer, now, &mut effects) {
+        if !self.check_sender(&chat, &response, now, &mut effects) {
             return Ok(effects);
         }
-        if let RpcResponse::Stale(known) = answer {
+        if let RpcResponse::Stale(known) = response {
             self.on_stale((&chat, incarnation), known, now, &mut effects);
             return Ok(effects);
         }
@@ -237,34 +237,34 @@ impl ConnectorState {
         // than the sender's announcement that it shuts down.
         let is_present = check != SequenceCheck::Old;
         if is_present {
-            let stays = answer == RpcResponse::Alive && check.is_newest();
+            let stays = response == RpcResponse::Alive && check.is_newest();
             self.note_chat_heard((&chat, incarnation), stays, now, &mut effects);
         }
         // Statistics of a late message are older than those that are known.
         stats.filter(|_| check.is_newest()).into_iter().for_each(|stats| self.chat_servers.note_stats(&chat, stats));
         if !self.lineage.earlier().is_empty() {
-            self.lineage.unify_response(&self.common.me, &mut answer);
+            self.lineage.unify_response(&self.common.me, &mut response);
         }
         match check {
             SequenceCheck::Gap | SequenceCheck::NewRun | SequenceCheck::Reset => self.reattach_all(now, &mut effects),
             _ => {}
         }
-        if is_present && answer == RpcResponse::Leaving && self.chat_servers.record_leaving(&chat, incarnation) {
+        if is_present && response == RpcResponse::Leaving && self.chat_servers.record_leaving(&chat, incarnation) {
             info!(%chat, "chat server is shutting down, rerouting its rooms");
             self.reroute_rooms(now, &mut effects);
         }
-        self.on_answer((&chat, check), answer, now, &mut effects);
+        self.on_answer((&chat, check), response, now, &mut effects);
         Ok(effects)
     }
 
     fn on_answer(
         &mut self,
         (chat, check): (&ServerId, SequenceCheck),
-        answer: RpcResponse,
+        response: RpcResponse,
         now: Now,
         effects: &mut Vec<Effect>,
     ) {
-        match answer {
+        match response {
             RpcResponse::Alive | RpcResponse::Leaving | RpcResponse::Stale(_) => {}
             // The chain decides whether the record is applied, from any server. A room
             // that is not open here has members of this connector in the log that should have left:
@@ -284,8 +284,8 @@ impl ConnectorState {
             RpcResponse::NotOwner { ref room } if !self.is_routed_to(chat, room) => {}
             RpcResponse::History { .. } | RpcResponse::NotOwner { .. } | RpcResponse::Unavailable { .. }
                 if check == SequenceCheck::Old => {}
-            RpcResponse::Attached { room, asked, now: place, news } => {
-                self.in_known_room(&room, now, effects, |room, cx| room.on_attached(asked, place, news, cx));
+            RpcResponse::Attached { room, requested, now: place, catch_up } => {
+                self.in_known_room(&room, now, effects, |room, cx| room.on_attached(requested, place, catch_up, cx));
             }
             RpcResponse::History { room, number, upto, page } => {
                 self.in_known_room(&room, now, effects, |room, cx| room.on_history(number, upto, page, cx));
@@ -392,7 +392,7 @@ impl ConnectorState {
 
     fn perform(&mut self, room: &RoomId, effect: RoomEffect, now: Now, effects: &mut Vec<Effect>) {
         match effect {
-            RoomEffect::SendToOwner(question) => self.send_to_owner(room, &question, effects),
+            RoomEffect::SendToOwner(request) => self.send_to_owner(room, &request, effects),
             RoomEffect::Respond(PendingRequest { session, id, .. }, reply) => {
                 self.complete_request(session, id, ClientResponse::Room(room.clone(), reply), effects);
             }
@@ -421,13 +421,13 @@ impl ConnectorState {
         }
     }
 
-    fn send_to_owner(&mut self, room: &RoomId, question: &RpcRequest, effects: &mut Vec<Effect>) {
+    fn send_to_owner(&mut self, room: &RoomId, request: &RpcRequest, effects: &mut Vec<Effect>) {
         let Some(slot) = self.rooms.get_mut(room) else { return };
         slot.last_token = (slot.last_token + 1) % TOKENS_PER_ROOM;
-        let answered = !matches!(question, RpcRequest::Detach { .. });
+        let answered = !matches!(request, RpcRequest::Detach { .. });
         let token = answered.then_some(slot.serial * TOKENS_PER_ROOM + slot.last_token);
         let chat = slot.chat.clone();
-        effects.extend(self.request_effect(chat, token, None, question));
+        effects.extend(self.request_effect(chat, token, None, request));
     }
 
     fn request_effect(
@@ -435,9 +435,9 @@ impl ConnectorState {
         chat: ServerId,
         token: Option<u64>,
         known: Option<KnownIncarnation>,
-        question: &RpcRequest,
+        request: &RpcRequest,
     ) -> Option<Effect> {
-        let (method, room) = (method(question), question.room().cloned());
+        let (method, room) = (method(request), request.room().cloned());
         self.messages_sent += 1;
         let message = FromConnector {
             v: rpc::VERSION,
@@ -446,7 +446,7 @@ impl ConnectorState {
             continues: self.lineage.earlier().to_vec(),
             count: self.messages_sent,
             known,
-            question: question.clone(),
+            request: request.clone(),
         };
         match rpc::encode(&message) {
             Ok(body) => Some(Effect::SendToChat { chat, token, method, room, body }),
@@ -473,8 +473,8 @@ fn respond(effects: &mut Vec<Effect>, session: u64, id: Option<u32>, response: C
 }
 
 /// Returns the value of the `Method` header: for a proposal the methods of its items, each once.
-fn method(question: &RpcRequest) -> String {
-    match question {
+fn method(request: &RpcRequest) -> String {
+    match request {
         RpcRequest::Attach { .. } => "attach".to_owned(),
         RpcRequest::History { .. } => "history".to_owned(),
         RpcRequest::Detach { .. } => "detach".to_owned(),

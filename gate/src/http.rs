@@ -102,15 +102,15 @@ fn error_response(status: StatusCode, reason: &impl ToString) -> Response {
 fn preflight(headers: &HeaderMap) -> Response {
     // The gate ignores these headers, so they are harmless.
     let mut response = StatusCode::NO_CONTENT.into_response();
-    let answer = response.headers_mut();
-    answer.insert(header::ALLOW, HeaderValue::from_static(METHODS));
+    let allowed = response.headers_mut();
+    allowed.insert(header::ALLOW, HeaderValue::from_static(METHODS));
     if headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
-        answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
-        answer.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_AGE));
+        allowed.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+        allowed.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_AGE));
         if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-            answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+            allowed.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
         }
-        answer.insert(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
+        allowed.insert(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
     }
     response
 }

@@ -55,12 +55,12 @@ impl Session for GateSession {
             return frontend::unknown_route(&self.write_queue, id, route);
         }
         let Some(id) = id else { return };
-        let answer = match self.gate.entry(entry::read_uid(&body)) {
+        let response = match self.gate.entry(entry::read_uid(&body)) {
             Ok(entry) => frontend::response(id, &entry),
             Err(error) => frontend::response(id, &ErrorBody { code: 500, error: true, reason: &error.to_string() }),
         };
         // A closed write queue needs no response.
-        self.write_queue.push(answer).ok();
+        self.write_queue.push(response).ok();
     }
 
     /// At once: the gate responds from its own state.

@@ -177,10 +177,10 @@ impl WebsocketClient {
     async fn connect(fixture: &GateFixture) -> (Self, Value) {
         let mut client = Self(connect_async(format!("ws://{}/", fixture.address)).await.unwrap().0);
         client.send(Package::new(PackageKind::Handshake, &b"{\"sys\":{}}"[..]).encode().unwrap()).await;
-        let answer = client.next().await.unwrap();
-        assert_eq!(answer.kind, PackageKind::Handshake);
+        let response = client.next().await.unwrap();
+        assert_eq!(response.kind, PackageKind::Handshake);
         client.send(Package::empty(PackageKind::HandshakeAck).encode().unwrap()).await;
-        (client, serde_json::from_slice(&answer.body).unwrap())
+        (client, serde_json::from_slice(&response.body).unwrap())
     }
 
     async fn send(&mut self, bytes: Bytes) {
@@ -227,8 +227,8 @@ async fn without_a_uid_the_answer_is_500() {
     let (mut client, _) = WebsocketClient::connect(&fixture).await;
     let long = json!({ "uid": "x".repeat(257) }).to_string();
     for body in [&b""[..], b"{}", b"[1]", b"{\"uid\":1.5}", b"{\"uid\":\"\"}", b"{\"uid\":null}", long.as_bytes()] {
-        let answer = client.ask(routes::QUERY_ENTRY, body).await;
-        assert_eq!((&answer["code"], &answer["error"]), (&json!(500), &json!(true)), "{body:?}");
+        let response = client.ask(routes::QUERY_ENTRY, body).await;
+        assert_eq!((&response["code"], &response["error"]), (&json!(500), &json!(true)), "{body:?}");
     }
     assert_eq!(client.ask(routes::ENTER, b"{}").await["code"], json!(500), "not a gate's route");
     for path in ["/entry", "/entry?uid=", "/entry?name=alice"] {

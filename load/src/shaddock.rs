@@ -218,11 +218,11 @@ mod tests {
     #[test]
     fn a_login_goes_by_the_gate() {
         let mut session = session();
-        let answer = |body: &'static str| Message::Response { id: LOGIN, body: body.into() };
-        let events = receive(&mut session, answer(r#"{"code":200,"host":"::1","port":3050}"#));
+        let response = |body: &'static str| Message::Response { id: LOGIN, body: body.into() };
+        let events = receive(&mut session, response(r#"{"code":200,"host":"::1","port":3050}"#));
         assert_eq!(events, [r#"Redirected("[::1]:3050")"#]);
-        assert_eq!(receive(&mut session, answer(r#"{"code":200,"users":[]}"#)), ["Entered"]);
-        let events = receive(&mut session, answer(r#"{"code":500,"reason":"name-taken: somebody has it"}"#));
+        assert_eq!(receive(&mut session, response(r#"{"code":200,"users":[]}"#)), ["Entered"]);
+        let events = receive(&mut session, response(r#"{"code":500,"reason":"name-taken: somebody has it"}"#));
         assert_eq!(events, [r#"Denied("500 name-taken")"#]);
     }
 

@@ -12,7 +12,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 /// Returns true if a server is ready. A server that cannot be reached is not.
 pub(crate) async fn is_ready(address: SocketAddr) -> bool {
-    get(address, "/readyz").await.is_some_and(|answer| answer.status == 200)
+    get(address, "/readyz").await.is_some_and(|response| response.status == 200)
 }
 
 /// Returns a server's entry of a gate's `/status`; `None` without one.

@@ -58,7 +58,7 @@ pub(crate) struct Answer {
 /// The acknowledgements and failures of all senders.
 #[derive(Debug, Default)]
 pub(crate) struct SendResults {
-    pub(crate) answers: Vec<Answer>,
+    pub(crate) responses: Vec<Answer>,
     /// Errors that ended a sender.
     pub(crate) failures: Vec<String>,
 }
@@ -96,7 +96,7 @@ impl RoomPairs {
         let sending = join_all(rooms.map(|(index, room)| room.send_messages(index, due(index), every, running))).await;
         let mut all = SendResults::default();
         for results in sending {
-            all.answers.extend(results.answers);
+            all.responses.extend(results.responses);
             all.failures.extend(results.failures);
         }
         all
@@ -143,7 +143,7 @@ impl Room {
                 return results;
             }
             match self.say().await {
-                Ok(repeats) => results.answers.push(Answer { room, due, answered: Instant::now(), repeats }),
+                Ok(repeats) => results.responses.push(Answer { room, due, answered: Instant::now(), repeats }),
                 Err(error) => {
                     results.failures.push(format!("{}: {error}", self.name));
                     return results;

@@ -95,6 +95,6 @@ impl Scenario {
 }
 
 /// Returns the acknowledgements of messages that were due in this time.
-fn due_within(answers: &[Answer], from: Instant, to: Instant) -> impl Iterator<Item = &Answer> {
-    answers.iter().filter(move |answer| (from..to).contains(&answer.due))
+fn due_within(responses: &[Answer], from: Instant, to: Instant) -> impl Iterator<Item = &Answer> {
+    responses.iter().filter(move |response| (from..to).contains(&response.due))
 }

@@ -111,8 +111,8 @@ pub(crate) async fn nats(in_flight: [u32; 2]) -> Vec<Baseline> {
     let configuration = Configuration::new(0, 0, "");
     let server = start_nats(configuration.path()).await;
     let client = async_nats::connect(server.url()).await.unwrap();
-    let mut answers = JoinSet::new();
-    answers.spawn(answer(async_nats::connect(server.url()).await.unwrap()));
+    let mut responses = JoinSet::new();
+    responses.spawn(answer(async_nats::connect(server.url()).await.unwrap()));
     eventually(ANSWERED_WITHIN, "the responder is ready", async || client.request(SUBJECT, PAYLOAD).await.is_ok())
         .await;
     let stream = jetstream::new(client.clone());
@@ -132,9 +132,9 @@ pub(crate) async fn nats(in_flight: [u32; 2]) -> Vec<Baseline> {
 
 /// Replies to requests until the subscription ends.
 async fn answer(client: Client) {
-    let mut questions = client.subscribe(SUBJECT).await.unwrap();
-    while let Some(question) = questions.next().await {
-        client.publish(question.reply.unwrap(), question.payload).await.unwrap();
+    let mut requests = client.subscribe(SUBJECT).await.unwrap();
+    while let Some(request) = requests.next().await {
+        client.publish(request.reply.unwrap(), request.payload).await.unwrap();
     }
 }
 

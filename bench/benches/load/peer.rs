@@ -51,7 +51,7 @@ impl Protocol for SocketIo {
     ) -> Result<(), SessionError> {
         match frame.as_ref() {
             [b'4', b'2', ..] => emit(ServerEvent::Message { text: frame, seq: None }),
-            [b'4', b'3', answer @ ..] => emit(answered(answer)?),
+            [b'4', b'3', response @ ..] => emit(answered(response)?),
             [b'2', ..] => out.push_frame(b"3")?,
             [b'0', ..] => out.push_frame(b"40")?,
             [b'4', b'0', ..] => {
@@ -76,10 +76,10 @@ impl Protocol for SocketIo {
 }
 
 /// `NUMBER[200]`.
-fn answered(answer: &[u8]) -> Result<ServerEvent<'static>, SessionError> {
-    let digits = answer.iter().take_while(|digit| digit.is_ascii_digit());
+fn answered(response: &[u8]) -> Result<ServerEvent<'static>, SessionError> {
+    let digits = response.iter().take_while(|digit| digit.is_ascii_digit());
     let number = digits.fold(0_u32, |number, digit| number.wrapping_mul(10).wrapping_add(u32::from(digit - b'0')));
-    if !answer.ends_with(b"[200]") {
+    if !response.ends_with(b"[200]") {
         return Err(SessionError::Malformed("an acknowledgement of something else"));
     }
     Ok(match number {

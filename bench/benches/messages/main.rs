@@ -149,10 +149,10 @@ impl Scenario {
         let senders = Senders::enter(&deployment.connector(), self.rooms, self.senders_per_room).await?;
         senders.send(&self.pattern, WARM_UP).await?;
         let (before, began) = (deployment.processor_times(), Instant::now());
-        let answers = senders.send(&self.pattern, MEASURED).await?;
+        let responses = senders.send(&self.pattern, MEASURED).await?;
         let lasted = began.elapsed();
         let after = deployment.processor_times();
         let used = [0, 1, 2].map(|process| after[process] - before[process]);
-        Ok(RunMetrics::new(&answers, lasted, used))
+        Ok(RunMetrics::new(&responses, lasted, used))
     }
 }

@@ -23,11 +23,11 @@ const PER_RECORD: usize = 5;
 impl RunMetrics {
     /// Computes the figures from the acknowledgements of this time, and the processor time of
     /// connector, chat server and nats-server.
-    pub(crate) fn new(answers: &[Answer], lasted: Duration, used: [Duration; 3]) -> Self {
-        let count = answers.len() as f64;
+    pub(crate) fn new(responses: &[Answer], lasted: Duration, used: [Duration; 3]) -> Self {
+        let count = responses.len() as f64;
         let [connector, chat, nats] = used.map(|time| time.as_secs_f64() * 1e6 / count);
-        let records: HashSet<_> = answers.iter().map(|answer| (answer.room, answer.position)).collect();
-        let mut times: Vec<_> = answers.iter().map(|answer| answer.took.as_secs_f64() * 1e3).collect();
+        let records: HashSet<_> = responses.iter().map(|response| (response.room, response.position)).collect();
+        let mut times: Vec<_> = responses.iter().map(|response| response.took.as_secs_f64() * 1e3).collect();
         times.sort_by(f64::total_cmp);
         let (p50, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
         let (rate, per_record) = (count / lasted.as_secs_f64(), count / records.len() as f64);

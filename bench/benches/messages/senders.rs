@@ -59,14 +59,14 @@ impl Senders {
     /// If a message is refused or has no response.
     pub(crate) async fn send(&self, pattern: &SendPattern, lasting: Duration) -> Result<Vec<Answer>, ClientError> {
         let until = Instant::now() + lasting;
-        let answers = match *pattern {
+        let responses = match *pattern {
             SendPattern::Paced(every) => self.paced(every, until).await?,
             SendPattern::Bursts(count) => self.bursts(count, until).await?,
             SendPattern::Steady(in_flight) => {
                 try_join_all(self.0.iter().map(|sender| sender.steady(in_flight, until))).await?
             }
         };
-        Ok(answers.into_iter().flatten().collect())
+        Ok(responses.into_iter().flatten().collect())
     }
 
     async fn paced(&self, every: Duration, until: Instant) -> Result<Vec<Vec<Answer>>, ClientError> {
@@ -75,11 +75,11 @@ impl Senders {
     }
 
     async fn bursts(&self, count: usize, until: Instant) -> Result<Vec<Vec<Answer>>, ClientError> {
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         while Instant::now() < until {
-            answers.extend(try_join_all(self.0.iter().map(|sender| sender.burst(count))).await?);
+            responses.extend(try_join_all(self.0.iter().map(|sender| sender.burst(count))).await?);
         }
-        Ok(answers)
+        Ok(responses)
     }
 }
 
@@ -93,13 +93,13 @@ impl Sender {
 
     async fn paced(&self, phase: Duration, every: Duration, until: Instant) -> Result<Vec<Answer>, ClientError> {
         let mut due = Instant::now() + phase;
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         while due < until {
             sleep_until(due).await;
-            answers.push(self.send().await?);
+            responses.push(self.send().await?);
             due += every;
         }
-        Ok(answers)
+        Ok(responses)
     }
 
     async fn burst(&self, count: usize) -> Result<Vec<Answer>, ClientError> {

@@ -84,8 +84,8 @@ impl HistoryHarness {
             reply: String::new(),
             trace: Trace::new(1, 1),
         };
-        let wanted = HistoryQuery { viewer: member(viewer), span, limit };
-        let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, wanted };
+        let query = HistoryQuery { viewer: member(viewer), span, limit };
+        let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, query };
         let mut reader = HistoryReader::new(room(), request, self.size_limits);
         let (mut next, mut reads) = (reader.begin(None), 0);
         loop {
@@ -277,8 +277,8 @@ fn messages_behind_the_last_record_are_passed_over() {
         reply: String::new(),
         trace: Trace::new(1, 1),
     };
-    let wanted = HistoryQuery { viewer: member(1), span: HistoryRange::Last, limit: 9 };
-    let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, wanted };
+    let query = HistoryQuery { viewer: member(1), span: HistoryRange::Last, limit: 9 };
+    let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, query };
     let mut reader = HistoryReader::new(room(), request, harness.size_limits);
     let mut next = Ok(reader.begin(None));
     while let Ok(ReaderStep::Log(op)) = next {
@@ -312,8 +312,8 @@ fn a_page_is_from_the_log_that_its_epoch_names() {
                 reply: String::new(),
                 trace: Trace::new(1, 1),
             };
-            let wanted = HistoryQuery { viewer: member(1), span, limit: 100 };
-            let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, wanted };
+            let query = HistoryQuery { viewer: member(1), span, limit: 100 };
+            let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, query };
             let mut reader = HistoryReader::new(room(), request, SizeLimits::default());
             let (position, record) = old.records.last().unwrap();
             let place = LogPosition { epoch: Epoch(5), position: *position, id: record.id };

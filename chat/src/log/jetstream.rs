@@ -147,7 +147,7 @@ impl JetStream {
         };
         let mut last = match api.read_nearest(MessageQuery::LastUpTo { multi_last: [subject], up_to_seq }).await {
             Err(ApiError::Garbled(_) | ApiError::Bus(BusError::NoResponders)) => None,
-            answer => answer?,
+            response => response?,
         };
         // Only the nearest replica answers which message is the last below a position, and it may
         // lag behind or not know the request. So the leader is asked for the next message behind
@@ -173,7 +173,7 @@ impl JetStream {
         // leader's response encodes them.
         match self.0.api.read_nearest(query).await {
             Err(ApiError::Garbled(_) | ApiError::Bus(BusError::NoResponders)) => self.0.api.read_leader(query).await,
-            answer => answer,
+            response => response,
         }
     }
 

@@ -282,9 +282,9 @@ impl Activation {
         // These connectors missed the record that named them, or the log lost the leave of their
         // members. Any record makes them attach and compare.
         let Some((position, record)) = self.recent.last() else { return };
-        let answer = self.record_answer(*position, record.clone());
+        let response = self.record_answer(*position, record.clone());
         for connector in self.state.connectors().filter(|connector| !followers.contains(*connector)) {
-            effects.push(OwnerEffect::Notify(connector.clone(), answer.clone(), None));
+            effects.push(OwnerEffect::Notify(connector.clone(), response.clone(), None));
         }
     }
 
@@ -506,13 +506,14 @@ impl Activation {
         let mut others = followers | &before;
         others.extend(record.notify_connectors.iter().cloned());
         let Some((_, record)) = self.recent.last() else { return };
-        let answer = self.record_answer(position, record.clone());
+        let response = self.record_answer(position, record.clone());
         let trace = proposals.first().map(|p| p.requester.trace.clone());
         for proposal in proposals {
             others.remove(&proposal.requester.connector);
-            effects.push(OwnerEffect::Respond(proposal.requester, answer.clone()));
+            effects.push(OwnerEffect::Respond(proposal.requester, response.clone()));
         }
-        effects
-            .extend(others.into_iter().map(|connector| OwnerEffect::Notify(connector, answer.clone(), trace.clone())));
+        effects.extend(
+            others.into_iter().map(|connector| OwnerEffect::Notify(connector, response.clone(), trace.clone())),
+        );
     }
 }

@@ -124,8 +124,8 @@ impl Activation {
         let of = u16::try_from(parts.len()).unwrap_or(u16::MAX);
         for (index, part) in (0..of).zip(parts) {
             let part = Box::new(part);
-            let news = if of == 1 { CatchUp::State(part) } else { CatchUp::StatePart { index, of, part } };
-            self.answer(attach.clone(), news, effects);
+            let catch_up = if of == 1 { CatchUp::State(part) } else { CatchUp::StatePart { index, of, part } };
+            self.answer(attach.clone(), catch_up, effects);
         }
     }
 
@@ -144,8 +144,9 @@ impl Activation {
         self.answer(attach, CatchUp::Since { records, more: page < all }, effects);
     }
 
-    fn answer(&self, attach: Attach, news: CatchUp, effects: &mut Vec<OwnerEffect>) {
-        let answer = RpcResponse::Attached { room: self.room.clone(), asked: attach.at, now: self.place(), news };
-        effects.push(OwnerEffect::Respond(attach.requester, answer));
+    fn answer(&self, attach: Attach, catch_up: CatchUp, effects: &mut Vec<OwnerEffect>) {
+        let response =
+            RpcResponse::Attached { room: self.room.clone(), requested: attach.at, now: self.place(), catch_up };
+        effects.push(OwnerEffect::Respond(attach.requester, response));
     }
 }

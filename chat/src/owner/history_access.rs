@@ -26,7 +26,7 @@ pub struct HistoryRequest {
     /// The session through which the viewer is in the room.
     pub session: Option<u64>,
     /// The messages, and the viewer's membership.
-    pub wanted: HistoryQuery,
+    pub query: HistoryQuery,
 }
 
 impl HistoryRequest {
@@ -80,8 +80,8 @@ impl Owner {
 impl Activation {
     /// Returns true if the viewer is in the room through a session of the connector, of its present
     /// incarnation or of one that this continues.
-    fn has_viewer(&self, HistoryRequest { requester, incarnation, session, wanted, .. }: &HistoryRequest) -> bool {
-        let (connector, viewer) = (&requester.connector, Some(wanted.viewer));
+    fn has_viewer(&self, HistoryRequest { requester, incarnation, session, query, .. }: &HistoryRequest) -> bool {
+        let (connector, viewer) = (&requester.connector, Some(query.viewer));
         let present = self.liveness.current_incarnation(connector, *incarnation);
         let mut runs = iter::once(&present).chain(self.liveness.continued_incarnations(connector));
         match *session {

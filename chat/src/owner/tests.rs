@@ -173,12 +173,12 @@ impl OwnerHarness {
     }
 
     /// Returns the last response to an attach.
-    fn news(&self) -> (LogPosition, CatchUp) {
-        let news = |effect: &OwnerEffect| match effect {
-            OwnerEffect::Respond(_, RpcResponse::Attached { now, news, .. }) => Some((*now, news.clone())),
+    fn catch_up(&self) -> (LogPosition, CatchUp) {
+        let catch_up = |effect: &OwnerEffect| match effect {
+            OwnerEffect::Respond(_, RpcResponse::Attached { now, catch_up, .. }) => Some((*now, catch_up.clone())),
             _ => None,
         };
-        self.sent.iter().rev().find_map(news).unwrap()
+        self.sent.iter().rev().find_map(catch_up).unwrap()
     }
 
     fn outcomes(&self, number: u8) -> Vec<Outcome> {
@@ -193,9 +193,9 @@ fn a_new_room_is_opened_before_an_attach_is_answered() {
     harness.attach(1, LogPosition::default());
     assert!(harness.sent.is_empty());
     assert_eq!(harness.run(), 2, "one read and one append");
-    let (now, news) = harness.news();
+    let (now, catch_up) = harness.catch_up();
     assert_eq!(now, LogPosition { epoch: Epoch(1), position: Position(1), id: harness.id_at(Position(1)) });
-    assert!(matches!(news, CatchUp::State(_)));
+    assert!(matches!(catch_up, CatchUp::State(_)));
 }
 
 #[test]
@@ -240,8 +240,8 @@ fn a_repeat_is_answered_from_the_log_and_an_older_one_is_dropped() {
     harness.propose(1, 5, vec![join(1, "ann")]);
     harness.propose(1, 4, vec![say(1)]);
     harness.run();
-    let (_, news) = harness.news();
-    assert!(matches!(news, CatchUp::Since { records, more: false } if records[0].1.proposals[0].number == 5));
+    let (_, catch_up) = harness.catch_up();
+    assert!(matches!(catch_up, CatchUp::Since { records, more: false } if records[0].1.proposals[0].number == 5));
     assert!(harness.records_to(1).is_empty());
     assert_eq!(harness.log.last(&room()).last.unwrap().0, Position(1));
 }
@@ -280,7 +280,7 @@ fn a_connector_that_is_behind_gets_the_records_between() {
         let id = harness.id_at(position);
         harness.attach(2, LogPosition { epoch: Epoch(1), position, id });
         harness.run();
-        let (now, CatchUp::Since { records, more }) = harness.news() else { panic!("a state instead of records") };
+        let (now, CatchUp::Since { records, more }) = harness.catch_up() else { panic!("a state instead of records") };
         for (at, record) in records {
             assert_eq!(record.prev, position);
             position = at;
@@ -354,7 +354,7 @@ fn a_full_log_is_reported_and_the_proposal_may_be_repeated() {
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
     let said = RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull };
-    assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, answer) if *answer == said));
+    assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, response) if *response == said));
 }
 
 #[test]
@@ -408,7 +408,7 @@ fn results_from_before_a_start_over_are_discarded_and_found_in_the_log() {
     assert_eq!(harness.sent, [], "the append's yes is not believed");
     assert_eq!(harness.operation, Some(LogOp::Last { certain: true }));
     harness.run();
-    let (_, CatchUp::Since { records, .. }) = harness.news() else { panic!("a state instead of records") };
+    let (_, CatchUp::Since { records, .. }) = harness.catch_up() else { panic!("a state instead of records") };
     let said = records.iter().filter(|(_, r)| r.entries.iter().any(|e| matches!(e, Entry::Message { .. }))).count();
     assert_eq!(said, 1, "committed once, and not sent again");
 }
@@ -425,7 +425,7 @@ fn a_connector_that_read_further_than_the_log_goes_gets_the_state() {
     harness.owner.propose(proposal, harness.now, &mut effects);
     harness.take(effects);
     harness.run();
-    assert!(matches!(harness.news(), (LogPosition { position: Position(1), .. }, CatchUp::State(_))));
+    assert!(matches!(harness.catch_up(), (LogPosition { position: Position(1), .. }, CatchUp::State(_))));
     assert!(harness.records_to(2).is_empty(), "nothing was decided");
 }
 
@@ -437,12 +437,12 @@ fn a_record_of_another_id_at_the_same_position_is_another_record() {
     harness.run();
     harness.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
     harness.run();
-    assert!(matches!(harness.news().1, CatchUp::State(_)));
+    assert!(matches!(harness.catch_up().1, CatchUp::State(_)));
     harness.propose(1, 2, vec![say(1)]);
     harness.run();
     harness.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
     harness.run();
-    assert!(matches!(harness.news().1, CatchUp::State(_)));
+    assert!(matches!(harness.catch_up().1, CatchUp::State(_)));
 }
 
 #[test]
@@ -450,7 +450,7 @@ fn a_connector_that_read_another_log_gets_the_state() {
     let mut harness = OwnerHarness::on(Memory::starting_at(2, &LogSettings::default()));
     harness.attach(1, LogPosition { epoch: Epoch(1), position: Position(77), id: RecordId(5) });
     harness.run();
-    let (now, CatchUp::State(_)) = harness.news() else { panic!("records instead of the state") };
+    let (now, CatchUp::State(_)) = harness.catch_up() else { panic!("records instead of the state") };
     assert_eq!((now.epoch, now.position), (Epoch(2), Position(1)));
 }
 
@@ -490,7 +490,7 @@ fn a_connector_above_the_first_record_of_an_erased_log_gets_the_state() {
     assert!(harness.at.position > last.position);
     harness.attach(2, last);
     harness.run();
-    assert!(matches!(harness.news().1, CatchUp::State(_)), "{:?}", harness.news());
+    assert!(matches!(harness.catch_up().1, CatchUp::State(_)), "{:?}", harness.catch_up());
 }
 
 /// The last record was removed while the owner was active: the expectation is 0 again. Members

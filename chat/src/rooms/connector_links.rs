@@ -60,15 +60,15 @@ impl Rooms {
     /// Responds to a probe with the server's state. A prober is no connector: its messages have no
     /// numbers.
     pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace, now: Now) {
-        let answer = if self.is_handing_over { RpcResponse::Leaving } else { RpcResponse::Alive };
-        let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(0, answer) };
+        let response = if self.is_handing_over { RpcResponse::Leaving } else { RpcResponse::Alive };
+        let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(0, response) };
         self.send_envelope((from, reply, Some(trace)), &envelope);
     }
 
     /// Responds to a heartbeat, with the statistics that the connector reports to gates.
-    pub(super) fn answer_heartbeat(&mut self, requester: Requester, answer: RpcResponse, now: Now) {
+    pub(super) fn answer_heartbeat(&mut self, requester: Requester, response: RpcResponse, now: Now) {
         let number = self.next_number(&requester.connector);
-        let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(number, answer) };
+        let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(number, response) };
         self.send_envelope((requester.connector, Some(requester.reply), Some(requester.trace)), &envelope);
     }
 
@@ -81,11 +81,11 @@ impl Rooms {
         }
     }
 
-    pub(super) fn answer(&mut self, requester: Requester, answer: &RpcResponse) {
-        if let RpcResponse::Stale(known) = answer {
+    pub(super) fn answer(&mut self, requester: Requester, response: &RpcResponse) {
+        if let RpcResponse::Stale(known) = response {
             return self.answer_stale((requester.connector, Some(requester.reply), requester.trace), *known);
         }
-        self.send(requester.connector, Some(requester.reply), Some(requester.trace), answer);
+        self.send(requester.connector, Some(requester.reply), Some(requester.trace), response);
     }
 
     /// Numbers, encodes and sends a message to a connector.
@@ -94,10 +94,10 @@ impl Rooms {
         connector: ServerId,
         reply: Option<String>,
         trace: Option<Trace>,
-        answer: &RpcResponse,
+        response: &RpcResponse,
     ) {
         let number = self.next_number(&connector);
-        let envelope = self.envelope(number, answer.clone());
+        let envelope = self.envelope(number, response.clone());
         self.send_envelope((connector, reply, trace), &envelope);
     }
 
@@ -113,9 +113,9 @@ impl Rooms {
         link.number
     }
 
-    pub(super) fn envelope(&self, number: u64, answer: RpcResponse) -> FromChat {
+    pub(super) fn envelope(&self, number: u64, response: RpcResponse) -> FromChat {
         let (v, chat, incarnation) = (rpc::VERSION, self.me.clone(), self.incarnation);
-        FromChat { v, chat, incarnation, number, stats: None, answer }
+        FromChat { v, chat, incarnation, number, stats: None, response }
     }
 
     pub(super) fn send_envelope(
@@ -125,8 +125,8 @@ impl Rooms {
     ) {
         match rpc::encode(envelope) {
             Ok(body) => {
-                let (method, room) = (envelope.answer.method(), envelope.answer.room().cloned());
-                let record = envelope.answer.record().cloned();
+                let (method, room) = (envelope.response.method(), envelope.response.room().cloned());
+                let record = envelope.response.record().cloned();
                 self.effects.push(Effect::Send(OutgoingReply { connector, reply, method, room, trace, body, record }));
             }
             // The number is used: the connector notices the gap and catches up.

@@ -29,10 +29,10 @@ impl Rooms {
         &mut self,
         requester: Requester,
         incarnation: Incarnation,
-        question: RpcRequest,
+        request: RpcRequest,
         now: Now,
     ) {
-        let Some(room) = question.room().cloned() else { return };
+        let Some(room) = request.room().cloned() else { return };
         let state = match self.home(&room) {
             // Without a common log there is no compare-and-set between servers: a takeover would
             // split the room.
@@ -46,10 +46,10 @@ impl Rooms {
                     self.metrics.takeovers.add();
                 }
                 self.with_owner(&room, |owner, effects| owner.take_over(now, effects));
-                self.dispatch(requester, incarnation, question, now);
+                self.dispatch(requester, incarnation, request, now);
             }
             HomeState::ProbeNow | HomeState::Probing if self.waiting_requests.len() < MAX_WAITING => {
-                self.waiting_requests.push((requester, incarnation, question));
+                self.waiting_requests.push((requester, incarnation, request));
             }
             HomeState::ProbeNow | HomeState::Probing => self.metrics.questions_dropped.add(),
         }
@@ -69,8 +69,8 @@ impl Rooms {
         self.homes.record_probe(home, is_alive, now.ticks);
         // All of them go through the check again: most wait for this home, and the others find
         // their probe in flight.
-        for (requester, incarnation, question) in std::mem::take(&mut self.waiting_requests) {
-            self.handle_request(requester, incarnation, question, now);
+        for (requester, incarnation, request) in std::mem::take(&mut self.waiting_requests) {
+            self.handle_request(requester, incarnation, request, now);
         }
         self.check_failover_rooms(now);
         self.take_effects()

@@ -21,10 +21,10 @@ impl Rooms {
     }
 
     /// Responds to a request that arrives during the hand-over.
-    pub(super) fn redirect(&mut self, requester: Requester, question: &RpcRequest, now: Now) {
-        match question.room().cloned() {
+    pub(super) fn redirect(&mut self, requester: Requester, request: &RpcRequest, now: Now) {
+        match request.room().cloned() {
             // The hand-over detaches all connectors anyway.
-            Some(_) if matches!(question, RpcRequest::Detach { .. }) => {}
+            Some(_) if matches!(request, RpcRequest::Detach { .. }) => {}
             Some(room) => self.answer(requester, &RpcResponse::NotOwner { room }),
             None => self.answer_heartbeat(requester, RpcResponse::Leaving, now),
         }

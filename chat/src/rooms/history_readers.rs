@@ -32,9 +32,9 @@ impl Rooms {
                 let room = self.readers.get(&number).map(|reader| reader.room.clone());
                 self.effects.extend(room.map(|room| Effect::Log { room, requester: LogRequester::Reader(number), op }));
             }
-            ReaderStep::Answer(answer) => {
+            ReaderStep::Answer(response) => {
                 if let Some(reader) = self.readers.remove(&number) {
-                    self.answer(reader.requester, &answer);
+                    self.answer(reader.requester, &response);
                 }
             }
         }

@@ -42,7 +42,7 @@ impl Rooms {
         &mut self,
         connector: &ServerId,
         runs: Lineage,
-        (count, question): (Option<u64>, &RpcRequest),
+        (count, request): (Option<u64>, &RpcRequest),
         ticks: u64,
     ) -> SenderCheck {
         let known = self.links.get(connector).map(|link| link.runs.present()).unwrap_or_default();
@@ -70,10 +70,10 @@ impl Rooms {
             return SenderCheck::Stale(KnownIncarnation { incarnation: known, live });
         }
         let is_new = runs.present() > known;
-        if count.is_some_and(|count| !link.record_count(count, question, is_new)) {
+        if count.is_some_and(|count| !link.record_count(count, request, is_new)) {
             // Repeated proposals, attaches and history requests are idempotent. A detach that its
             // sender did not repeat, or a heartbeat, must not take effect again.
-            let does_no_harm = !matches!(question, RpcRequest::Heartbeat | RpcRequest::Detach { .. });
+            let does_no_harm = !matches!(request, RpcRequest::Heartbeat | RpcRequest::Detach { .. });
             return if does_no_harm { SenderCheck::Accepted } else { SenderCheck::Repeated };
         }
         link.is_silent = false;
@@ -152,7 +152,7 @@ impl Rooms {
 
 impl ConnectorLink {
     /// Counts a message. Returns true if it is in order, or the first of its incarnation.
-    fn record_count(&mut self, count: u64, question: &RpcRequest, is_first: bool) -> bool {
+    fn record_count(&mut self, count: u64, request: &RpcRequest, is_first: bool) -> bool {
         if is_first {
             (self.highest_count, self.highest_heartbeat) = (0, 0);
         }
@@ -160,7 +160,7 @@ impl ConnectorLink {
         self.highest_count = self.highest_count.max(count);
         // Heartbeats are compared with heartbeats only: one that another message overtook still
         // needs a response.
-        if *question != RpcRequest::Heartbeat {
+        if *request != RpcRequest::Heartbeat {
             return is_latest || is_first;
         }
         let is_later = count > self.highest_heartbeat;

@@ -10,8 +10,8 @@ use super::{Effect, Rooms};
 impl Rooms {
     /// Returns true if the message is admitted. A refused one is counted and leaves no trace.
     pub(super) fn admit(&mut self, message: &FromConnector, reply: Option<&str>, ticks: u64) -> bool {
-        let FromConnector { connector: sender, question, .. } = message;
-        if !self.senders.note_message(sender, ticks).is_some_and(|kind| question.is_allowed_from(kind)) {
+        let FromConnector { connector: sender, request, .. } = message;
+        if !self.senders.note_message(sender, ticks).is_some_and(|kind| request.is_allowed_from(kind)) {
             self.metrics.bus_refused.sender.add();
             // The sender may just have been added to the file. It repeats its request, and is known
             // by then.
@@ -27,7 +27,7 @@ impl Rooms {
         }
         // Otherwise a program could make this server publish responses to subjects of other
         // clients.
-        if !question.is_reply_allowed(sender, reply) {
+        if !request.is_reply_allowed(sender, reply) {
             self.metrics.bus_refused.reply.add();
             static REPLIES: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = REPLIES.pass() {

@@ -30,8 +30,8 @@ async fn ends_when(what: &str, end: impl AsyncFnOnce(Peer)) {
     let waiting = [ann.say("one"), ann.say("two")];
     peer.request().await;
     end(peer).await;
-    for answer in waiting {
-        assert_eq!(soon(what, answer).await, Err(CLOSED), "{what}");
+    for response in waiting {
+        assert_eq!(soon(what, response).await, Err(CLOSED), "{what}");
     }
     assert_eq!(soon(what, events.next()).await, Some(Event::Closed), "{what}");
     assert_eq!(ann.say("after the end").await, Err(CLOSED), "{what}");
@@ -99,10 +99,10 @@ async fn a_server_that_stops_reading_is_given_up() {
     let options = Options { request_timeout: timeout, max_body: usize::MAX, ..Options::default() };
     let (ann, mut events, _peer) = connected(options).await;
     // More than sockets buffer.
-    let answers: Vec<_> = (0..16).map(|_| ann.say(&"x".repeat(1024 * 1024))).collect();
-    for answer in answers {
-        let answer = soon("a failure", answer).await;
-        assert!(matches!(answer, Err(ClientError::TimedOut | ClientError::Closed { .. })), "{answer:?}");
+    let responses: Vec<_> = (0..16).map(|_| ann.say(&"x".repeat(1024 * 1024))).collect();
+    for response in responses {
+        let response = soon("a failure", response).await;
+        assert!(matches!(response, Err(ClientError::TimedOut | ClientError::Closed { .. })), "{response:?}");
     }
     assert_eq!(soon("the end", events.next()).await, Some(Event::Closed));
 }

@@ -12,14 +12,14 @@ use crate::fake::{DEADLINE, FakeServer, Peer, connected, connected_with, soon, t
 const HEARTBEAT: Package = Package::empty(PackageKind::Heartbeat);
 
 /// Returns the client's error for this handshake response.
-async fn refusal(answer: Package) -> ClientError {
+async fn refusal(response: Package) -> ClientError {
     let server = FakeServer::start().await;
     let address = server.address();
     let answering = async {
         let mut peer = server.accept().await;
         let hello = peer.package().await;
         assert_eq!(hello.kind, PackageKind::Handshake);
-        peer.send(answer).await;
+        peer.send(response).await;
         peer.gone().await;
     };
     let (client, ()) = tokio::join!(ChatClient::connect(&address, Options::default()), answering);
@@ -75,10 +75,11 @@ async fn the_dictionary_abbreviates_what_it_knows() {
 
 #[tokio::test]
 async fn refusals_have_distinct_errors() {
-    let answer = |body: &'static str| Package::new(PackageKind::Handshake, body);
-    assert_eq!(refusal(answer("{\"code\":501}")).await, ClientError::Handshake(501));
-    assert_eq!(refusal(answer("{\"code\":500}")).await, ClientError::Handshake(500));
-    for no_handshake in [answer("nonsense"), answer("{\"code\":200}"), HEARTBEAT, Package::new(PackageKind::Data, "x")]
+    let response = |body: &'static str| Package::new(PackageKind::Handshake, body);
+    assert_eq!(refusal(response("{\"code\":501}")).await, ClientError::Handshake(501));
+    assert_eq!(refusal(response("{\"code\":500}")).await, ClientError::Handshake(500));
+    for no_handshake in
+        [response("nonsense"), response("{\"code\":200}"), HEARTBEAT, Package::new(PackageKind::Data, "x")]
     {
         let error = refusal(no_handshake.clone()).await;
         assert!(matches!(error, ClientError::Protocol(_)), "{no_handshake:?}: {error:?}");
@@ -114,12 +115,12 @@ async fn a_gate_names_the_connector() {
     let gate = FakeServer::start().await;
     let address = gate.address();
     let options = Options::default();
-    let naming = async |answer: &'static str| {
+    let naming = async |response: &'static str| {
         let answering = async {
             let mut peer: Peer = gate.welcome().await;
             let (id, route, body) = peer.request().await;
             assert_eq!((route, body), (text("gate.gateHandler.queryEntry"), json!({"uid": "ann"})));
-            peer.answer(id, answer).await;
+            peer.answer(id, response).await;
             peer.gone().await;
         };
         tokio::join!(query_entry(&address, "ann", &options), answering).0
@@ -143,8 +144,8 @@ async fn the_connector_may_have_an_ipv6_address() {
 async fn a_client_without_heartbeats_in_its_options_sends_none() {
     let (ann, _events, mut peer) = connected(Options { heartbeats: false, ..Options::default() }).await;
     peer.send(HEARTBEAT).await;
-    let answer = ann.request("a.b.c", &json!({}));
+    let response = ann.request("a.b.c", &json!({}));
     let (id, ..) = peer.request().await;
     peer.answer(id, "{}").await;
-    assert_eq!(tokio::time::timeout(DEADLINE, answer).await.unwrap(), Ok(json!({})));
+    assert_eq!(tokio::time::timeout(DEADLINE, response).await.unwrap(), Ok(json!({})));
 }

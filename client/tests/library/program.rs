@@ -77,8 +77,8 @@ async fn of_a_large_room_some_names_are_shown() {
     drop(keyboard);
     let (id, route, body) = peer.request().await;
     assert_eq!((route, &body["limit"]), (text(client::routes::MEMBERS), &json!(20)));
-    let answer = json!({"code": 200, "rid": "lobby", "users": ["ann", "bob"], "total": 501, "seq": 1, "time": 1, "cursor": "bob"});
-    peer.answer(id, &answer.to_string()).await;
+    let response = json!({"code": 200, "rid": "lobby", "users": ["ann", "bob"], "total": 501, "seq": 1, "time": 1, "cursor": "bob"});
+    peer.answer(id, &response.to_string()).await;
     let (leave, ..) = peer.request().await;
     peer.answer(leave, "{\"code\":200}").await;
     let (well, printed, complaints) = ended(child).await;

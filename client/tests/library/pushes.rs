@@ -68,10 +68,10 @@ async fn a_reader_that_lags_loses_the_connection_and_gets_the_end() {
     for seq in 0..4 {
         peer.push("onChat", &chat(seq, "bob", "fits")).await;
     }
-    let answer = ann.leave();
+    let response = ann.leave();
     let (id, ..) = peer.request().await;
     peer.answer(id, "{}").await;
-    answer.await.unwrap();
+    response.await.unwrap();
     peer.push("onChat", &chat(4, "bob", "one too many")).await;
     peer.gone().await;
     for seq in 0..4 {
@@ -98,8 +98,8 @@ async fn dropped_events_do_not_end_the_connection() {
     for seq in 0..100 {
         peer.push("onChat", &chat(seq, "bob", "unheard")).await;
     }
-    let answer = ann.leave();
+    let response = ann.leave();
     let (id, ..) = peer.request().await;
     peer.answer(id, "{}").await;
-    assert_eq!(soon("the answer", answer).await, Ok(()));
+    assert_eq!(soon("the answer", response).await, Ok(()));
 }

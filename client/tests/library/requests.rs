@@ -16,7 +16,7 @@ fn sent(seq: u64) -> String {
 #[tokio::test]
 async fn pipelined_requests_keep_their_order_and_find_their_answers() {
     let (ann, _events, mut peer) = connected(Options::default()).await;
-    let answers: Vec<_> = (0..20).map(|number| ann.say(&number.to_string())).collect();
+    let responses: Vec<_> = (0..20).map(|number| ann.say(&number.to_string())).collect();
     let mut asked = Vec::new();
     for number in 0..20 {
         let (id, _, body) = peer.request().await;
@@ -26,7 +26,7 @@ async fn pipelined_requests_keep_their_order_and_find_their_answers() {
     for (id, number) in asked.into_iter().rev() {
         peer.answer(id, &sent(number)).await;
     }
-    let seqs: Vec<u64> = soon("answers", join_all(answers)).await.into_iter().map(|sent| sent.unwrap().seq).collect();
+    let seqs: Vec<u64> = soon("answers", join_all(responses)).await.into_iter().map(|sent| sent.unwrap().seq).collect();
     assert_eq!(seqs, (0..20).collect::<Vec<_>>());
 }
 
@@ -43,9 +43,9 @@ async fn many_tasks_share_a_connection() {
             peer.answer(id, &body.to_string()).await;
         }
     };
-    let (answers, ()) = tokio::join!(soon("answers", asking), echoing);
-    for (number, answer) in answers {
-        assert_eq!(answer, json!({ "number": number }));
+    let (responses, ()) = tokio::join!(soon("answers", asking), echoing);
+    for (number, response) in responses {
+        assert_eq!(response, json!({ "number": number }));
     }
 }
 
@@ -104,11 +104,11 @@ async fn members_are_asked_for_in_pages() {
 #[tokio::test]
 async fn a_low_level_request_gives_back_every_answer() {
     let (ann, _events, mut peer) = connected(Options::default()).await;
-    let answer = ann.request("a.b.c", &json!([1]));
+    let response = ann.request("a.b.c", &json!([1]));
     let (id, route, body) = peer.request().await;
     assert_eq!((route, body), (text("a.b.c"), json!([1])));
     peer.answer(id, "{\"code\":503}").await;
-    assert_eq!(answer.await, Ok(json!({"code": 503})));
+    assert_eq!(response.await, Ok(json!({"code": 503})));
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn both_sides_may_write_at_once() {
     let (ann, mut events, mut peer) = connected(Options { max_body: usize::MAX, ..Options::default() }).await;
     // More than sockets buffer, so that both would wait for the other to read.
     let large = "x".repeat(1024 * 1024);
-    let answers: Vec<_> = (0..24).map(|_| ann.say(&large)).collect();
+    let responses: Vec<_> = (0..24).map(|_| ann.say(&large)).collect();
     let pushed = json!({ "filling": large }).to_string();
     let reading = async {
         for _ in 0..24 {
@@ -175,6 +175,6 @@ async fn both_sides_may_write_at_once() {
             peer.answer(id, &sent(1)).await;
         }
     };
-    let (answers, (), ()) = tokio::join!(soon("answers", join_all(answers)), soon("events", reading), serving);
-    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let (responses, (), ()) = tokio::join!(soon("answers", join_all(responses)), soon("events", reading), serving);
+    assert!(responses.iter().all(Result::is_ok), "{responses:?}");
 }

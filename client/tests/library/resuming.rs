@@ -22,11 +22,11 @@ async fn resuming_asks_for_what_was_missed() {
     assert_eq!(route, text(routes::ENTER));
     assert_eq!(asked, json!({"username": "ann", "rid": "lobby", "token": "t1", "since": 4_000, "epoch": 7}));
     let missed = [said(8_000, "one 😀"), said(9_001, "two")];
-    let answer = json!({
+    let response = json!({
         "code": 200, "users": ["ann"], "total": 1, "rid": "lobby", "seq": 9_001, "time": 5, "epoch": 7, "token": "t1",
         "missed": missed.each_ref().map(body), "recovered": true, "cursor": 8_000,
     });
-    peer.answer(id, &answer.to_string()).await;
+    peer.answer(id, &response.to_string()).await;
     let expected = Entered {
         users: vec!["ann".to_owned()],
         total: 1,
@@ -45,10 +45,10 @@ async fn resuming_asks_for_what_was_missed() {
 #[tokio::test]
 async fn what_did_not_fit_is_read_page_by_page() {
     let (ann, _events, mut peer) = connected(Options::default()).await;
-    let answer = json!({
+    let response = json!({
         "code": 200, "users": ["ann"], "epoch": 7, "missed": [body(&said(9_000, "four"))], "recovered": true, "cursor": 9_000,
     });
-    let mut entered: Entered = serde_json::from_value(answer).unwrap();
+    let mut entered: Entered = serde_json::from_value(response).unwrap();
     let pages = [
         (9_000, 7_000, vec![said(7_000, "two"), said(8_000, "three")]),
         (7_000, 5_000, vec![said(5_000, "known"), said(6_000, "one")]),
@@ -122,10 +122,10 @@ async fn history_is_asked_for_in_pages() {
         let (id, route, asked) = peer.request().await;
         assert_eq!((route, asked), (text(routes::HISTORY), expected));
         let messages = [said(1_000, "one"), said(2_000, "two")];
-        let answer = json!({
+        let response = json!({
             "code": 200, "rid": "lobby", "epoch": 7, "messages": messages.each_ref().map(body), "cursor": 2_000,
         });
-        peer.answer(id, &answer.to_string()).await;
+        peer.answer(id, &response.to_string()).await;
         assert_eq!(page.await, Ok(Page { messages: messages.into(), epoch: 7, cursor: Some(2_000) }));
     }
     let last = ann.history(History::After(2_000), 2);

@@ -111,20 +111,20 @@ async fn fetch_report(address: SocketAddr) -> anyhow::Result<Option<Report>> {
     };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get("/readyz").header(header::HOST, address.to_string()).body(Empty::<Bytes>::new())?;
-    let answer = async {
-        let answer = sender.send_request(request).await?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MAX_RESPONSE_BYTES).collect().await;
+    let response = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await;
         let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
         serde_json::from_slice(&body).with_context(|| format!("status {status}"))
     };
     tokio::pin!(connection);
-    tokio::pin!(answer);
+    tokio::pin!(response);
     // The connection must be polled while its response is awaited. If it ends first, the response
     // may be complete already.
     tokio::select! {
-        report = &mut answer => report,
-        _ = &mut connection => answer.await,
+        report = &mut response => report,
+        _ = &mut connection => response.await,
     }
     .map(Some)
 }

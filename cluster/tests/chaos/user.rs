@@ -87,7 +87,7 @@ pub(crate) struct User {
 struct Connection {
     chat: ChatClient,
     events: Events,
-    answers: FuturesUnordered<BoxFuture<'static, (PendingMessage, Result<Sent, ClientError>)>>,
+    responses: FuturesUnordered<BoxFuture<'static, (PendingMessage, Result<Sent, ClientError>)>>,
 }
 
 /// Why a visit is over.
@@ -159,7 +159,7 @@ impl User {
                     }
                     Some(event) => self.on_event(event),
                 },
-                Some((message, outcome)) = connection.answers.next() => self.on_response(&message, outcome),
+                Some((message, outcome)) = connection.responses.next() => self.on_response(&message, outcome),
                 changed = self.commands.changed() => {
                     if changed.is_err() || self.commands.borrow().end {
                         connection.chat.close();
@@ -224,8 +224,8 @@ impl User {
         }
         self.observe(Observation::Attempted { number: *number, to: to.clone() });
         let message = Message::to(to, &text(&self.name, *number)).with_id(&format!("{}-{number}", self.name));
-        let answer = connection.chat.send(&message);
-        connection.answers.push(Box::pin(async { (pending, answer.await) }));
+        let response = connection.chat.send(&message);
+        connection.responses.push(Box::pin(async { (pending, response.await) }));
     }
 
     fn on_response(&mut self, message: &PendingMessage, outcome: Result<Sent, ClientError>) {

@@ -24,8 +24,8 @@ async fn a1_whisper_to_an_absent_member(setup: Setup) {
     let test = setup.start().await;
     let mut ann = test.join("ann", "lobby").await;
     assert_eq!(code(ann.chat.whisper("absent", "psst").await), 500);
-    let answer = ann.chat.request(routes::SEND, &json!({ "content": "psst", "target": "absent" })).await.unwrap();
-    assert!(answer["reason"].as_str().unwrap().starts_with("no-such-member"), "{answer}");
+    let response = ann.chat.request(routes::SEND, &json!({ "content": "psst", "target": "absent" })).await.unwrap();
+    assert!(response["reason"].as_str().unwrap().starts_with("no-such-member"), "{response}");
     ann.send("still here").await;
     assert_eq!(ann.next_message().await.1, "still here");
     test.cluster.stop().await;
@@ -50,8 +50,8 @@ async fn a3_the_same_name_twice(setup: Setup) {
     for connector in 0..3 {
         let (second, _events) = test.connect(connector).await;
         let body = json!({ "username": "ann", "rid": "lobby" });
-        let answer = second.request(routes::ENTER, &body).await.unwrap();
-        assert_eq!((&answer["code"], &answer["error"]), (&json!(500), &json!(true)), "{answer}");
+        let response = second.request(routes::ENTER, &body).await.unwrap();
+        assert_eq!((&response["code"], &response["error"]), (&json!(500), &json!(true)), "{response}");
         // It stays connected, and may come under another name.
         second.enter(&format!("ann{connector}"), "lobby").await.unwrap();
         assert_eq!(bob.next_event().await, Event::Add(format!("ann{connector}")));
@@ -90,8 +90,8 @@ async fn a5_entering_without_a_room(setup: Setup) {
     let test = setup.start().await;
     for body in [json!({ "username": "ann" }), json!({ "rid": "lobby" }), json!({ "username": "ann", "rid": "" })] {
         let (ann, _events) = test.connect(0).await;
-        let answer = ann.request(routes::ENTER, &body).await.unwrap();
-        assert_eq!((&answer["code"], &answer["error"]), (&json!(500), &json!(true)), "{body}");
+        let response = ann.request(routes::ENTER, &body).await.unwrap();
+        assert_eq!((&response["code"], &response["error"]), (&json!(500), &json!(true)), "{body}");
         ann.enter("ann", "lobby").await.unwrap();
         ann.leave().await.unwrap();
     }
@@ -113,9 +113,9 @@ async fn a6_send_without_content(setup: Setup) {
         json!(7),
     ];
     for body in bodies {
-        let answer = ann.chat.request(routes::SEND, &body).await.unwrap();
-        assert_eq!(answer["code"], json!(500), "{body}");
-        assert!(answer["reason"].is_string(), "{body}");
+        let response = ann.chat.request(routes::SEND, &body).await.unwrap();
+        assert_eq!(response["code"], json!(500), "{body}");
+        assert!(response["reason"].is_string(), "{body}");
     }
     ann.send("end").await;
     assert_eq!(ann.events_before("end").await, []);

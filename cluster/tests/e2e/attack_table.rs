@@ -112,7 +112,7 @@ struct Forged {
     to: String,
 }
 
-fn forge_request(sender: &'static str, reply: &str, incarnation: Incarnation, question: &RpcRequest) -> Vec<Forged> {
+fn forge_request(sender: &'static str, reply: &str, incarnation: Incarnation, request: &RpcRequest) -> Vec<Forged> {
     let forge = |chat: &str| {
         let message = FromConnector {
             v: rpc::VERSION,
@@ -121,7 +121,7 @@ fn forge_request(sender: &'static str, reply: &str, incarnation: Incarnation, qu
             continues: Vec::new(),
             count: u64::MAX >> 1,
             known: None,
-            question: question.clone(),
+            request: request.clone(),
         };
         Forged {
             subject: subjects::chat(&id(chat)),
@@ -143,8 +143,8 @@ fn forge(attack: Attack, seen: &CapturedProposal, token: &Token) -> Vec<Forged> 
     let say = proposal(Item::Send { session: seen.session, membership: seen.membership, body });
     let leave = proposal(Item::Leave { session: seen.session, incarnation: seen.incarnation });
     let history = |session| {
-        let wanted = HistoryQuery { viewer: token.membership(), span: HistoryRange::Last, limit: 100 };
-        RpcRequest::History { room: room(), number: 1, session: Some(session), wanted }
+        let query = HistoryQuery { viewer: token.membership(), span: HistoryRange::Last, limit: 100 };
+        RpcRequest::History { room: room(), number: 1, session: Some(session), query }
     };
     match attack {
         Attack::AnswerIntoLog => {
@@ -176,10 +176,10 @@ fn forge(attack: Attack, seen: &CapturedProposal, token: &Token) -> Vec<Forged> 
         Attack::ProbeAsConnector => forge_request(STOLEN, &own(3), later, &RpcRequest::Probe),
         Attack::AnswerAsChatServer => [RpcResponse::Leaving, RpcResponse::NotOwner { room: room() }]
             .into_iter()
-            .flat_map(|answer| CHATS.map(|chat| (chat, answer.clone())))
-            .map(|(chat, answer)| {
+            .flat_map(|response| CHATS.map(|chat| (chat, response.clone())))
+            .map(|(chat, response)| {
                 let (v, number) = (rpc::VERSION, 1 << 19);
-                let said = FromChat { v, chat: id(chat), incarnation: later, number, stats: None, answer };
+                let said = FromChat { v, chat: id(chat), incarnation: later, number, stats: None, response };
                 Forged {
                     subject: subjects::connector_push(&id(VICTIM)),
                     reply: None,
@@ -195,9 +195,9 @@ fn forge(attack: Attack, seen: &CapturedProposal, token: &Token) -> Vec<Forged> 
 struct AttackTest {
     attacked: AttackedCluster,
     attacker: Attacker,
-    answers: Subscriber,
+    responses: Subscriber,
     _operator: Client,
-    questions: Subscriber,
+    requests: Subscriber,
     seen: usize,
 }
 
@@ -205,12 +205,12 @@ impl AttackTest {
     async fn new(signatures: Signatures) -> Self {
         let attacked = AttackedCluster::new(signatures).await;
         let attacker = attacked.attacker().await;
-        let answers = attacker.client.subscribe(subjects::connector_all(&id(STOLEN))).await.unwrap();
+        let responses = attacker.client.subscribe(subjects::connector_all(&id(STOLEN))).await.unwrap();
         let operator = attacked.world.client("operator").await;
-        let questions = operator.subscribe("chat.>").await.unwrap();
+        let requests = operator.subscribe("chat.>").await.unwrap();
         operator.flush().await.unwrap();
         attacker.client.flush().await.unwrap();
-        Self { attacked, attacker, answers, _operator: operator, questions, seen: 0 }
+        Self { attacked, attacker, responses, _operator: operator, requests, seen: 0 }
     }
 
     /// Ann, who is at the victim, sends a message. Returns its proposal, the last one of the
@@ -222,9 +222,9 @@ impl AttackTest {
         assert_eq!(self.attacked.ann.next_message().await.1, text);
         assert_eq!(self.attacked.bob.next_message().await.1, text);
         let seen = loop {
-            let message = tokio::time::timeout(DEADLINE, self.questions.next()).await.unwrap().unwrap();
+            let message = tokio::time::timeout(DEADLINE, self.requests.next()).await.unwrap().unwrap();
             let Ok(asked) = rpc::decode::<FromConnector>(&message.payload) else { continue };
-            let RpcRequest::Propose { at, number, items, .. } = asked.question else { continue };
+            let RpcRequest::Propose { at, number, items, .. } = asked.request else { continue };
             if let ([Item::Send { session, membership, body }], VICTIM) = (&items[..], asked.connector.as_str())
                 && String::from_utf8_lossy(body).contains(&text)
             {
@@ -232,7 +232,7 @@ impl AttackTest {
                 break CapturedProposal { incarnation, at, number, session: *session, membership: *membership };
             }
         };
-        while let Some(Some(_)) = self.questions.next().now_or_never() {}
+        while let Some(Some(_)) = self.requests.next().now_or_never() {}
         seen
     }
 
@@ -277,7 +277,7 @@ impl AttackTest {
 
     fn drain_answers(&mut self) -> bool {
         let mut saw = false;
-        while let Some(Some(message)) = self.answers.next().now_or_never() {
+        while let Some(Some(message)) = self.responses.next().now_or_never() {
             saw |= message.payload.windows(4).any(|window| window == b"seen");
         }
         saw

@@ -144,7 +144,7 @@ impl Attacker {
         let room = RoomId::new("lobby").unwrap();
         let at = LogPosition { epoch: Epoch(epoch), position: Position(1), id: RecordId(1) };
         let leaves = (1..=4).map(|session| Item::Leave { session, incarnation: Incarnation(0) }).collect();
-        let questions = [
+        let requests = [
             // The victim's runs from now on are too low.
             (RpcRequest::Heartbeat, Incarnation(u64::MAX >> 16)),
             (
@@ -156,7 +156,7 @@ impl Attacker {
         ];
         let mut count = 0;
         for chat in CHATS {
-            for (question, incarnation) in &questions {
+            for (request, incarnation) in &requests {
                 let known = Some(KnownIncarnation { incarnation: Incarnation(u64::MAX >> 16), live: false });
                 let message = FromConnector {
                     v: rpc::VERSION,
@@ -165,7 +165,7 @@ impl Attacker {
                     continues: Vec::new(),
                     count: u64::MAX,
                     known,
-                    question: question.clone(),
+                    request: request.clone(),
                 };
                 self.publish(chat, "log.lobby", &message, signing).await;
                 count += 1;
@@ -197,7 +197,7 @@ async fn messages_that_another_server_did_not_sign_are_dropped() {
 async fn copies_of_old_messages_change_nothing() {
     let mut attacked = AttackedCluster::new(Signatures::Require).await;
     let operator = attacked.world.client("operator").await;
-    let mut questions = operator.subscribe("chat.>").await.unwrap();
+    let mut requests = operator.subscribe("chat.>").await.unwrap();
     operator.flush().await.unwrap();
     let attacker = attacked.attacker().await;
     attacked.exchange_messages().await;
@@ -205,13 +205,13 @@ async fn copies_of_old_messages_change_nothing() {
     attacked.bob.chat.leave().await.unwrap();
     assert_eq!(attacked.ann.next_event().await, Event::Leave("bob".to_owned()));
     let mut copies = Vec::new();
-    collect(&mut questions, &mut copies, |copies| copies.last().is_some_and(|copy| method(copy) == "detach")).await;
+    collect(&mut requests, &mut copies, |copies| copies.last().is_some_and(|copy| method(copy) == "detach")).await;
     attacked.bob = attacked.world.split.join(2, "bob", "lobby").await;
     assert_eq!(attacked.ann.next_event().await, Event::Add("bob".to_owned()));
     attacked.exchange_messages().await;
 
     let until = copies.len() + 100;
-    collect(&mut questions, &mut copies, |copies| copies.len() >= until).await;
+    collect(&mut requests, &mut copies, |copies| copies.len() >= until).await;
     let methods: BTreeSet<String> = copies.iter().map(method).collect();
     for method in ["attach", "detach", "heartbeat", "send", "enter", "leave"] {
         assert!(methods.contains(method), "{methods:?}");

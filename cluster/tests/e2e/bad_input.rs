@@ -243,8 +243,8 @@ async fn check_row(mut socket: Socket, what: &str, bytes: Vec<u8>, then: Outcome
             closed(&mut socket, what).await;
         }
         Outcome::Answered(code) => {
-            let answer = answer(&mut socket).await;
-            assert_eq!(answer["code"], json!(code), "{what}: {answer}");
+            let response = answer(&mut socket).await;
+            assert_eq!(response["code"], json!(code), "{what}: {response}");
         }
         Outcome::Ignored if and_then.is_empty() => {
             send(&mut socket, request_with("chat.chatHandler.send", br#"{"content":"x","target":"*"}"#)).await;

@@ -97,8 +97,8 @@ impl Directories {
                 probe.headers.insert(header::SIGNATURE, signature);
                 probe
             };
-            let answer = bus.request_with(probe, DEADLINE).await.unwrap();
-            assert_eq!(rpc::decode::<FromChat>(&answer.payload).unwrap().chat, chat.id);
+            let response = bus.request_with(probe, DEADLINE).await.unwrap();
+            assert_eq!(rpc::decode::<FromChat>(&response.payload).unwrap().chat, chat.id);
         }
         bus.drain(DEADLINE).await.unwrap();
     }

@@ -73,8 +73,8 @@ async fn the_gate_knows_a_connector(setup: Setup) {
     assert_eq!(format!("{}:{}", entry.host, entry.port), test.connector(2));
     let (gate, _events) = ChatClient::connect(&test.gate(), Options::default()).await.unwrap();
     for uid in [json!({}), json!({ "uid": 1.5 }), json!({ "uid": "" })] {
-        let answer: Value = gate.request(client::routes::QUERY_ENTRY, &uid).await.unwrap();
-        assert_eq!((&answer["code"], &answer["error"]), (&json!(500), &json!(true)), "{uid}");
+        let response: Value = gate.request(client::routes::QUERY_ENTRY, &uid).await.unwrap();
+        assert_eq!((&response["code"], &response["error"]), (&json!(500), &json!(true)), "{uid}");
     }
     test.cluster.stop().await;
 }

@@ -37,11 +37,11 @@ async fn has_noticed(cluster: &Cluster, id: &str) -> bool {
 /// accepted everywhere would go on above a later process, instead of being the older one.
 async fn wait_until_accepted(split: &SplitCluster, chat: &str, connectors: usize) {
     let client = async_nats::connect(split.nats.url()).await.unwrap();
-    let mut questions = client.subscribe(format!("chat.{chat}")).await.unwrap();
+    let mut requests = client.subscribe(format!("chat.{chat}")).await.unwrap();
     let mut named = BTreeSet::new();
     let naming = async {
         while named.len() < connectors {
-            let message = questions.next().await.unwrap();
+            let message = requests.next().await.unwrap();
             let asked: FromConnector = rpc::decode(&message.payload).unwrap();
             named.extend(asked.known.map(|_| asked.connector));
         }

@@ -24,8 +24,8 @@ async fn streams_that_keep_bus_messages_change_nothing() {
     let mut uids = 0;
     eventually(DEADLINE, "two hundred users to be sent to connectors", async || {
         uids += 1;
-        let answer = http_get(test.gate(), &format!("/entry?uid={uids}"), &["Host: localhost"]).await.unwrap();
-        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        let response = http_get(test.gate(), &format!("/entry?uid={uids}"), &["Host: localhost"]).await.unwrap();
+        let body: Value = serde_json::from_str(&response.body).unwrap();
         assert_eq!(body["code"], 200, "user {uids}: {body}");
         uids == 200
     })

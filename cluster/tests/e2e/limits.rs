@@ -58,10 +58,10 @@ async fn requests_have_a_rate(setup: Setup) {
     });
     let test = setup.start().await;
     let ann = test.join("ann", "lobby").await;
-    let answers: Vec<_> = (0..10).map(|_| ann.chat.say("again")).collect();
+    let responses: Vec<_> = (0..10).map(|_| ann.chat.say("again")).collect();
     let mut refused = 0;
-    for answer in answers {
-        match answer.await {
+    for response in responses {
+        match response.await {
             Ok(_) => {}
             Err(ClientError::Refused { code: 429, .. }) => refused += 1,
             other => panic!("{other:?}"),

@@ -48,8 +48,8 @@ async fn stop(servers: Vec<Cluster>) {
 /// Returns the response of `/readyz` of a running server.
 async fn readiness(server: &Cluster, id: &str) -> (u16, String) {
     let port = server.servers().find(&ServerId::new(id).unwrap()).unwrap().1.port.unwrap();
-    let answer = http_get((Ipv4Addr::LOCALHOST, port), "/readyz", &["Host: localhost"]).await.unwrap();
-    (answer.status, answer.body)
+    let response = http_get((Ipv4Addr::LOCALHOST, port), "/readyz", &["Host: localhost"]).await.unwrap();
+    (response.status, response.body)
 }
 
 fn text(number: u64) -> String {

@@ -48,8 +48,8 @@ async fn a_limit_of_the_account_is_named_at_the_start() {
 /// Returns the line of one check in `/readyz` of a server.
 async fn check(cluster: &Cluster, id: &str, check: &str) -> String {
     let port = cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.port.unwrap();
-    let answer = http_get((Ipv4Addr::LOCALHOST, port), "/readyz", &["Host: localhost"]).await.unwrap();
-    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    let response = http_get((Ipv4Addr::LOCALHOST, port), "/readyz", &["Host: localhost"]).await.unwrap();
+    let body: Value = serde_json::from_str(&response.body).unwrap();
     body["checks"][check].as_str().unwrap().to_owned()
 }
 

@@ -27,8 +27,8 @@ on_both_buses! {
 /// Status and body of an answer, with headers of one's own.
 async fn get_with(port: u16, path: &str, headers: &[&str]) -> (u16, String) {
     let headers = [&["Host: localhost"], headers].concat();
-    let answer = http_get((Ipv4Addr::LOCALHOST, port), path, &headers).await.unwrap();
-    (answer.status, answer.body)
+    let response = http_get((Ipv4Addr::LOCALHOST, port), path, &headers).await.unwrap();
+    (response.status, response.body)
 }
 
 pub(crate) async fn get(port: u16, path: &str) -> (u16, String) {
@@ -104,13 +104,13 @@ async fn every_server_is_alive_and_ready_and_counts(setup: Setup) {
             ("application/openmetrics-text;version=1.0.0", "application/openmetrics-text; version=1.0.0"),
         ] {
             let headers = ["Host: localhost", &format!("Accept: {accept}")];
-            let answer = http_get((Ipv4Addr::LOCALHOST, port), "/metrics", &headers).await.unwrap();
-            assert!(answer.head.contains(kind), "{accept}: {}", answer.head);
-            let is_open = answer.body.ends_with("# EOF\n");
+            let response = http_get((Ipv4Addr::LOCALHOST, port), "/metrics", &headers).await.unwrap();
+            assert!(response.head.contains(kind), "{accept}: {}", response.head);
+            let is_open = response.body.ends_with("# EOF\n");
             assert_eq!(is_open, kind.contains("openmetrics"), "{accept}");
             let described =
                 if is_open { "# TYPE shaddock_requests counter" } else { "# TYPE shaddock_requests_total counter" };
-            assert!(answer.body.lines().any(|line| line == described), "{accept}");
+            assert!(response.body.lines().any(|line| line == described), "{accept}");
         }
     }
     let mut left = Vec::new();

@@ -20,15 +20,15 @@ async fn all_receive_the_same_in_one_order(setup: Setup) {
     for number in 0..9 {
         members.push(test.join_at(number % 3, &format!("p{number}"), "lobby").await);
     }
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for round in 0..BURST {
         for member in &members {
-            answers.push(member.chat.say(&format!("{} {round}", member.name)));
+            responses.push(member.chat.say(&format!("{} {round}", member.name)));
         }
     }
     let mut acknowledged = Vec::new();
-    for answer in answers {
-        acknowledged.push(answer.await.unwrap().seq);
+    for response in responses {
+        acknowledged.push(response.await.unwrap().seq);
     }
     members[0].send("end").await;
     let mut received = Vec::new();

@@ -149,10 +149,10 @@ async fn requests_in_flight_are_bounded_and_always_answered() {
     let connector = split.start("connector-server-1").await;
     let ann = split.join(0, "ann", "lobby").await;
     chat.stop().await;
-    let answers: Vec<_> = (0..5).map(|number| ann.chat.say(&number.to_string())).collect();
+    let responses: Vec<_> = (0..5).map(|number| ann.chat.say(&number.to_string())).collect();
     let mut codes = Vec::new();
-    for answer in answers {
-        codes.push(code(answer.await));
+    for response in responses {
+        codes.push(code(response.await));
     }
     assert_eq!(codes, [503, 503, 503, 429, 429]);
     connector.stop().await;

@@ -84,17 +84,17 @@ impl PoisonedRoom {
     /// Every command of the page that begins with this subject, run with this position in the place
     /// of the page's.
     async fn run(&self, subject: &str, position: Option<u64>) -> Vec<Value> {
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for (to, body) in commands().into_iter().filter(|(to, _)| to == subject) {
             let mut body = body;
             if let (Some(position), Some(seq)) = (position, body.get_mut("seq")) {
                 *seq = json!(position);
             }
-            let answer = self.nats.request(to, body.to_string().into()).await.unwrap();
-            answers.push(serde_json::from_slice(&answer.payload).unwrap());
+            let response = self.nats.request(to, body.to_string().into()).await.unwrap();
+            responses.push(serde_json::from_slice(&response.payload).unwrap());
         }
-        assert!(!answers.is_empty(), "the page has no command for {subject}");
-        answers
+        assert!(!responses.is_empty(), "the page has no command for {subject}");
+        responses
     }
 
     async fn stop(self) {
@@ -225,7 +225,7 @@ async fn too_much_poison_is_removed_as_the_page_says() {
     for _ in 0..100 {
         // The page looks at a position first, and then at the last.
         let looked = world.run(LOOK, None).await;
-        let last = looked.iter().filter_map(|answer| answer["message"]["seq"].as_u64()).max().unwrap();
+        let last = looked.iter().filter_map(|response| response["message"]["seq"].as_u64()).max().unwrap();
         world.run(REMOVE, Some(last)).await;
     }
     eventually(DEADLINE, "the room to serve", async || world.ann.chat.say("after").await.is_ok()).await;

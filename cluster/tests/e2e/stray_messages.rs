@@ -39,14 +39,14 @@ fn room() -> RoomId {
     RoomId::new(ROOM).unwrap()
 }
 
-fn message(connector: &str, incarnation: u64, question: RpcRequest) -> FromConnector {
+fn message(connector: &str, incarnation: u64, request: RpcRequest) -> FromConnector {
     let (v, connector, incarnation) = (rpc::VERSION, id(connector), Incarnation(incarnation));
-    FromConnector { v, connector, incarnation, continues: Vec::new(), count: 0, known: None, question }
+    FromConnector { v, connector, incarnation, continues: Vec::new(), count: 0, known: None, request }
 }
 
 fn history(number: u64, viewer: Membership, session: Option<u64>) -> RpcRequest {
-    let wanted = HistoryQuery { viewer, span: HistoryRange::Last, limit: 100 };
-    RpcRequest::History { room: room(), number, session, wanted }
+    let query = HistoryQuery { viewer, span: HistoryRange::Last, limit: 100 };
+    RpcRequest::History { room: room(), number, session, query }
 }
 
 fn proposal(number: u64, at: LogPosition) -> RpcRequest {
@@ -126,15 +126,15 @@ async fn answers_go_to_no_log() {
     let mut bystanders = Bystanders::new(&mut world).await;
     let thief = world.thief(STOLEN).await;
     let log = subjects::log(&room());
-    let questions = [
+    let requests = [
         RpcRequest::Attach { room: room(), at: LogPosition::default() },
         RpcRequest::Heartbeat,
         history(1, Membership::default(), None),
         proposal(1, unknown_position()),
         RpcRequest::Probe,
     ];
-    for question in questions {
-        request_all(&thief.client, &message(STOLEN, 1, question), &log).await;
+    for request in requests {
+        request_all(&thief.client, &message(STOLEN, 1, request), &log).await;
     }
     let gate = world.thief("gate-server-1").await;
     for connector in [OTHER, "connector-server-3"] {
@@ -159,13 +159,13 @@ async fn a_connector_cannot_be_disabled_by_another() {
     let mut bystanders = Bystanders::new(&mut world).await;
     let thief = world.thief(STOLEN).await;
     let reply = |connector: &str| subjects::connector_reply(&id(connector), 1);
-    for question in [RpcRequest::Heartbeat, proposal(u64::MAX, unknown_position()), proposal(1, LogPosition::default())]
+    for request in [RpcRequest::Heartbeat, proposal(u64::MAX, unknown_position()), proposal(1, LogPosition::default())]
     {
         for incarnation in [u64::MAX, u64::MAX - (1 << 20)] {
-            request_all(&thief.client, &message(OTHER, incarnation, question.clone()), &reply(OTHER)).await;
+            request_all(&thief.client, &message(OTHER, incarnation, request.clone()), &reply(OTHER)).await;
         }
         for connect in ["connector-server-9", "chat-server-1", "gate-server-1"] {
-            request_all(&thief.client, &message(connect, 1 << 40, question.clone()), &reply(connect)).await;
+            request_all(&thief.client, &message(connect, 1 << 40, request.clone()), &reply(connect)).await;
         }
     }
     exchange_messages(&mut bystanders.members, "after").await;
@@ -182,15 +182,15 @@ async fn whispers_of_users_elsewhere_are_not_shown() {
     bystanders.members[0].chat.whisper("bob", "secret").await.unwrap();
     let token = Token::parse(&bystanders.members[0].entered.token).unwrap();
     let thief = world.thief(STOLEN).await;
-    let mut answers = thief.client.subscribe(subjects::connector_all(&id(STOLEN))).await.unwrap();
+    let mut responses = thief.client.subscribe(subjects::connector_all(&id(STOLEN))).await.unwrap();
     let reply = subjects::connector_reply(&id(STOLEN), 1);
     for (number, session) in [None, Some(0), Some(1), Some(2)].into_iter().enumerate() {
-        let question = history(number as u64, token.membership(), session);
-        request_all(&thief.client, &message(STOLEN, 1 << 40, question), &reply).await;
+        let request = history(number as u64, token.membership(), session);
+        request_all(&thief.client, &message(STOLEN, 1 << 40, request), &reply).await;
     }
-    let answers = drain(&mut answers).await;
-    let is_page = |said: &FromChat| matches!(said.answer, RpcResponse::History { .. });
-    assert!(!answers.iter().any(is_page), "{answers:?}");
+    let responses = drain(&mut responses).await;
+    let is_page = |said: &FromChat| matches!(said.response, RpcResponse::History { .. });
+    assert!(!responses.iter().any(is_page), "{responses:?}");
     // By the room's home alone, each once.
     bystanders.wait_for_refusals(|metrics| metrics.bus_refused.viewer.get(), 4).await;
     bystanders.members[1].events_before("secret").await;
@@ -255,10 +255,10 @@ async fn no_stray_message_outlives_itself() {
         }
     };
     for (chat, incarnation) in [("chat-server-9", run), (STOLEN, run), (&*home, Incarnation(u64::MAX)), (&*home, run)] {
-        for (at, answer) in answers().into_iter().enumerate() {
+        for (at, response) in answers().into_iter().enumerate() {
             for (connector, number) in [(STOLEN, u64::MAX), (STOLEN, 1 << 19), (OTHER, u64::MAX), (OTHER, 1 << 19)] {
-                let (v, chat, answer) = (rpc::VERSION, id(chat), answer.clone());
-                let said = FromChat { v, chat, incarnation, number, stats: None, answer };
+                let (v, chat, response) = (rpc::VERSION, id(chat), response.clone());
+                let said = FromChat { v, chat, incarnation, number, stats: None, response };
                 let push = subjects::connector_push(&id(connector));
                 stray.publish(push, rpc::encode(&said).unwrap()).await.unwrap();
             }

@@ -61,17 +61,17 @@ async fn messages_can_be_watched() {
     let deployment = Layout::SevenProcesses.start("").await;
     let url = deployment.nats.as_ref().unwrap().url();
     let bus = Bus::nats(url, &NatsSettings::default(), "watcher", Metrics::new()).await.unwrap();
-    let mut questions = bus.subscribe("chat.>", 65_536).await.unwrap();
-    let mut answers = bus.subscribe("connector.>", 65_536).await.unwrap();
+    let mut requests = bus.subscribe("chat.>", 65_536).await.unwrap();
+    let mut responses = bus.subscribe("connector.>", 65_536).await.unwrap();
 
     conversation::conversation(&deployment).await;
 
-    let entered = wait_for_message(&mut questions, "enter", &["ann"]).await;
+    let entered = wait_for_message(&mut requests, "enter", &["ann"]).await;
     assert_eq!(entered["question"]["propose"]["items"][0]["join"]["name"], "ann", "{entered}");
-    let said = wait_for_message(&mut questions, "send", &["hello"]).await;
+    let said = wait_for_message(&mut requests, "send", &["hello"]).await;
     let body = &said["question"]["propose"]["items"][0]["send"]["body"];
     assert_eq!(*body, json!({"content": "hello", "target": "*", "from": "ann"}), "{said}");
-    wait_for_message(&mut answers, "record", &["ann"]).await;
-    wait_for_message(&mut answers, "record", &["ann", "hello"]).await;
+    wait_for_message(&mut responses, "record", &["ann"]).await;
+    wait_for_message(&mut responses, "record", &["ann", "hello"]).await;
     bus.drain(Process::DEADLINE).await.unwrap();
 }

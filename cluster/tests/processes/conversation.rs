@@ -47,10 +47,10 @@ pub(crate) async fn conversation(deployment: &Deployment) {
 }
 
 async fn two_people(gate: SocketAddr) -> (OriginalClient, OriginalClient) {
-    let (mut ann, answer) = OriginalClient::enter("ann", gate, "lobby").await;
-    assert_eq!(users(&answer), BTreeSet::from(["ann"]));
-    let (bob, answer) = OriginalClient::enter("bob", gate, "lobby").await;
-    assert_eq!(users(&answer), BTreeSet::from(["ann", "bob"]));
+    let (mut ann, response) = OriginalClient::enter("ann", gate, "lobby").await;
+    assert_eq!(users(&response), BTreeSet::from(["ann"]));
+    let (bob, response) = OriginalClient::enter("bob", gate, "lobby").await;
+    assert_eq!(users(&response), BTreeSet::from(["ann", "bob"]));
     assert_push(&ann.next_push().await, "onAdd", json!({"user": "bob"}));
     (ann, bob)
 }

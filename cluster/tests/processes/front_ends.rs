@@ -22,14 +22,14 @@ const HANDSHAKES: &str = "[frontend]\nhandshake_secs = 1\nkeep_alive_secs = 3";
 async fn ask(stream: &mut TcpStream, at: SocketAddr) -> String {
     let request = format!("GET /entry?uid=ann HTTP/1.1\r\nHost: {at}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     let reading = async {
-        while !answer.ends_with(b"}") {
-            assert!(stream.read_buf(&mut answer).await.unwrap() > 0, "closed behind {answer:?}");
+        while !response.ends_with(b"}") {
+            assert!(stream.read_buf(&mut response).await.unwrap() > 0, "closed behind {response:?}");
         }
     };
     tokio::time::timeout(Process::DEADLINE, reading).await.unwrap();
-    String::from_utf8(answer).unwrap()
+    String::from_utf8(response).unwrap()
 }
 
 #[tokio::test]

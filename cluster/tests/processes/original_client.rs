@@ -60,9 +60,9 @@ impl OriginalClient {
     /// answer to `enter`.
     pub(crate) async fn enter(name: &str, gate: SocketAddr, room: &str) -> (Self, Value) {
         let mut client = Self::start(name).await;
-        let answer = client.try_enter(gate, room).await;
-        assert_eq!(answer["code"], 200, "{name}: {answer}");
-        (client, answer)
+        let response = client.try_enter(gate, room).await;
+        assert_eq!(response["code"], 200, "{name}: {response}");
+        (client, response)
     }
 
     /// Enters through the gate. Returns the response, also a refusal.
@@ -104,8 +104,8 @@ impl OriginalClient {
     /// Sends a message to `target`, and expects it to be committed.
     pub(crate) async fn send_to(&mut self, content: &str, target: &str) {
         let message = json!({"content": content, "target": target, "from": self.name});
-        let answer = self.request("chat.chatHandler.send", message).await;
-        assert_eq!(answer["code"], 200, "{}: {answer}", self.name);
+        let response = self.request("chat.chatHandler.send", message).await;
+        assert_eq!(response["code"], 200, "{}: {response}", self.name);
     }
 
     /// A command without an answer.

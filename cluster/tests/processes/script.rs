@@ -29,12 +29,12 @@ pub(crate) async fn run_script(deployment: &mut Deployment, name: &str, args: &[
     node.args(["--no-warnings", "--experimental-websocket"]).arg(program).arg(deployment.gate().to_string()).args(args);
     node.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
     let mut child = node.spawn().unwrap_or_else(|error| panic!("node: {error}: install node >= 20"));
-    let mut answers = child.stdin.take().unwrap();
+    let mut responses = child.stdin.take().unwrap();
     let mut requests = BufReader::new(child.stdout.take().unwrap()).lines();
     let playing = async {
         while let Some(request) = requests.next_line().await.unwrap() {
             let server = inject_fault(deployment, &serde_json::from_str(&request).unwrap()).await;
-            answers.write_all(format!("{server}\n").as_bytes()).await.unwrap();
+            responses.write_all(format!("{server}\n").as_bytes()).await.unwrap();
         }
         child.wait().await.unwrap()
     };

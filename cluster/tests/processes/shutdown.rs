@@ -22,8 +22,8 @@ const CHAT_SERVERS: [&str; 3] = ["chat-server-1", "chat-server-2", "chat-server-
 /// Returns when the connector has read everything that this client asked before: it answers unknown
 /// routes itself.
 async fn wait_until_accepted(client: &mut OriginalClient) {
-    let answer = client.request("connector.entryHandler.nothing", json!({})).await;
-    assert_eq!(answer["code"], 500, "{answer}");
+    let response = client.request("connector.entryHandler.nothing", json!({})).await;
+    assert_eq!(response["code"], 500, "{response}");
 }
 
 /// The process of the connector that the gate names for `uid`.
@@ -63,8 +63,8 @@ async fn what_was_accepted_is_answered(layout: Layout) {
         signal_chats(&deployment, "CONT").await;
     }
     for request in asked {
-        let answer = ann.answer(request).await;
-        assert_eq!(answer["code"], 200, "{answer}");
+        let response = ann.answer(request).await;
+        assert_eq!(response["code"], 200, "{response}");
     }
     assert_eq!(ann.next_of_kind("close").await["code"], 1000);
     assert_eq!(deployment.process(&connector).wait().await, Some(0));

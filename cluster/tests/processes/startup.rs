@@ -155,7 +155,7 @@ fn free_address() -> SocketAddr {
 }
 
 async fn status(at: SocketAddr, path: &str) -> u16 {
-    http_get(at, path, &["Host: localhost"]).await.map_or(0, |answer| answer.status)
+    http_get(at, path, &["Host: localhost"]).await.map_or(0, |response| response.status)
 }
 
 /// A liveness probe finds the process well; only readiness waits, as `shaddock ready` does.

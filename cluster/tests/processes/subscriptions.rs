@@ -12,9 +12,9 @@ use crate::original_client::OriginalClient;
 /// Subjects by the name of the connection; inboxes, which are random, all as `_INBOX.name.x.*`.
 async fn audit(deployment: &Deployment) -> BTreeMap<String, BTreeSet<String>> {
     let monitoring = deployment.nats.as_ref().unwrap().monitoring_url().trim_start_matches("http://");
-    let answer = get(monitoring.parse().unwrap(), "/connz?subs=1").await.unwrap();
-    let answer: Value = serde_json::from_str(&answer).unwrap();
-    let connections = answer["connections"].as_array().unwrap().iter().map(|connection| {
+    let response = get(monitoring.parse().unwrap(), "/connz?subs=1").await.unwrap();
+    let response: Value = serde_json::from_str(&response).unwrap();
+    let connections = response["connections"].as_array().unwrap().iter().map(|connection| {
         let subjects = connection["subscriptions_list"].as_array().into_iter().flatten();
         let subjects: Vec<String> = subjects.map(|subject| without_chance(subject.as_str().unwrap())).collect();
         let distinct = BTreeSet::from_iter(subjects.clone());

@@ -20,7 +20,7 @@ impl ConnectorState {
     pub(super) fn check_sender(
         &mut self,
         chat: &ServerId,
-        answer: &RpcResponse,
+        response: &RpcResponse,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> bool {
@@ -34,7 +34,7 @@ impl ConnectorState {
             let (server, sender) = (&self.common.me, chat);
             warn!(%server, %sender, suppressed, "a message was refused: servers.json has no such chat server");
         }
-        if let RpcResponse::Record { room, .. } = answer {
+        if let RpcResponse::Record { room, .. } = response {
             self.in_known_room(room, now, effects, Room::reattach);
         }
         false

@@ -96,7 +96,7 @@ impl TestConnector {
     /// Returns the rooms that these effects attach.
     fn attaches_in(effects: &[Effect]) -> Vec<(RoomId, LogPosition)> {
         let attach = |effect: &Effect| match effect {
-            Effect::SendToChat { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
+            Effect::SendToChat { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().request {
                 RpcRequest::Attach { room, at } => Some((room, at)),
                 _ => None,
             },
@@ -105,10 +105,11 @@ impl TestConnector {
         effects.iter().filter_map(attach).collect()
     }
 
-    fn receive(&mut self, answer: RpcResponse) -> Vec<Effect> {
+    fn receive(&mut self, response: RpcResponse) -> Vec<Effect> {
         self.sent += 1;
         let (v, incarnation, number) = (rpc::VERSION, Incarnation(1), self.sent);
-        let body: Bytes = rpc::encode(&FromChat { v, chat: chat(), incarnation, number, stats: None, answer }).unwrap();
+        let body: Bytes =
+            rpc::encode(&FromChat { v, chat: chat(), incarnation, number, stats: None, response }).unwrap();
         let now = self.now();
         self.state.receive(&body, false, now).unwrap()
     }
@@ -116,15 +117,15 @@ impl TestConnector {
     /// The chat server answers attaches: its log has no records.
     fn agree(&mut self, attaches: Vec<(RoomId, LogPosition)>) -> Vec<Effect> {
         let mut effects = Vec::new();
-        for (room, asked) in attaches {
+        for (room, requested) in attaches {
             let now = LogPosition { epoch: Epoch(1), ..LogPosition::default() };
-            let is_known = asked.epoch == now.epoch;
-            let news = if is_known {
+            let is_known = requested.epoch == now.epoch;
+            let catch_up = if is_known {
                 CatchUp::Since { records: Vec::new(), more: false }
             } else {
                 CatchUp::State(Box::default())
             };
-            effects.extend(self.receive(RpcResponse::Attached { room, asked, now, news }));
+            effects.extend(self.receive(RpcResponse::Attached { room, requested, now, catch_up }));
         }
         effects
     }

@@ -19,7 +19,7 @@ use super::{AttachState, Context, Push, Room, RoomEffect, RoomResponse, Stamp, s
 #[derive(Debug)]
 pub(super) struct PartialState {
     /// The position that was asked for, and the position of the state.
-    answer: (LogPosition, LogPosition),
+    response: (LogPosition, LogPosition),
     /// Parts that have arrived.
     parts: u16,
     state: RoomState,
@@ -35,20 +35,20 @@ impl PartialState {
 impl Room {
     /// Handles the answer to an attach, or to a proposal that the owner had committed before. The
     /// caller passes only answers that are newer than all messages received from that owner.
-    pub fn on_attached(&mut self, asked: LogPosition, now: LogPosition, update: CatchUp, cx: &mut Context<'_>) {
+    pub fn on_attached(&mut self, requested: LogPosition, now: LogPosition, update: CatchUp, cx: &mut Context<'_>) {
         self.last_unavailable = None;
         self.reset_retries();
         let complete = match update {
             CatchUp::Since { records, more } => self.apply_records(now, &records, cx) && !more,
-            CatchUp::State(whole) => self.take_state(asked, now, RoomState::from(&*whole), cx),
-            CatchUp::StatePart { index, of, part } => match self.add_part((asked, now), index, of, &part) {
-                Some(state) => self.take_state(asked, now, state, cx),
+            CatchUp::State(whole) => self.take_state(requested, now, RoomState::from(&*whole), cx),
+            CatchUp::StatePart { index, of, part } => match self.add_part((requested, now), index, of, &part) {
+                Some(state) => self.take_state(requested, now, state, cx),
                 None => return,
             },
         };
         self.attach = match self.attach {
-            AttachState::Requested(place, _) if place == asked && complete => AttachState::Done,
-            AttachState::Requested(place, _) | AttachState::RequestedStale(place, _) if place == asked => {
+            AttachState::Requested(place, _) if place == requested && complete => AttachState::Done,
+            AttachState::Requested(place, _) | AttachState::RequestedStale(place, _) if place == requested => {
                 AttachState::Due(cx.now)
             }
             // Unasked: the answer to a proposal that was committed before. The gap that it shows is
@@ -86,15 +86,15 @@ impl Room {
     /// are missing is dropped: the loss of those makes the room attach again.
     fn add_part(
         &mut self,
-        answer: (LogPosition, LogPosition),
+        response: (LogPosition, LogPosition),
         index: u16,
         of: u16,
         part: &Checkpoint,
     ) -> Option<RoomState> {
         if index == 0 {
-            self.partial_state = Some(PartialState { answer, parts: 0, state: RoomState::default() });
+            self.partial_state = Some(PartialState { response, parts: 0, state: RoomState::default() });
         }
-        let partial = self.partial_state.as_mut().filter(|g| g.answer == answer && g.parts == index)?;
+        let partial = self.partial_state.as_mut().filter(|g| g.response == response && g.parts == index)?;
         partial.state.add(part);
         partial.parts += 1;
         if partial.parts < of {
@@ -105,9 +105,9 @@ impl Room {
 
     /// Takes the state instead of the records between, unless other records were applied meanwhile.
     /// Returns true if it took it.
-    fn take_state(&mut self, asked: LogPosition, now: LogPosition, state: RoomState, cx: &mut Context<'_>) -> bool {
+    fn take_state(&mut self, requested: LogPosition, now: LogPosition, state: RoomState, cx: &mut Context<'_>) -> bool {
         // Records were applied since the attach was sent, so the room is ahead of this state.
-        if asked != self.applied {
+        if requested != self.applied {
             return false;
         }
         cx.common.metrics.states_taken.add();

@@ -32,7 +32,7 @@ pub struct MissedMessages {
 #[derive(Debug)]
 struct HistoryRead {
     pending: PendingRequest,
-    wanted: HistoryQuery,
+    query: HistoryQuery,
     repeat_at: u64,
     /// Messages so far for a resuming client; `None` for history.
     missed: Option<MissedMessages>,
@@ -87,8 +87,8 @@ impl Room {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
             return cx.effects.push(RoomEffect::Respond(pending, refused));
         };
-        let wanted = HistoryQuery { viewer: local.token.membership(), span, limit };
-        self.read(HistoryRead { pending, wanted, repeat_at: 0, missed: None }, cx);
+        let query = HistoryQuery { viewer: local.token.membership(), span, limit };
+        self.read(HistoryRead { pending, query, repeat_at: 0, missed: None }, cx);
         self.advance(cx);
     }
 
@@ -97,22 +97,22 @@ impl Room {
         let Some(local) = self.sessions.get(&pending.session) else {
             return self.finish_resume(pending, MissedMessages::default(), cx);
         };
-        let wanted =
+        let query =
             HistoryQuery { viewer: local.token.membership(), span: HistoryRange::Since(since), limit: MISSED_MESSAGES };
         let missed = Some(MissedMessages { recovered: true, ..MissedMessages::default() });
-        self.read(HistoryRead { pending, wanted, repeat_at: 0, missed }, cx);
+        self.read(HistoryRead { pending, query, repeat_at: 0, missed }, cx);
     }
 
     fn read(&mut self, mut read: HistoryRead, cx: &mut Context<'_>) {
         read.repeat_at = self.repeat_at(cx);
-        let (session, wanted) = (Some(read.pending.session), read.wanted);
+        let (session, query) = (Some(read.pending.session), read.query);
         // The connector numbers its reads, and not the room: a room may be dropped and followed
         // again, and a late answer to a read of its former life must not be taken for the answer to
         // another one.
         *cx.last_number += 1;
         let (room, number) = (self.id.clone(), *cx.last_number);
         self.history_reads.add(number, read);
-        cx.effects.push(RoomEffect::SendToOwner(RpcRequest::History { room, number, session, wanted }));
+        cx.effects.push(RoomEffect::SendToOwner(RpcRequest::History { room, number, session, query }));
     }
 
     /// Handles the owner's answer with messages.
@@ -134,12 +134,12 @@ impl Room {
             // Records have arrived since the owner looked. It has them at hand, unless it is behind
             // and does not know that yet.
             let upto = upto.position.last_seq();
-            if matches!(read.wanted.span, HistoryRange::Since(since) if upto <= since) {
+            if matches!(read.query.span, HistoryRange::Since(since) if upto <= since) {
                 read.repeat_at = cx.now + RETRY.delay(0, cx.chance);
                 self.history_reads.add(number, read);
                 return;
             }
-            read.wanted.span = HistoryRange::Since(upto);
+            read.query.span = HistoryRange::Since(upto);
             self.read(read, cx);
         }
     }
@@ -171,7 +171,7 @@ impl Room {
                     room,
                     number,
                     session,
-                    wanted: read.wanted,
+                    query: read.query,
                 }));
             }
             self.history_reads.due = self.history_reads.due.min(read.repeat_at);
@@ -264,9 +264,9 @@ mod tests {
         let viewer = Token::new(1).membership();
         let mut add = |session, deadline| {
             let pending = PendingRequest { session, id: None, deadline, entering: None };
-            let wanted = HistoryQuery { viewer, span: HistoryRange::Last, limit: 1 };
+            let query = HistoryQuery { viewer, span: HistoryRange::Last, limit: 1 };
             let number = deadline;
-            reads.add(number, HistoryRead { pending, wanted, repeat_at: 0, missed: None });
+            reads.add(number, HistoryRead { pending, query, repeat_at: 0, missed: None });
             number
         };
         let numbers = [(7, 10), (8, 20), (7, 30), (9, 40)].map(|(session, deadline)| add(session, deadline));

@@ -101,8 +101,8 @@ fn has_fraction(value: &Value) -> bool {
 /// The body of a handshake package, of a client or of a server: what a client says is read back, and
 /// the answer to it can be read.
 pub fn handshake(bytes: &[u8]) -> bool {
-    let answer = HandshakeResponse::parse(bytes);
-    let Ok(request) = HandshakeRequest::parse(bytes) else { return answer.is_ok() };
+    let response = HandshakeResponse::parse(bytes);
+    let Ok(request) = HandshakeRequest::parse(bytes) else { return response.is_ok() };
     if !request.user.as_ref().is_some_and(has_fraction) {
         let written = request.encode().unwrap_or_default();
         assert_eq!(HandshakeRequest::parse(&written).as_ref(), Ok(&request));

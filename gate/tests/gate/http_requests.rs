@@ -17,8 +17,8 @@ impl GateFixture {
     /// The status, the head in small letters, and the body.
     async fn ask(&self, method: &str, path: &str, headers: &[&str]) -> (u16, String, String) {
         let headers = [&["Host: game.example"], headers].concat();
-        let answer = http_request(self.address, method, path, &headers).await.unwrap();
-        (answer.status, answer.head.to_ascii_lowercase(), answer.body)
+        let response = http_request(self.address, method, path, &headers).await.unwrap();
+        (response.status, response.head.to_ascii_lowercase(), response.body)
     }
 }
 

@@ -61,9 +61,9 @@ impl Inbox {
     pub(super) fn open_for(self: &Arc<Self>, accepts: Option<Accepts>) -> PendingReply {
         // Relaxed: tokens must differ, and no other memory depends on them.
         let token = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, answer) = oneshot::channel();
+        let (sender, response) = oneshot::channel();
         self.lock().insert(token, Entry { sender, accepts });
-        PendingReply { inbox: Arc::clone(self), token, answer }
+        PendingReply { inbox: Arc::clone(self), token, response }
     }
 
     /// Returns true if `subject` belongs to this inbox.
@@ -108,7 +108,7 @@ impl Inbox {
 pub(super) struct PendingReply {
     inbox: Arc<Inbox>,
     token: u64,
-    answer: oneshot::Receiver<Message>,
+    response: oneshot::Receiver<Message>,
 }
 
 impl PendingReply {
@@ -119,7 +119,7 @@ impl PendingReply {
 
     /// Waits for the response.
     pub(super) async fn answer(mut self, deadline: Duration) -> Result<Message, BusError> {
-        match tokio::time::timeout(deadline, &mut self.answer).await {
+        match tokio::time::timeout(deadline, &mut self.response).await {
             Ok(Ok(message)) => Ok(message),
             Ok(Err(_)) => Err(BusError::Disconnected),
             Err(_) => Err(BusError::TimedOut),

@@ -194,8 +194,8 @@ impl Bus {
     /// trip to the broker; with [`BusError::Disconnected`] as soon as the connection breaks; with
     /// [`BusError::TimedOut`] at the deadline. After the last two it is unknown if the request had
     /// an effect.
-    pub async fn request(&self, question: OutgoingMessage, deadline: Duration) -> Result<Message, BusError> {
-        self.request_with(|reply| OutgoingMessage { reply: Some(reply), ..question }, deadline).await
+    pub async fn request(&self, request: OutgoingMessage, deadline: Duration) -> Result<Message, BusError> {
+        self.request_with(|reply| OutgoingMessage { reply: Some(reply), ..request }, deadline).await
     }
 
     /// The same with a request that is made when its reply subject is known, for example to be
@@ -228,8 +228,8 @@ impl Bus {
         deadline: Duration,
     ) -> Result<Message, BusError> {
         self.publish(make(waiting.subject()))?;
-        let answer = waiting.answer(deadline).await?;
-        if answer.no_responders { Err(BusError::NoResponders) } else { Ok(answer) }
+        let response = waiting.answer(deadline).await?;
+        if response.no_responders { Err(BusError::NoResponders) } else { Ok(response) }
     }
 
     /// Sends a message to itself and waits for it.

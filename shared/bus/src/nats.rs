@@ -73,8 +73,8 @@ impl Nats {
         let (prefix, closed) = (SubjectPrefix::new(&settings.prefix), AtomicBool::new(false));
         // Built before the next wait, so that giving up here lets go of everything.
         let nats = Arc::new(Self { client, prefix, link, closed, ended, lifecycle, confirm_within });
-        let answers = nats.messages(&inbox.pattern()).await?;
-        nats.lifecycle.spawn(dispatch_replies(answers, inbox, nats.lifecycle.stopping(), nats.ended.clone()));
+        let responses = nats.messages(&inbox.pattern()).await?;
+        nats.lifecycle.spawn(dispatch_replies(responses, inbox, nats.lifecycle.stopping(), nats.ended.clone()));
         if let Some(authenticator) = authenticator {
             nats.lifecycle.spawn(watch_expiry(
                 authenticator,
@@ -260,14 +260,14 @@ async fn watch_expiry(authenticator: Arc<Authenticator>, metrics: Arc<Metrics>, 
 /// Delivers responses to the requests that wait for them, until the connection is closed or the bus
 /// is gone.
 async fn dispatch_replies(
-    mut answers: Messages,
+    mut responses: Messages,
     inbox: Arc<Inbox>,
     stopping: impl Future<Output = ()>,
     ended: CancellationToken,
 ) {
     let sort = async {
-        while let Some(answer) = answers.next().await {
-            inbox.deliver(answer);
+        while let Some(response) = responses.next().await {
+            inbox.deliver(response);
         }
         ended.cancel();
     };

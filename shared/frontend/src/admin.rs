@@ -108,13 +108,13 @@ fn written(node: &Node, headers: &HeaderMap) -> Response {
     let accept = headers.get_all(header::ACCEPT).into_iter().map(|accept| accept.to_str().unwrap_or_default());
     let format = Format::accepted(accept);
     node.metrics.check_failing.show(&node.health.report());
-    let answer = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
-    no_store((answer, node.metrics.written(format)))
+    let response = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];
+    no_store((response, node.metrics.written(format)))
 }
 
 /// A response that must not be cached.
-pub fn no_store(answer: impl IntoResponse) -> Response {
-    ([(header::CACHE_CONTROL, "no-store")], answer).into_response()
+pub fn no_store(response: impl IntoResponse) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], response).into_response()
 }
 
 /// Serves requests until the lifecycle stops.
@@ -136,9 +136,9 @@ pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle)
         let keep_alive = (places.available_permits() >= CONNECTIONS / 2).then_some(KEEP_ALIVE);
         let (router, ends) = (router.clone(), lifecycle.stopping());
         lifecycle.spawn_session(async move {
-            let answer = move |request| answer(request, peer, router.clone());
+            let response = move |request| answer(request, peer, router.clone());
             let of = (Progress::new(Instant::now()), Timeouts { head: QUESTION, keep_alive });
-            match http::serve(stream, of, answer, ends).await {
+            match http::serve(stream, of, response, ends).await {
                 End::Served(Ok(())) => {}
                 End::Served(Err(error)) => debug!(%peer, %error, "admin client sent no valid HTTP"),
                 End::Late => debug!(%peer, "admin client timed out"),

@@ -142,7 +142,7 @@ impl Drop for ActiveRequest {
 pub(crate) async fn serve<F>(
     stream: TcpStream,
     (progress, times): (Progress, Timeouts),
-    answer: impl Fn(Request<Incoming>) -> F,
+    respond: impl Fn(Request<Incoming>) -> F,
     stopping: impl Future<Output = ()>,
 ) -> End
 where
@@ -151,10 +151,10 @@ where
     let asked = progress.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let answering = asked.begin();
-        let answer = answer(request);
+        let response = respond(request);
         async move {
             let of = Some(answering);
-            Ok::<_, Infallible>(answer.await.map(|body| Body::new(Tracked { inner: body, of })))
+            Ok::<_, Infallible>(response.await.map(|body| Body::new(Tracked { inner: body, of })))
         }
     });
     let stream = Tracked { inner: stream, of: Some(progress.clone()) };

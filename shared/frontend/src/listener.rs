@@ -146,7 +146,7 @@ async fn http(
         None => Timeouts { head: options.handshake(), keep_alive: Some(options.keep_alive()) },
     };
     let stopping = options.lifecycle.stopping();
-    let answer = move |request| {
+    let response = move |request| {
         let (handoff, options) = (handoff.clone(), options.clone());
         async move {
             match refused {
@@ -155,7 +155,7 @@ async fn http(
             }
         }
     };
-    http::serve(stream, (progress, times), answer, stopping).await
+    http::serve(stream, (progress, times), response, stopping).await
 }
 
 /// Websockets are taken on any path; a role's own HTTP paths come first where the request is no

@@ -67,13 +67,13 @@ impl Lineage {
 
     /// Names the present run of connector `me` where a message of a chat server names one that it
     /// continues.
-    pub fn unify_response(&self, me: &ServerId, answer: &mut RpcResponse) {
-        match answer {
+    pub fn unify_response(&self, me: &ServerId, response: &mut RpcResponse) {
+        match response {
             RpcResponse::Record { record, .. } => record.change(|record| self.unify_record(me, record)),
-            RpcResponse::Attached { news: CatchUp::Since { records, .. }, .. } => {
+            RpcResponse::Attached { catch_up: CatchUp::Since { records, .. }, .. } => {
                 records.iter_mut().for_each(|(_, record)| self.unify_record(me, Arc::make_mut(record)));
             }
-            RpcResponse::Attached { news: CatchUp::State(part) | CatchUp::StatePart { part, .. }, .. } => {
+            RpcResponse::Attached { catch_up: CatchUp::State(part) | CatchUp::StatePart { part, .. }, .. } => {
                 self.unify_checkpoint(me, part);
             }
             RpcResponse::History { .. }
@@ -222,16 +222,16 @@ mod tests {
 
         let (room, place) = (RoomId::new("lobby").unwrap(), LogPosition::default());
         let record = Arc::new(record(entries())).into();
-        let mut answer = RpcResponse::Record { room: room.clone(), epoch: Epoch(1), position: Position(1), record };
-        lineage.unify_response(&me, &mut answer);
-        let RpcResponse::Record { record, .. } = &answer else { unreachable!() };
+        let mut response = RpcResponse::Record { room: room.clone(), epoch: Epoch(1), position: Position(1), record };
+        lineage.unify_response(&me, &mut response);
+        let RpcResponse::Record { record, .. } = &response else { unreachable!() };
         let mut folded = RoomState::default();
         folded.fold(Position(1), record);
         assert_eq!(folded, state);
 
-        let mut answer = RpcResponse::Attached { room, asked: place, now: place, news: CatchUp::State(part) };
-        lineage.unify_response(&me, &mut answer);
-        let RpcResponse::Attached { news: CatchUp::State(part), .. } = &answer else { unreachable!() };
+        let mut response = RpcResponse::Attached { room, requested: place, now: place, catch_up: CatchUp::State(part) };
+        lineage.unify_response(&me, &mut response);
+        let RpcResponse::Attached { catch_up: CatchUp::State(part), .. } = &response else { unreachable!() };
         assert_eq!(here(&RoomState::from(&**part)), expected);
     }
 }

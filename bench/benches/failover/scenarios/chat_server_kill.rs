@@ -57,10 +57,10 @@ pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport
     };
     let (results, kills) = tokio::join!(pairs.send_messages(EVERY, &running), kills);
     println!("  {:<34} {:>8} {:>8} {COLUMNS}", "pauses", "messages", "repeated");
-    row("all rooms before", due_within(&results.answers, began, kills[0].killed - GAP));
+    row("all rooms before", due_within(&results.responses, began, kills[0].killed - GAP));
     for kill in &kills {
-        kill.show(&results.answers, &rooms);
-        kill.report(&results.answers, &rooms, promises);
+        kill.show(&results.responses, &rooms);
+        kill.report(&results.responses, &rooms, promises);
         kill.report_owners(&rooms, promises);
     }
     pairs.check_deliveries().await.report(&results, promises);
@@ -82,24 +82,27 @@ async fn kill(deployment: &mut Deployment, chat: usize, rooms: &[String]) -> Kil
 }
 
 impl Kill {
-    fn show(&self, answers: &[Answer], rooms: &[String]) {
+    fn show(&self, responses: &[Answer], rooms: &[String]) {
         let chat = chat_id(self.chat);
         for (when, from, to) in [("dead", self.killed - GAP, self.back), ("back", self.back, self.over)] {
-            let within = || due_within(answers, from, to);
-            row(&format!("{chat} is {when}: its rooms"), within().filter(|answer| self.is_its(rooms, answer.room)));
-            row(&format!("{chat} is {when}: others"), within().filter(|answer| !self.is_its(rooms, answer.room)));
+            let within = || due_within(responses, from, to);
+            row(&format!("{chat} is {when}: its rooms"), within().filter(|response| self.is_its(rooms, response.room)));
+            row(&format!("{chat} is {when}: others"), within().filter(|response| !self.is_its(rooms, response.room)));
         }
     }
 
-    fn report(&self, answers: &[Answer], rooms: &[String], promises: &mut PromiseReport) {
+    fn report(&self, responses: &[Answer], rooms: &[String], promises: &mut PromiseReport) {
         let longest = |is_its: bool| {
-            let all = due_within(answers, self.killed - GAP, self.over);
-            all.filter(|answer| self.is_its(rooms, answer.room) == is_its).map(Answer::pause).max().unwrap_or_default()
+            let all = due_within(responses, self.killed - GAP, self.over);
+            all.filter(|response| self.is_its(rooms, response.room) == is_its)
+                .map(Answer::pause)
+                .max()
+                .unwrap_or_default()
         };
         let [its, others] = [true, false].map(longest);
         promises.check(others <= OTHERS_WITHIN, &format!("others' rooms pause 250 ms at most: {others:.1?}"));
         let served: Vec<_> = (0..rooms.len()).filter(|room| self.is_its(rooms, *room)).collect();
-        let serve: Durations = served.iter().filter_map(|room| self.serves_again(answers, *room)).collect();
+        let serve: Durations = served.iter().filter_map(|room| self.serves_again(responses, *room)).collect();
         // A room has a message once in `EVERY`: it may have served earlier than the measurement
         // shows.
         let (count, slowest) = (served.len(), serve.max());
@@ -122,15 +125,15 @@ impl Kill {
 
     /// Returns the time from the kill to the first acknowledgement of a message that was due after
     /// it.
-    fn serves_again(&self, answers: &[Answer], room: usize) -> Option<Duration> {
-        let after = answers.iter().filter(|answer| answer.room == room && answer.due >= self.killed);
-        after.map(|answer| answer.answered - self.killed).min()
+    fn serves_again(&self, responses: &[Answer], room: usize) -> Option<Duration> {
+        let after = responses.iter().filter(|response| response.room == room && response.due >= self.killed);
+        after.map(|response| response.answered - self.killed).min()
     }
 }
 
-fn row<'a>(name: &str, answers: impl Iterator<Item = &'a Answer>) {
-    let answers: Vec<_> = answers.collect();
-    let repeats: usize = answers.iter().map(|answer| answer.repeats).sum();
-    let pauses: Durations = answers.iter().map(|answer| answer.pause()).collect();
-    println!("  {name:<34} {:>8} {repeats:>8} {pauses}", answers.len());
+fn row<'a>(name: &str, responses: impl Iterator<Item = &'a Answer>) {
+    let responses: Vec<_> = responses.collect();
+    let repeats: usize = responses.iter().map(|response| response.repeats).sum();
+    let pauses: Durations = responses.iter().map(|response| response.pause()).collect();
+    println!("  {name:<34} {:>8} {repeats:>8} {pauses}", responses.len());
 }

@@ -83,17 +83,17 @@ impl RaceFindings {
 
 /// Logs all in at once; returns the clients whose login succeeded.
 async fn race(clients: &[ChatClient]) -> Vec<usize> {
-    let answers = join_all(clients.iter().map(|client| client.enter(NAME, ROOM))).await;
-    let is_in = |answer: &Result<_, _>| match answer {
+    let responses = join_all(clients.iter().map(|client| client.enter(NAME, ROOM))).await;
+    let is_in = |response: &Result<_, _>| match response {
         Ok(_) => true,
         Err(ClientError::Refused { code: 500, reason }) if reason.starts_with("name-taken") => false,
         Err(error) => panic!("{error}"),
     };
-    (0..clients.len()).filter(|client| is_in(&answers[*client])).collect()
+    (0..clients.len()).filter(|client| is_in(&responses[*client])).collect()
 }
 
 /// Returns true if the winner can send, and no other client.
 async fn only_winner_can_send(clients: &[ChatClient], inside: &[usize]) -> bool {
-    let answers = join_all(clients.iter().map(|client| client.say("there can be only one"))).await;
-    answers.iter().enumerate().all(|(client, answer)| answer.is_ok() == inside.contains(&client))
+    let responses = join_all(clients.iter().map(|client| client.say("there can be only one"))).await;
+    responses.iter().enumerate().all(|(client, response)| response.is_ok() == inside.contains(&client))
 }

@@ -54,7 +54,7 @@ pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport
     };
     let (results, past) = tokio::join!(pairs.send_messages(EVERY, &running), faults);
     println!("  {:<18} {:>8} {:>8} {COLUMNS}  all rooms serve after", "pauses", "messages", "repeated");
-    past.iter().for_each(|outage| outage.show(&results.answers));
+    past.iter().for_each(|outage| outage.show(&results.responses));
     pairs.check_deliveries().await.report(&results, promises);
     deployment.end(promises);
 }
@@ -83,13 +83,13 @@ impl Fault {
 }
 
 impl Outage {
-    fn show(&self, answers: &[Answer]) {
-        let within: Vec<_> = due_within(answers, self.began, self.next).collect();
-        let repeats: usize = within.iter().map(|answer| answer.repeats).sum();
-        let pauses: Durations = within.iter().map(|answer| answer.pause()).collect();
+    fn show(&self, responses: &[Answer]) {
+        let within: Vec<_> = due_within(responses, self.began, self.next).collect();
+        let repeats: usize = within.iter().map(|response| response.repeats).sum();
+        let pauses: Durations = within.iter().map(|response| response.pause()).collect();
         // Messages that were due during the fault are acknowledged by then, if not before.
-        let waited =
-            due_within(answers, self.began, self.over).map(|answer| answer.answered - self.over.min(answer.answered));
+        let waited = due_within(responses, self.began, self.over)
+            .map(|response| response.answered - self.over.min(response.answered));
         let served = waited.max().unwrap_or_default();
         let fault = format!("{:?}", self.fault);
         println!("  {fault:<18} {:>8} {repeats:>8} {pauses}  {served:.2?}", within.len());

@@ -82,7 +82,7 @@ pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport
     let mut before = FIRST;
     for (step, pair) in STEPS.iter().zip(moments.windows(2)) {
         let moves = Moves::new(&rooms, [before, step.chats], [&pair[0].owners, &pair[1].owners]);
-        moves.show(step.name, &due_within(&results.answers, pair[0].at, pair[1].at).collect::<Vec<_>>());
+        moves.show(step.name, &due_within(&results.responses, pair[0].at, pair[1].at).collect::<Vec<_>>());
         moves.report(step.name, promises);
         before = step.chats;
     }
@@ -138,11 +138,11 @@ impl Moves {
         Self { rooms: rooms.len(), formula: differ([&homes[0], &homes[1]]), observed: differ(owners), astray }
     }
 
-    fn show(&self, step: &str, answers: &[&Answer]) {
+    fn show(&self, step: &str, responses: &[&Answer]) {
         let share = |count: usize| format!("{:.1} %", 100.0 * count as f64 / self.rooms as f64);
         let pauses = |is_moved: bool| -> Durations {
-            let group = answers.iter().filter(|answer| self.formula.contains(&answer.room) == is_moved);
-            group.map(|answer| answer.pause()).collect()
+            let group = responses.iter().filter(|response| self.formula.contains(&response.room) == is_moved);
+            group.map(|response| response.pause()).collect()
         };
         let (moved, observed) = (self.formula.len(), self.observed.len());
         let [name, rest] = ["moved", "not moved"].map(|group| format!("{step}: {group}"));

@@ -167,14 +167,14 @@ impl Api {
 
     /// Reads the stream's settings and state.
     pub(super) async fn info(&self) -> Result<Info, ApiError> {
-        let answer = self.request(format!("$JS.API.STREAM.INFO.{}", self.stream), Bytes::new()).await?;
-        parse(&answer.payload)
+        let response = self.request(format!("$JS.API.STREAM.INFO.{}", self.stream), Bytes::new()).await?;
+        parse(&response.payload)
     }
 
     /// Creates the stream. Succeeds if one with the same settings exists.
     pub(super) async fn create(&self, config: &Config) -> Result<Info, ApiError> {
-        let answer = self.request(format!("$JS.API.STREAM.CREATE.{}", self.stream), json(config)?).await?;
-        parse(&answer.payload)
+        let response = self.request(format!("$JS.API.STREAM.CREATE.{}", self.stream), json(config)?).await?;
+        parse(&response.payload)
     }
 
     /// Appends to a subject if its last position is `expected`, where that is given; returns the
@@ -189,32 +189,32 @@ impl Api {
             Some(expected) => Headers::new().with(EXPECTED, expected.0.to_string()),
             None => Headers::new(),
         };
-        let question = |reply| OutgoingMessage { subject, reply: Some(reply), headers, payload };
+        let request = |reply| OutgoingMessage { subject, reply: Some(reply), headers, payload };
         let stream = self.stream.clone();
-        let accepts = move |answer: &Message| is_of_stream(&answer.payload, &stream);
-        let answer = self.bus.request_for(question, accepts, self.within).await?;
-        parse_ack(&answer.payload, &self.stream)
+        let accepts = move |response: &Message| is_of_stream(&response.payload, &stream);
+        let response = self.bus.request_for(request, accepts, self.within).await?;
+        parse_ack(&response.payload, &self.stream)
     }
 
     /// Reads from the nearest replica, which may lag behind.
     pub(super) async fn read_nearest(&self, query: MessageQuery<'_>) -> Result<Option<StoredMessage>, ApiError> {
         let direct = format!("$JS.API.DIRECT.GET.{}", self.stream);
         let subject = self.prefixed(query);
-        let answer = match query.with_subject(&subject) {
+        let response = match query.with_subject(&subject) {
             MessageQuery::LastOf { last_by_subj } => {
                 self.request(format!("{direct}.{last_by_subj}"), Bytes::new()).await?
             }
             query => self.request(direct, json(&query)?).await?,
         };
-        Ok(parse_direct_response(&answer)?.map(|stored| self.without_prefix(stored)))
+        Ok(parse_direct_response(&response)?.map(|stored| self.without_prefix(stored)))
     }
 
     /// Reads from the stream's leader, which has all acknowledged messages.
     pub(super) async fn read_leader(&self, query: MessageQuery<'_>) -> Result<Option<StoredMessage>, ApiError> {
         let subject = self.prefixed(query);
-        let question = json(&query.with_subject(&subject))?;
-        let answer = self.request(format!("$JS.API.STREAM.MSG.GET.{}", self.stream), question).await?;
-        Ok(parse_leader_response(&answer.payload)?.map(|stored| self.without_prefix(stored)))
+        let request = json(&query.with_subject(&subject))?;
+        let response = self.request(format!("$JS.API.STREAM.MSG.GET.{}", self.stream), request).await?;
+        Ok(parse_leader_response(&response.payload)?.map(|stored| self.without_prefix(stored)))
     }
 
     /// Returns the subject of the query, as JetStream knows it.
@@ -231,8 +231,8 @@ impl Api {
     }
 
     async fn request(&self, subject: String, payload: Bytes) -> Result<Message, ApiError> {
-        let question = OutgoingMessage { subject, payload, ..OutgoingMessage::default() };
-        Ok(self.bus.request(question, self.within).await?)
+        let request = OutgoingMessage { subject, payload, ..OutgoingMessage::default() };
+        Ok(self.bus.request(request, self.within).await?)
     }
 }
 
@@ -290,7 +290,7 @@ fn json(value: &impl Serialize) -> Result<Bytes, ApiError> {
 
 fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, ApiError> {
     match serde_json::from_slice(payload) {
-        Ok(ApiResponse::Granted(answer)) => Ok(answer),
+        Ok(ApiResponse::Granted(response)) => Ok(response),
         Ok(ApiResponse::Refused { error }) => Err(error.into()),
         Err(error) => Err(ApiError::Garbled(error.to_string())),
     }
@@ -314,20 +314,20 @@ fn is_of_stream(payload: &[u8], stream: &str) -> bool {
 }
 
 /// Parses the response to a direct read: the message itself, with its metadata in headers.
-fn parse_direct_response(answer: &Message) -> Result<Option<StoredMessage>, ApiError> {
-    match answer.status {
+fn parse_direct_response(response: &Message) -> Result<Option<StoredMessage>, ApiError> {
+    match response.status {
         None => {}
         Some(NOT_THERE) => return Ok(None),
         Some(status) => return Err(ApiError::Garbled(format!("status {status}"))),
     }
-    let header = |name| answer.headers.get(name).ok_or_else(|| ApiError::Garbled(format!("no header {name}")));
+    let header = |name| response.headers.get(name).ok_or_else(|| ApiError::Garbled(format!("no header {name}")));
     let position = header("Nats-Sequence")?.parse().map(Position);
     Ok(Some(StoredMessage {
         subject: header("Nats-Subject")?.to_owned(),
         position: position.map_err(|_| ApiError::Garbled("Nats-Sequence is no number".to_owned()))?,
-        expected: answer.headers.get(EXPECTED).and_then(position_of),
+        expected: response.headers.get(EXPECTED).and_then(position_of),
         // Copied, because a slice would keep the whole receive buffer alive.
-        bytes: Bytes::copy_from_slice(&answer.payload),
+        bytes: Bytes::copy_from_slice(&response.payload),
     }))
 }
 

@@ -8,10 +8,9 @@ use super::*;
 impl OwnerHarness {
     /// A connector requests messages on behalf of a member that joined by this session.
     fn view(&mut self, number: u8, session: Option<u64>, member: u64) {
-        let wanted =
+        let query =
             HistoryQuery { viewer: Token::new(member.into()).membership(), span: HistoryRange::Last, limit: 10 };
-        let request =
-            HistoryRequest { requester: requester(number), incarnation: self.run, number: 7, session, wanted };
+        let request = HistoryRequest { requester: requester(number), incarnation: self.run, number: 7, session, query };
         let mut effects = Vec::new();
         self.owner.request_history(request, self.now, &mut effects);
         self.take(effects);

@@ -57,7 +57,7 @@ fn delivered_state(harness: &mut OwnerHarness) -> RoomState {
     let parts = harness.sent.iter().filter_map(|effect| match effect {
         OwnerEffect::Respond(
             _,
-            RpcResponse::Attached { news: CatchUp::State(part) | CatchUp::StatePart { part, .. }, .. },
+            RpcResponse::Attached { catch_up: CatchUp::State(part) | CatchUp::StatePart { part, .. }, .. },
         ) => Some(part),
         _ => None,
     });
@@ -89,16 +89,16 @@ fn nothing_is_more_than_half_of_what_the_broker_takes() {
     assert!(records(&harness).iter().any(|(_, record)| record.part.is_some_and(|part| part.of > 5)));
     let chat = ServerId::new("chat-server-1").unwrap();
     for effect in &harness.sent {
-        let (OwnerEffect::Respond(_, answer) | OwnerEffect::Notify(_, answer, _)) = effect else {
+        let (OwnerEffect::Respond(_, response) | OwnerEffect::Notify(_, response, _)) = effect else {
             panic!("{effect:?}")
         };
-        let (chat, answer) = (chat.clone(), answer.clone());
+        let (chat, response) = (chat.clone(), response.clone());
         let message = FromChat {
             v: rpc::VERSION,
             chat,
             incarnation: Incarnation(u64::MAX),
             number: u64::MAX,
-            answer,
+            response,
             stats: None,
         };
         let size = rpc::encode(&message).unwrap().len();

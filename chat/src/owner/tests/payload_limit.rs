@@ -71,5 +71,5 @@ fn a_record_that_cannot_be_sent_any_more_is_replaced_by_the_state() {
     let id = harness.id_at(Position(1));
     harness.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id });
     harness.run();
-    assert!(matches!(harness.news(), (LogPosition { position: Position(2), .. }, CatchUp::State(_))));
+    assert!(matches!(harness.catch_up(), (LogPosition { position: Position(2), .. }, CatchUp::State(_))));
 }

@@ -125,7 +125,9 @@ fn a_successor_goes_on_from_the_last_record_before_poison() {
     let mut successor = harness.successor();
     successor.attach(1, LogPosition { epoch: Epoch(1), position: before, id: last.id });
     successor.run();
-    let (now, CatchUp::Since { records, more: false }) = successor.news() else { panic!("{:?}", successor.news()) };
+    let (now, CatchUp::Since { records, more: false }) = successor.catch_up() else {
+        panic!("{:?}", successor.catch_up())
+    };
     assert_eq!((records.len(), records[0].1.prev), (1, before));
     assert_eq!(now.position, successor.last().0);
     assert_eq!(successor.members(), ["ann"]);
@@ -141,7 +143,7 @@ fn a_connector_at_a_message_that_is_passed_over_gets_the_state() {
     let mut successor = harness.successor();
     successor.attach(1, LogPosition { epoch: Epoch(1), position, id: newer.id });
     successor.run();
-    assert!(matches!(successor.news(), (now, CatchUp::State(_)) if now.position > position));
+    assert!(matches!(successor.catch_up(), (now, CatchUp::State(_)) if now.position > position));
 }
 
 #[test]
@@ -185,7 +187,7 @@ fn poison_that_comes_during_an_append_refuses_it_and_nothing_is_lost() {
     harness.attach(2, harness.at);
     harness.run();
     assert_eq!(harness.outcomes(1), [Outcome::Done(0)]);
-    assert!(matches!(harness.news(), (_, CatchUp::Since { records, .. }) if records.len() == 1));
+    assert!(matches!(harness.catch_up(), (_, CatchUp::Since { records, .. }) if records.len() == 1));
 }
 
 /// A certain read finds another last message than the known one.
@@ -196,7 +198,7 @@ fn an_attach_is_proven_behind_poison() {
     let bad = harness.publish(&b"garbage"[..]);
     harness.attach(2, LogPosition { epoch: Epoch(1), position, id: last.id });
     harness.run();
-    let (now, CatchUp::Since { records, .. }) = harness.news() else { panic!("{:?}", harness.news()) };
+    let (now, CatchUp::Since { records, .. }) = harness.catch_up() else { panic!("{:?}", harness.catch_up()) };
     assert!(records.len() == 1 && now.position > bad);
 }
 
@@ -251,9 +253,9 @@ fn a_bad_record_in_the_middle_costs_its_own_entries() {
             successor.run();
         }
         assert!(
-            matches!(successor.news().1, CatchUp::State(_)),
+            matches!(successor.catch_up().1, CatchUp::State(_)),
             "its connector has what is lost: {:?}",
-            successor.news()
+            successor.catch_up()
         );
         let (_, record) = successor.last();
         assert_eq!((record.prev, record.prev_id), (last, RecordId::NONE));
@@ -265,7 +267,7 @@ fn a_bad_record_in_the_middle_costs_its_own_entries() {
         // One that did not exist yet either.
         successor.attach(2, LogPosition { epoch: Epoch(1), position: lost, id: RecordId(5) });
         successor.run();
-        assert!(matches!(successor.news().1, CatchUp::State(_)));
+        assert!(matches!(successor.catch_up().1, CatchUp::State(_)));
         // The loss is found once.
         let mut next = successor.successor();
         next.attach(1, LogPosition::default());
@@ -284,7 +286,7 @@ fn an_owner_that_knows_the_last_record_needs_none_before_it() {
     harness.run();
     harness.tick(2_000);
     harness.run();
-    let (_, CatchUp::Since { records, .. }) = harness.news() else { panic!("{:?}", harness.news()) };
+    let (_, CatchUp::Since { records, .. }) = harness.catch_up() else { panic!("{:?}", harness.catch_up()) };
     assert!(records[0].1.follows(last.position, last.id));
     assert!(harness.members().contains(&"cid".to_owned()));
     assert_eq!(harness.owner.metrics.records_missing.get(), 1);
@@ -293,7 +295,7 @@ fn an_owner_that_knows_the_last_record_needs_none_before_it() {
         LogPosition { epoch: Epoch(1), position: Position(lost.0 - 1), id: harness.id_at(Position(lost.0 - 1)) },
     );
     harness.run();
-    assert!(matches!(harness.news().1, CatchUp::State(_)));
+    assert!(matches!(harness.catch_up().1, CatchUp::State(_)));
 }
 
 #[test]
@@ -306,7 +308,7 @@ fn a_room_whose_checkpoint_is_lost_goes_on_from_what_is_left() {
         successor.run();
         successor.tick(2_000);
     }
-    assert!(matches!(successor.news().1, CatchUp::State(_)));
+    assert!(matches!(successor.catch_up().1, CatchUp::State(_)));
     assert_eq!(successor.members(), Vec::<String>::new());
 }
 
@@ -351,7 +353,7 @@ fn a_record_from_the_future_is_applied_and_moves_no_time() {
     // Connectors get no time that is ahead of the room's.
     successor.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id: harness.id_at(Position(1)) });
     successor.run();
-    let (_, CatchUp::Since { records, .. }) = successor.news() else { panic!("{:?}", successor.news()) };
+    let (_, CatchUp::Since { records, .. }) = successor.catch_up() else { panic!("{:?}", successor.catch_up()) };
     assert!(records.iter().any(|(at, _)| *at == position));
     assert!(records.iter().all(|(_, record)| record.time <= successor.now.wall_ms), "{records:?}");
 }

@@ -121,7 +121,7 @@ fn any_bytes_give_json_or_themselves() {
             // Half of the time a map or an array, which go on.
             *first = 0x80 | (*first & 0x1f);
         }
-        let answer = translate(bytes.clone());
-        assert!(answer == bytes || serde_json::from_slice::<IgnoredAny>(&answer).is_ok(), "{bytes:02x?}");
+        let response = translate(bytes.clone());
+        assert!(response == bytes || serde_json::from_slice::<IgnoredAny>(&response).is_ok(), "{bytes:02x?}");
     }
 }

@@ -44,17 +44,17 @@ async fn ask(url: &str, settings: &NatsSettings) -> anyhow::Result<String> {
         bus => bus?,
     };
     let broker = bus.nats_client().map(|client| client.server_info().server_id).unwrap_or_default();
-    let question = OutgoingMessage { subject: subjects::broker_reload(&broker), ..OutgoingMessage::default() };
-    let answer = bus.request(question, RESPONSE_TIMEOUT).await;
+    let request = OutgoingMessage { subject: subjects::broker_reload(&broker), ..OutgoingMessage::default() };
+    let response = bus.request(request, RESPONSE_TIMEOUT).await;
     // The response is here, or will not come: a failed drain changes neither.
     drop(bus.drain(RESPONSE_TIMEOUT).await);
-    let answer = match answer {
+    let response = match response {
         // A broker without users accepts every client, and has no system account that responds.
         Err(BusError::NoResponders) => return Ok("NATS runs without users: restart it".to_owned()),
-        answer => answer.context("NATS does not answer the request to reload its configuration")?,
+        response => response.context("NATS does not answer the request to reload its configuration")?,
     };
-    let answer: Value = serde_json::from_slice(&answer.payload).context("NATS answers what is no JSON")?;
-    match answer.get("error") {
+    let response: Value = serde_json::from_slice(&response.payload).context("NATS answers what is no JSON")?;
+    match response.get("error") {
         Some(error) => bail!("NATS cannot reload its configuration: {error}"),
         None => Ok("NATS has reloaded them".to_owned()),
     }

@@ -65,12 +65,12 @@ fn entry(User { name, rights }: &User, password: &str) -> Value {
     let permissions = match rights {
         Rights::System | Rights::Everything => return json!({ "user": name, "password": password }),
         Rights::ReadOnly => json!({ "publish": { "deny": [">"] }, "subscribe": [">"] }),
-        Rights::Server(Permissions { publish, subscribe, answers: false }) => {
+        Rights::Server(Permissions { publish, subscribe, responses: false }) => {
             json!({ "publish": publish, "subscribe": subscribe })
         }
-        Rights::Server(Permissions { publish, subscribe, answers: true }) => {
-            let answers = json!({ "max": 1, "expires": ANSWER_WITHIN });
-            json!({ "publish": publish, "subscribe": subscribe, "allow_responses": answers })
+        Rights::Server(Permissions { publish, subscribe, responses: true }) => {
+            let responses = json!({ "max": 1, "expires": ANSWER_WITHIN });
+            json!({ "publish": publish, "subscribe": subscribe, "allow_responses": responses })
         }
     };
     json!({ "user": name, "password": password, "permissions": permissions })

@@ -17,7 +17,7 @@ impl User {
         let (entered, missed) = self.enter(&chat).await.ok()?;
         self.old = None;
         self.entered(entered, missed);
-        Some(Connection { chat, events, answers: FuturesUnordered::new() })
+        Some(Connection { chat, events, responses: FuturesUnordered::new() })
     }
 
     async fn connect(&mut self) -> Result<(ChatClient, Events), ClientError> {

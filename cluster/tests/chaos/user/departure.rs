@@ -61,10 +61,10 @@ impl User {
         if self.old.is_some() {
             // The old connection would go on responding, and its responses are not used from here
             // on.
-            connection.answers = FuturesUnordered::new();
+            connection.responses = FuturesUnordered::new();
             self.pending.mark_all_unknown();
         }
-        while let Some((message, outcome)) = connection.answers.next().await {
+        while let Some((message, outcome)) = connection.responses.next().await {
             self.on_response(&message, outcome);
         }
         self.update_unknown();

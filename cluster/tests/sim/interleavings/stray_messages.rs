@@ -59,14 +59,14 @@ fn one_record_that_the_log_does_not_have() {
     for ahead in [1, 1_000, u64::MAX / 2_000] {
         let mut cluster = ScriptedCluster::with_ann_and_bob();
         let (place, record) = cluster.next_record(ahead);
-        let answer = RpcResponse::Record {
+        let response = RpcResponse::Record {
             room: super::scripted_cluster::room(),
             epoch: place.epoch,
             position: place.position,
             record: record.into(),
         };
         // With this number the connector attaches for no other reason.
-        cluster.stray_to_connector((HOME, FIRST), RIGHT, 0, answer);
+        cluster.stray_to_connector((HOME, FIRST), RIGHT, 0, response);
         cluster.advance(2_000);
         cluster.send(ANN, "one");
         cluster.advance(2_000);
@@ -128,13 +128,13 @@ fn messages_of_senders_that_may_not_send_them() {
         let run = if chat == HOME { maximal } else { FIRST };
         cluster.stray_to_connector((chat, run), RIGHT, 1, RpcResponse::Leaving);
         let (place, record) = cluster.next_record(1);
-        let answer = RpcResponse::Record {
+        let response = RpcResponse::Record {
             room: super::scripted_cluster::room(),
             epoch: place.epoch,
             position: place.position,
             record: record.into(),
         };
-        cluster.stray_to_connector((chat, run), RIGHT, 2, answer);
+        cluster.stray_to_connector((chat, run), RIGHT, 2, response);
         let known = KnownIncarnation { incarnation: maximal, live: true };
         cluster.stray_to_connector((chat, run), RIGHT, 0, RpcResponse::Stale(known));
     }
@@ -174,18 +174,17 @@ fn messages_are_shown_to_the_connectors_own_members_alone() {
     cluster.settle();
     let viewer: Membership = cluster.stay(CARL);
     for (session, connector) in [(Some(CARL), RIGHT), (None, RIGHT), (Some(BOB), RIGHT)] {
-        let wanted = HistoryQuery { viewer, span: HistoryRange::Last, limit: 10 };
-        let question = RpcRequest::History { room: super::scripted_cluster::room(), number: 7, session, wanted };
+        let query = HistoryQuery { viewer, span: HistoryRange::Last, limit: 10 };
+        let request = RpcRequest::History { room: super::scripted_cluster::room(), number: 7, session, query };
         cluster.hold(super::transit::Selector::Pages(HOME, connector));
-        cluster.stray_to_chat(("connector", connector), FIRST, HOME, question);
+        cluster.stray_to_chat(("connector", connector), FIRST, HOME, request);
         cluster.advance(1_000);
         assert_eq!(cluster.holds(super::transit::Selector::Pages(HOME, connector)), 0, "{session:?}");
     }
-    let wanted = HistoryQuery { viewer, span: HistoryRange::Last, limit: 10 };
-    let question =
-        RpcRequest::History { room: super::scripted_cluster::room(), number: 7, session: Some(CARL), wanted };
+    let query = HistoryQuery { viewer, span: HistoryRange::Last, limit: 10 };
+    let request = RpcRequest::History { room: super::scripted_cluster::room(), number: 7, session: Some(CARL), query };
     cluster.hold(super::transit::Selector::Pages(HOME, LEFT));
-    cluster.stray_to_chat(("connector", LEFT), FIRST, HOME, question);
+    cluster.stray_to_chat(("connector", LEFT), FIRST, HOME, request);
     cluster.advance(1_000);
     assert_eq!(cluster.holds(super::transit::Selector::Pages(HOME, LEFT)), 1, "he is the left connector's");
 }

@@ -155,10 +155,10 @@ impl InTransit {
 
 fn answer(body: &[u8]) -> RpcResponse {
     let message: FromChat = rpc::decode(body).unwrap();
-    message.answer
+    message.response
 }
 
 fn question(body: &[u8]) -> RpcRequest {
     let message: FromConnector = rpc::decode(body).unwrap();
-    message.question
+    message.request
 }

@@ -54,7 +54,7 @@ impl fmt::Display for Operation<'_> {
             LogOp::Last { certain: false } => f.write_str("last"),
             LogOp::Before(position) => write!(f, "last before {}", position.0),
             LogOp::Epoch => f.write_str("epoch"),
-            LogOp::Read(wanted) => write!(f, "read {}", list(wanted, |position| position.0.to_string())),
+            LogOp::Read(positions) => write!(f, "read {}", list(positions, |position| position.0.to_string())),
             LogOp::Append { expected, record } => write!(f, "append after {} {}", expected.0, encoded(record)),
         }
     }
@@ -164,19 +164,14 @@ fn item(item: &Item) -> String {
 }
 
 fn from_connector(message: &FromConnector) -> String {
-    let text = match &message.question {
+    let text = match &message.request {
         RpcRequest::Attach { room, at } => format!("attach {room} at {}", place(at)),
         RpcRequest::Propose { room, at, number, items } => {
             format!("propose {room} #{number} at {} {}", place(at), list(items, item))
         }
         RpcRequest::Detach { room } => format!("detach {room}"),
-        RpcRequest::History { room, number, wanted, .. } => {
-            format!(
-                "history {room} #{number} {:?} limit {} for {}",
-                wanted.span,
-                wanted.limit,
-                membership(&wanted.viewer)
-            )
+        RpcRequest::History { room, number, query, .. } => {
+            format!("history {room} #{number} {:?} limit {} for {}", query.span, query.limit, membership(&query.viewer))
         }
         RpcRequest::Heartbeat => format!("heartbeat{}", message.known.map(known).unwrap_or_default()),
         RpcRequest::Probe => "probe".to_owned(),
@@ -190,12 +185,12 @@ fn known(known: KnownIncarnation) -> String {
 }
 
 fn from_chat(message: &FromChat) -> String {
-    let text = match &message.answer {
+    let text = match &message.response {
         RpcResponse::Record { room, epoch, position, record: r } => {
             format!("record {room} {}:{} {}", epoch.0, position.0, record(r))
         }
-        RpcResponse::Attached { room, asked, now, news: n } => {
-            format!("attached {room} asked {} now {} {}", place(asked), place(now), news(n))
+        RpcResponse::Attached { room, requested, now, catch_up: n } => {
+            format!("attached {room} asked {} now {} {}", place(requested), place(now), catch_up(n))
         }
         RpcResponse::History { room, number, upto, page } => {
             let (count, complete) = (page.messages.len(), page.complete);
@@ -210,8 +205,8 @@ fn from_chat(message: &FromChat) -> String {
     format!("{}r{} n{} {text}", short(&message.chat), message.incarnation.0, message.number)
 }
 
-fn news(news: &CatchUp) -> String {
-    match news {
+fn catch_up(catch_up: &CatchUp) -> String {
+    match catch_up {
         CatchUp::Since { records, more } => {
             let records = list(records, |(position, r)| format!("{} {}", position.0, record(r)));
             format!("since {records}{}", if *more { " and more" } else { "" })

@@ -289,10 +289,10 @@ impl World {
         let mut nodes =
             nodes.filter(|node| !node.is_dead && node.up && node.sleeps_until <= self.now && !node.rooms.is_yielding());
         let answering = nodes.next().filter(|_| self.chats[chat].up && !lost);
-        let answers = answering.is_some();
+        let responses = answering.is_some();
         // A server that leaves answers that it does.
         let is_alive = answering.is_some_and(|node| node.leaves_since.is_none());
-        let (run, delay) = (self.chats[chat].run, if answers { 2 } else { 500 });
+        let (run, delay) = (self.chats[chat].run, if responses { 2 } else { 500 });
         self.agenda.at(self.now + delay, Event::Probed { chat, run, home, is_alive });
     }
 }

@@ -81,7 +81,7 @@ impl World {
         let (chat, connector) = (self.chance.index(CHATS), self.chance.index(CONNECTORS));
         let (me, run) = (self.connectors[connector].id.clone(), self.connectors[connector].hub.incarnation());
         let (sender, incarnation) = self.sender(("connector", "chat"), (&me, run));
-        let question = self.stray_question(sender == me);
+        let request = self.stray_question(sender == me);
         let chat_run = self.chats[chat].rooms.incarnation();
         let known = self.chance.per_mille(300).then(|| self.known(chat_run));
         let own = subjects::connector_reply(&sender, u64::MAX);
@@ -90,14 +90,14 @@ impl World {
             1 => Some(subjects::connector_reply(&server("connector", (connector + 1) % CONNECTORS).id, 7)),
             2 => Some(subjects::connector_push(&me)),
             3 => None,
-            _ => Some(if question == RpcRequest::Probe {
+            _ => Some(if request == RpcRequest::Probe {
                 format!("{}a.1", subjects::inbox(sender.as_str()))
             } else {
                 own
             }),
         };
         let (v, connector, continues, count) = (rpc::VERSION, sender, Vec::new(), self.stray_number());
-        let message = FromConnector { v, connector, incarnation, continues, count, known, question };
+        let message = FromConnector { v, connector, incarnation, continues, count, known, request };
         let body: Bytes = rpc::encode(&message).unwrap();
         for number in self.nodes_of_chat(chat) {
             let (body, reply, trace) = (body.clone(), reply.clone(), Trace::new(1, 1));
@@ -119,10 +119,10 @@ impl World {
             3 => RpcRequest::Detach { room },
             4 => {
                 let viewer = self.users[self.chance.index(USERS)].resume_point().map(|place| place.token.membership());
-                let wanted = HistoryQuery { viewer: viewer.unwrap_or_default(), span: HistoryRange::Last, limit: 100 };
+                let query = HistoryQuery { viewer: viewer.unwrap_or_default(), span: HistoryRange::Last, limit: 100 };
                 // No client has such a session.
                 let session = Some(u64::MAX - number);
-                RpcRequest::History { room, number: STRAY_NUMBER + (number % STRAY_NUMBER), session, wanted }
+                RpcRequest::History { room, number: STRAY_NUMBER + (number % STRAY_NUMBER), session, query }
             }
             5 => RpcRequest::Probe,
             _ => RpcRequest::Heartbeat,
@@ -133,9 +133,9 @@ impl World {
         let (chat, connector) = (self.chance.index(CHATS), self.chance.index(CONNECTORS));
         let (me, run) = (self.chats[chat].id.clone(), self.chats[chat].rooms.incarnation());
         let (sender, incarnation) = self.sender(("chat", "connector"), (&me, run));
-        let answer = self.stray_answer(sender == me, connector);
+        let response = self.stray_answer(sender == me, connector);
         let number = self.stray_number();
-        let message = FromChat { v: rpc::VERSION, chat: sender, incarnation, number, stats: None, answer };
+        let message = FromChat { v: rpc::VERSION, chat: sender, incarnation, number, stats: None, response };
         let body: Bytes = rpc::encode(&message).unwrap();
         let id = self.connectors[connector].id.clone();
         for number in 0..self.connectors.len() {
@@ -162,8 +162,8 @@ impl World {
                 page: HistoryPage::default(),
             },
             6 if !is_listed => {
-                let news = CatchUp::State(Box::default());
-                RpcResponse::Attached { room, asked: LogPosition::default(), now: place, news }
+                let catch_up = CatchUp::State(Box::default());
+                RpcResponse::Attached { room, requested: LogPosition::default(), now: place, catch_up }
             }
             _ => {
                 let record = Arc::new(stray_record(place.position));
@@ -188,7 +188,7 @@ impl World {
         assert!(is_known, "{asker} is a stranger, and is sent {method}");
         if *method == "history" {
             let said: FromChat = rpc::decode(&send.body).unwrap();
-            let is_stray = matches!(said.answer, RpcResponse::History { number, .. } if number >= STRAY_NUMBER);
+            let is_stray = matches!(said.response, RpcResponse::History { number, .. } if number >= STRAY_NUMBER);
             assert!(!is_stray, "a stray question of {asker} for messages is answered");
         }
     }

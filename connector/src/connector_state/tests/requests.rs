@@ -59,7 +59,7 @@ impl TestCluster {
     fn answer(&mut self, effect: Effect) -> Vec<Effect> {
         let Effect::SendToChat { body, .. } = effect else { return Vec::new() };
         let message: FromConnector = rpc::decode(&body).unwrap();
-        match message.question {
+        match message.request {
             RpcRequest::Attach { room, at } => self.connector.agree(vec![(room, at)]),
             RpcRequest::Propose { room, number, items, .. } => {
                 let entries: Vec<Entry> = items.into_iter().map(entry).collect();
@@ -115,18 +115,18 @@ fn send() -> ClientRequest {
 
 /// Returns responses: session, id of the request, response.
 fn answers(effects: &[Effect]) -> Vec<(u64, u32, &ClientResponse)> {
-    let answer = |effect| match effect {
+    let response = |effect| match effect {
         &Effect::Respond { session, id, ref response } => Some((session, id, response)),
         _ => None,
     };
-    effects.iter().filter_map(answer).collect()
+    effects.iter().filter_map(response).collect()
 }
 
 /// Returns the rooms whose messages chat servers are asked for.
 fn histories(effects: &[Effect]) -> Vec<RoomId> {
     let history = |effect: &Effect| match effect {
-        Effect::SendToChat { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().question {
-            RpcRequest::History { room, wanted: HistoryQuery { .. }, .. } => Some(room),
+        Effect::SendToChat { body, .. } => match rpc::decode::<FromConnector>(body).unwrap().request {
+            RpcRequest::History { room, query: HistoryQuery { .. }, .. } => Some(room),
             _ => None,
         },
         _ => None,

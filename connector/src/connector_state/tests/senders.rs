@@ -16,9 +16,9 @@ impl TestConnector {
     }
 
     /// A chat server sends a message.
-    fn receive_from(&mut self, chat: &str, answer: RpcResponse) -> Vec<Effect> {
+    fn receive_from(&mut self, chat: &str, response: RpcResponse) -> Vec<Effect> {
         let (v, chat, incarnation) = (rpc::VERSION, ServerId::new(chat).unwrap(), Incarnation(1));
-        let message = FromChat { v, chat, incarnation, number: 1, stats: None, answer };
+        let message = FromChat { v, chat, incarnation, number: 1, stats: None, response };
         let (body, now) = (rpc::encode(&message).unwrap(), self.now());
         self.state.receive(&body, false, now).unwrap()
     }
@@ -56,8 +56,8 @@ fn a_ping_is_answered_on_the_inbox_of_a_listed_gate_alone() {
 fn a_message_of_a_stranger_requests_a_recheck_and_changes_nothing() {
     let mut connector = TestConnector::new();
     for _ in 0..3 {
-        for answer in [RpcResponse::Leaving, RpcResponse::Alive, RpcResponse::NotOwner { room: room(1) }] {
-            let effects = connector.receive_from("chat-server-9", answer);
+        for response in [RpcResponse::Leaving, RpcResponse::Alive, RpcResponse::NotOwner { room: room(1) }] {
+            let effects = connector.receive_from("chat-server-9", response);
             assert!(effects.iter().all(|effect| *effect == Effect::RequestRecheck), "{effects:?}");
         }
     }

@@ -23,7 +23,7 @@ struct TestRoom {
     last_number: u64,
     position: Position,
     /// Requests that are not decided.
-    questions: Vec<RpcRequest>,
+    requests: Vec<RpcRequest>,
     /// Names of the sessions in the room.
     names: BTreeMap<u64, Name>,
 }
@@ -45,8 +45,8 @@ fn pending(session: u64) -> PendingRequest {
     PendingRequest { session, id: Some(1), deadline: u64::MAX, entering: Some(entering) }
 }
 
-fn proposal(question: RpcRequest) -> Option<(u64, Vec<Item>)> {
-    match question {
+fn proposal(request: RpcRequest) -> Option<(u64, Vec<Item>)> {
+    match request {
         RpcRequest::Propose { number, items, .. } => Some((number, items)),
         _ => None,
     }
@@ -67,8 +67,8 @@ impl TestRoom {
             metrics: Metrics::new(),
         };
         let room = Room::new(RoomId::new("lobby").unwrap(), &common, 0);
-        let (questions, names, position) = (Vec::new(), BTreeMap::new(), Position::NONE);
-        let mut test_room = Self { room, common, now: 0, last_number: 0, position, questions, names };
+        let (requests, names, position) = (Vec::new(), BTreeMap::new(), Position::NONE);
+        let mut test_room = Self { room, common, now: 0, last_number: 0, position, requests, names };
         test_room.act(|room, cx| {
             room.tick(cx);
         });
@@ -88,7 +88,7 @@ impl TestRoom {
         let mut delivery = Delivery::default();
         for effect in effects {
             match effect {
-                RoomEffect::SendToOwner(question) => self.questions.push(question),
+                RoomEffect::SendToOwner(request) => self.requests.push(request),
                 RoomEffect::Respond(pending, reply) => delivery.replies.push((pending.session, reply)),
                 RoomEffect::Push(to, push) => delivery.pushes.push((to.to_vec(), push)),
                 RoomEffect::Entered(_)
@@ -102,10 +102,10 @@ impl TestRoom {
     }
 
     /// The owner answers an attach with a state, of a log without records.
-    fn attach(&mut self, asked: LogPosition, epoch: Epoch, state: &RoomState) -> Delivery {
+    fn attach(&mut self, requested: LogPosition, epoch: Epoch, state: &RoomState) -> Delivery {
         let now = LogPosition { epoch, ..LogPosition::default() };
-        let news = CatchUp::State(Box::new(state.into()));
-        self.act(|room, cx| room.on_attached(asked, now, news, cx))
+        let catch_up = CatchUp::State(Box::new(state.into()));
+        self.act(|room, cx| room.on_attached(requested, now, catch_up, cx))
     }
 
     fn enter(&mut self, sessions: impl IntoIterator<Item = u64>) -> Delivery {
@@ -133,7 +133,7 @@ impl TestRoom {
     fn serve(&mut self) -> Delivery {
         let mut all = Delivery::default();
         while let Some((number, items)) =
-            std::mem::take(&mut self.questions).into_iter().filter_map(proposal).next_back()
+            std::mem::take(&mut self.requests).into_iter().filter_map(proposal).next_back()
         {
             let delivery = [self.commit(number, items), self.tick_at(self.now + 50)];
             for Delivery { pushes, replies, .. } in delivery {
@@ -311,14 +311,14 @@ fn a_state_of_which_a_part_was_lost_is_not_taken() {
             SessionId { connector: ServerId::new("connector-server-2").unwrap(), incarnation: Incarnation(1), number };
         state.apply(&Entry::Join { name: name(number), session, membership: Token::new(number.into()).membership() });
     }
-    let asked = LogPosition { epoch: EPOCH, ..LogPosition::default() };
-    let now = LogPosition { position: Position(9), id: RecordId(9), ..asked };
+    let requested = LogPosition { epoch: EPOCH, ..LogPosition::default() };
+    let now = LogPosition { position: Position(9), id: RecordId(9), ..requested };
     let parts = state.checkpoints_for_connectors(300);
     assert_eq!(parts.len(), 3, "one member each");
     let mut take = |lost: Option<u16>| {
         for (index, part) in (0..).zip(&parts).filter(|(index, _)| Some(*index) != lost) {
-            let news = CatchUp::StatePart { index, of: parts.len() as u16, part: Box::new(part.clone()) };
-            test_room.act(|room, cx| room.on_attached(asked, now, news, cx));
+            let catch_up = CatchUp::StatePart { index, of: parts.len() as u16, part: Box::new(part.clone()) };
+            test_room.act(|room, cx| room.on_attached(requested, now, catch_up, cx));
         }
         test_room.room.state.members().len()
     };

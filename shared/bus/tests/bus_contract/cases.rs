@@ -12,9 +12,9 @@ pub(crate) async fn a_question_is_answered(fixture: &BusFixture) {
     let (asker, server) = (fixture.bus().await, fixture.bus().await);
     let _echo = echo(server, "chat.a").await;
     for n in 0..100 {
-        let answer = asker.request(to("chat.a", numbered(n)), SOON).await.unwrap();
-        assert_eq!(number(&answer), n);
-        assert!(!answer.no_responders);
+        let response = asker.request(to("chat.a", numbered(n)), SOON).await.unwrap();
+        assert_eq!(number(&response), n);
+        assert!(!response.no_responders);
     }
     assert_eq!(asker.pending_requests(), 0);
 }
@@ -26,21 +26,21 @@ pub(crate) async fn a_response_that_is_not_accepted_is_skipped(fixture: &BusFixt
     let mut asked = server.subscribe("chat.a", ROOM).await.unwrap();
     let answering = async {
         for n in 0..20 {
-            let (first, question) = (next(&mut kept).await.reply.unwrap(), next(&mut asked).await);
+            let (first, request) = (next(&mut kept).await.reply.unwrap(), next(&mut asked).await);
             for _ in 0..3 {
                 other.publish(to(&first, "{}")).unwrap();
             }
             // Both publishers were received before the real response is sent.
             other.round_trip(SOON).await.unwrap();
-            server.publish(to(&question.reply.unwrap(), numbered(n))).unwrap();
+            server.publish(to(&request.reply.unwrap(), numbered(n))).unwrap();
         }
     };
     let asking = async {
         for n in 0..20 {
             let make = |reply| OutgoingMessage { reply: Some(reply), ..to("chat.a", "?") };
-            let accepts = |answer: &Message| answer.payload.as_ref() != b"{}";
-            let answer = asker.request_for(make, accepts, SOON).await.unwrap();
-            assert_eq!(number(&answer), n);
+            let accepts = |response: &Message| response.payload.as_ref() != b"{}";
+            let response = asker.request_for(make, accepts, SOON).await.unwrap();
+            assert_eq!(number(&response), n);
         }
     };
     tokio::join!(answering, asking);

@@ -103,12 +103,12 @@ pub(crate) async fn next(subscription: &mut Subscription) -> Message {
 /// Responds to every request on `subject` with its own payload, for as long as the returned task
 /// lives.
 pub(crate) async fn echo(bus: Bus, subject: &str) -> tokio::task::JoinSet<()> {
-    let mut questions = bus.subscribe(subject, ROOM).await.unwrap();
+    let mut requests = bus.subscribe(subject, ROOM).await.unwrap();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move {
-        while let Some(question) = questions.next().await {
-            let answer = to(&question.reply.unwrap(), question.payload);
-            bus.publish(answer).unwrap();
+        while let Some(request) = requests.next().await {
+            let response = to(&request.reply.unwrap(), request.payload);
+            bus.publish(response).unwrap();
         }
     });
     tasks

@@ -34,11 +34,11 @@ async fn a_dead_broker_fails_everything_at_once() {
     let bus = connect(server.url(), &metrics).await;
     let _silent = bus.subscribe("chat.a", ROOM).await.unwrap();
     let asking = bus.clone();
-    let question = tokio::task::JoinSet::from_iter([async move { asking.request(to("chat.a", "?"), SOON * 6).await }]);
+    let request = tokio::task::JoinSet::from_iter([async move { asking.request(to("chat.a", "?"), SOON * 6).await }]);
     eventually(SOON, "the question waits", async || bus.pending_requests() == 1).await;
 
     server.kill();
-    let outcome = timeout(SOON, question.join_all()).await.expect("the question ends with the connection");
+    let outcome = timeout(SOON, request.join_all()).await.expect("the question ends with the connection");
     assert_eq!(outcome, [Err(BusError::Disconnected)]);
 
     let begun = Instant::now();

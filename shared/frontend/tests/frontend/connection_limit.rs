@@ -116,8 +116,8 @@ async fn plain_http_gets_a_hint() {
         let mut stream = TcpStream::connect(fixture.address).await.unwrap();
         let request = format!("{method} /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
-        let answer = read_all(&mut stream, SOON).await;
-        assert!(answer.starts_with("HTTP/1.1 426") && answer.contains("websocket"), "{answer}");
+        let response = read_all(&mut stream, SOON).await;
+        assert!(response.starts_with("HTTP/1.1 426") && response.contains("websocket"), "{response}");
     }
 }
 

@@ -18,9 +18,9 @@ async fn the_handshake_has_interval_and_codes() {
     let fixture = FrontendFixture::start().await;
     let mut socket = fixture.open().await;
     socket.send(hello()).await;
-    let answer: Value = serde_json::from_slice(&socket.expect(PackageKind::Handshake).await).unwrap();
-    assert_eq!((&answer["code"], &answer["sys"]["heartbeat"]), (&json!(200), &json!(30)));
-    assert_eq!(answer["sys"]["dict"][routes::ENTER], json!(3));
+    let response: Value = serde_json::from_slice(&socket.expect(PackageKind::Handshake).await).unwrap();
+    assert_eq!((&response["code"], &response["sys"]["heartbeat"]), (&json!(200), &json!(30)));
+    assert_eq!(response["sys"]["dict"][routes::ENTER], json!(3));
     assert_eq!(fixture.role.opened_and_closed(), (0, 0), "nothing can be sent before the ack");
 }
 
@@ -42,8 +42,8 @@ async fn without_heartbeats_there_are_none() {
     let fixture = FrontendFixture::with(|options| options.heartbeat_secs = 0).await;
     let mut socket = fixture.open().await;
     socket.send(hello()).await;
-    let answer: Value = serde_json::from_slice(&socket.expect(PackageKind::Handshake).await).unwrap();
-    assert!(answer["sys"].is_object() && answer["sys"].get("heartbeat").is_none(), "{answer}");
+    let response: Value = serde_json::from_slice(&socket.expect(PackageKind::Handshake).await).unwrap();
+    assert!(response["sys"].is_object() && response["sys"].get("heartbeat").is_none(), "{response}");
     socket.send(ack()).await;
     socket.send(heartbeat()).await;
     socket.hears_only_the_answer(9).await;

@@ -115,9 +115,9 @@ impl Socket {
     /// Up to and with the first heartbeat.
     pub(crate) async fn shake_hands(&mut self) {
         self.send(hello()).await;
-        let answer: Value = serde_json::from_slice(&self.expect(PackageKind::Handshake).await).unwrap();
+        let response: Value = serde_json::from_slice(&self.expect(PackageKind::Handshake).await).unwrap();
         self.send(ack()).await;
-        if answer["sys"]["heartbeat"].is_u64() {
+        if response["sys"]["heartbeat"].is_u64() {
             self.expect(PackageKind::Heartbeat).await;
         }
     }

@@ -35,15 +35,16 @@ pub struct FromConnector {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<KnownIncarnation>,
     /// The request.
-    pub question: RpcRequest,
+    #[serde(rename = "question")]
+    pub request: RpcRequest,
 }
 
 impl FromConnector {
     /// The request by which a chat server checks if another one is up.
     pub fn probe(from: ServerId, incarnation: Incarnation) -> Self {
         // Probes change nothing at the receiver, so they need no count.
-        let (v, question) = (super::VERSION, RpcRequest::Probe);
-        Self { v, connector: from, incarnation, continues: Vec::new(), count: 0, known: None, question }
+        let (v, request) = (super::VERSION, RpcRequest::Probe);
+        Self { v, connector: from, incarnation, continues: Vec::new(), count: 0, known: None, request }
     }
 }
 
@@ -89,7 +90,8 @@ pub enum RpcRequest {
         number: u64,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         session: Option<u64>,
-        wanted: HistoryQuery,
+        #[serde(rename = "wanted")]
+        query: HistoryQuery,
     },
     /// Checks that the chat server is up. The response names the last message that it sent to this
     /// connector.
@@ -261,7 +263,8 @@ pub struct FromChat {
     pub stats: Option<ChatStats>,
     /// The response.
     // Last, so that a record in it ends the message and is hashed separately.
-    pub answer: RpcResponse,
+    #[serde(rename = "answer")]
+    pub response: RpcResponse,
 }
 
 /// A response of a chat server, or a committed record that it pushes to other connectors.
@@ -271,8 +274,15 @@ pub enum RpcResponse {
     /// A committed record: the response to a proposal in it, and a push to all other connectors of
     /// the room.
     Record { room: RoomId, epoch: Epoch, position: Position, record: SharedRecord },
-    /// The response to an attach; `asked` repeats the position of the request.
-    Attached { room: RoomId, asked: LogPosition, now: LogPosition, news: CatchUp },
+    /// The response to an attach; `requested` repeats the position of the request.
+    Attached {
+        room: RoomId,
+        #[serde(rename = "asked")]
+        requested: LogPosition,
+        now: LogPosition,
+        #[serde(rename = "news")]
+        catch_up: CatchUp,
+    },
     /// The response to a history request; all messages up to `upto` were read.
     History { room: RoomId, number: u64, upto: LogPosition, page: HistoryPage },
     /// This server does not own the room: repeat the request here, or at another server.

@@ -27,28 +27,28 @@ pub struct Permissions {
     /// Patterns that it may subscribe to.
     pub subscribe: Vec<String>,
     /// May publish one response to each message that names a reply subject.
-    pub answers: bool,
+    pub responses: bool,
 }
 
 impl Permissions {
     /// The permissions of a server of this type; none for a type that the program does not know.
     pub fn of(server_type: &str, id: &ServerId, servers: &Servers) -> Option<Self> {
         let own = inbox(id);
-        let allow = |publish: Vec<String>, subscribe: Vec<String>| Self { publish, subscribe, answers: false };
+        let allow = |publish: Vec<String>, subscribe: Vec<String>| Self { publish, subscribe, responses: false };
         match server_type {
             GATE => Some(allow(vec!["connector.*.ping".to_owned(), own.clone()], vec![own])),
             // Only gates send requests to connectors.
             CONNECTOR => {
                 let subscribe = vec![super::connector_all(id), own.clone()];
-                Some(Self { answers: true, ..allow(vec![CHATS.to_owned(), own], subscribe) })
+                Some(Self { responses: true, ..allow(vec![CHATS.to_owned(), own], subscribe) })
             }
             // The inboxes of other chat servers are named one by one: with `answers` the broker
             // would remember each request of a connector for the time that it expires in.
             CHAT => {
                 let pushes = [CHATS, "connector.*.push", "connector.*.reply.*"].map(str::to_owned);
-                let answers = servers.chat().iter().map(|chat| inbox(&chat.id));
+                let responses = servers.chat().iter().map(|chat| inbox(&chat.id));
                 let log = [super::LOGS].into_iter().chain(LOG_REQUESTS).map(str::to_owned);
-                Some(allow(pushes.into_iter().chain(answers).chain(log).collect(), vec![super::chat(id), own]))
+                Some(allow(pushes.into_iter().chain(responses).chain(log).collect(), vec![super::chat(id), own]))
             }
             _ => None,
         }
@@ -77,7 +77,7 @@ mod tests {
         let writes =
             |kind| of(kind).publish.iter().any(|subject| subject.starts_with("log.") || subject.contains("JS"));
         assert_eq!([GATE, CONNECTOR, CHAT].map(writes), [false, false, true]);
-        assert_eq!([GATE, CONNECTOR, CHAT].map(|kind| of(kind).answers), [false, true, false]);
+        assert_eq!([GATE, CONNECTOR, CHAT].map(|kind| of(kind).responses), [false, true, false]);
         assert_eq!(Permissions::of("area", &id("area-1"), &servers), None);
     }
 }

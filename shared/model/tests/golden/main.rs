@@ -113,7 +113,7 @@ fn senders_and_records_are_found_without_reading_a_message_whole() {
         let (field, sender, record) = match &sample {
             Sample::Record(_) => continue,
             Sample::FromConnector(message) => ("connector", &message.connector, None),
-            Sample::FromChat(message) => ("chat", &message.chat, message.answer.record()),
+            Sample::FromChat(message) => ("chat", &message.chat, message.response.record()),
             Sample::Ping(message) => ("gate", &message.gate, None),
             Sample::Pong(message) => ("connector", &message.connector, None),
         };

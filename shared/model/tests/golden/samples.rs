@@ -130,14 +130,14 @@ fn for_connectors() -> Checkpoint {
     state().checkpoints_for_connectors(usize::MAX).remove(0)
 }
 
-fn from_connector(question: RpcRequest) -> FromConnector {
+fn from_connector(request: RpcRequest) -> FromConnector {
     let incarnation = Incarnation(111_411_200_000_007);
     let (v, continues, known) = (rpc::VERSION, Vec::new(), None);
-    FromConnector { v, connector: connector(), incarnation, continues, count: 300, known, question }
+    FromConnector { v, connector: connector(), incarnation, continues, count: 300, known, request }
 }
 
-fn asked(question: RpcRequest) -> Sample {
-    Sample::FromConnector(from_connector(question))
+fn request(request: RpcRequest) -> Sample {
+    Sample::FromConnector(from_connector(request))
 }
 
 /// A heartbeat with all optional fields.
@@ -147,23 +147,23 @@ fn full_heartbeat() -> FromConnector {
     FromConnector { continues, known, ..from_connector(RpcRequest::Heartbeat) }
 }
 
-fn from_chat(answer: RpcResponse) -> FromChat {
+fn from_chat(response: RpcResponse) -> FromChat {
     let incarnation = Incarnation(111_411_200_000_008);
-    FromChat { v: rpc::VERSION, chat: chat(), incarnation, number: 77, stats: None, answer }
+    FromChat { v: rpc::VERSION, chat: chat(), incarnation, number: 77, stats: None, response }
 }
 
-fn answered(answer: RpcResponse) -> Sample {
-    Sample::FromChat(from_chat(answer))
+fn response(response: RpcResponse) -> Sample {
+    Sample::FromChat(from_chat(response))
 }
 
-fn wanted(span: HistoryRange) -> Sample {
-    let wanted = HistoryQuery { viewer: Token::new(1).membership(), span, limit: 50 };
-    asked(RpcRequest::History { room: room(), number: 3, session: None, wanted })
+fn history(span: HistoryRange) -> Sample {
+    let query = HistoryQuery { viewer: Token::new(1).membership(), span, limit: 50 };
+    request(RpcRequest::History { room: room(), number: 3, session: None, query })
 }
 
 fn wanted_by_a_session() -> Sample {
-    let wanted = HistoryQuery { viewer: Token::new(1).membership(), span: HistoryRange::Last, limit: 50 };
-    asked(RpcRequest::History { room: room(), number: 3, session: Some(3), wanted })
+    let query = HistoryQuery { viewer: Token::new(1).membership(), span: HistoryRange::Last, limit: 50 };
+    request(RpcRequest::History { room: room(), number: 3, session: Some(3), query })
 }
 
 fn questions() -> Vec<(&'static str, Sample)> {
@@ -183,45 +183,46 @@ fn questions() -> Vec<(&'static str, Sample)> {
         },
     ];
     vec![
-        ("attach", asked(RpcRequest::Attach { room: room(), at: place() })),
-        ("propose", asked(RpcRequest::Propose { room: room(), at: place(), number: 9, items })),
-        ("detach", asked(RpcRequest::Detach { room: room() })),
-        ("heartbeat", asked(RpcRequest::Heartbeat)),
+        ("attach", request(RpcRequest::Attach { room: room(), at: place() })),
+        ("propose", request(RpcRequest::Propose { room: room(), at: place(), number: 9, items })),
+        ("detach", request(RpcRequest::Detach { room: room() })),
+        ("heartbeat", request(RpcRequest::Heartbeat)),
         ("heartbeat-known", Sample::FromConnector(full_heartbeat())),
-        ("probe", asked(RpcRequest::Probe)),
-        ("history-last", wanted(HistoryRange::Last)),
-        ("history-before", wanted(HistoryRange::Before(12_003))),
-        ("history-after", wanted(HistoryRange::After(12_003))),
-        ("history-since", wanted(HistoryRange::Since(12_003))),
+        ("probe", request(RpcRequest::Probe)),
+        ("history-last", history(HistoryRange::Last)),
+        ("history-before", history(HistoryRange::Before(12_003))),
+        ("history-after", history(HistoryRange::After(12_003))),
+        ("history-since", history(HistoryRange::Since(12_003))),
         ("history-session", wanted_by_a_session()),
     ]
 }
 
 fn answers() -> Vec<(&'static str, Sample)> {
     let (position, record) = (Position(13), Arc::new(record().for_connectors()));
-    let attached =
-        |news| answered(RpcResponse::Attached { room: room(), asked: LogPosition::default(), now: place(), news });
+    let attached = |catch_up| {
+        response(RpcResponse::Attached { room: room(), requested: LogPosition::default(), now: place(), catch_up })
+    };
     let said =
         HistoryMessage { seq: 13_005, time: 9, from: name("ann"), to: Some(name("bob")), content: "psst".to_owned() };
     let page = HistoryPage { messages: vec![said], cursor: Some(13_005), complete: true };
     vec![
         (
             "record",
-            answered(RpcResponse::Record { room: room(), epoch: Epoch(5), position, record: record.clone().into() }),
+            response(RpcResponse::Record { room: room(), epoch: Epoch(5), position, record: record.clone().into() }),
         ),
         ("attached-since", attached(CatchUp::Since { records: vec![(position, record)], more: true })),
         ("attached-state", attached(CatchUp::State(Box::new(for_connectors())))),
         ("attached-state-part", attached(CatchUp::StatePart { index: 1, of: 2, part: Box::new(for_connectors()) })),
-        ("history", answered(RpcResponse::History { room: room(), number: 3, upto: place(), page })),
-        ("not-owner", answered(RpcResponse::NotOwner { room: room() })),
-        ("unavailable-full", answered(RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull })),
-        ("unavailable-away", answered(RpcResponse::Unavailable { room: room(), because: Unavailable::LogAway })),
-        ("alive", answered(RpcResponse::Alive)),
+        ("history", response(RpcResponse::History { room: room(), number: 3, upto: place(), page })),
+        ("not-owner", response(RpcResponse::NotOwner { room: room() })),
+        ("unavailable-full", response(RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull })),
+        ("unavailable-away", response(RpcResponse::Unavailable { room: room(), because: Unavailable::LogAway })),
+        ("alive", response(RpcResponse::Alive)),
         ("alive-stats", Sample::FromChat(FromChat { stats: Some(chat_stats()), ..from_chat(RpcResponse::Alive) })),
-        ("leaving", answered(RpcResponse::Leaving)),
+        ("leaving", response(RpcResponse::Leaving)),
         (
             "stale",
-            answered(RpcResponse::Stale(KnownIncarnation {
+            response(RpcResponse::Stale(KnownIncarnation {
                 incarnation: Incarnation(111_411_200_000_009),
                 live: false,
             })),

@@ -38,20 +38,20 @@ impl GateQueries {
 
     /// Sends one request after the other, while `running` is true.
     pub(super) async fn ask(&self, running: &Cell<bool>) -> GateAnswers {
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         while running.get() {
             let asked = Instant::now();
             let mut again = 0;
-            let name = format!("newcomer-{}", answers.len());
+            let name = format!("newcomer-{}", responses.len());
             while client::query_entry(&self.gate, &name, &Options::default()).await.is_err() && asked.elapsed() < WITHIN
             {
                 again += 1;
                 sleep(EVERY).await;
             }
-            answers.push(Answer { asked, waited: asked.elapsed(), again });
+            responses.push(Answer { asked, waited: asked.elapsed(), again });
             sleep_until(asked + EVERY).await;
         }
-        GateAnswers(answers)
+        GateAnswers(responses)
     }
 }
 
@@ -59,9 +59,9 @@ impl GateAnswers {
     /// Prints the longest wait, by restarted server.
     pub(super) fn show(&self, restarts: &[Restart]) {
         for restart in restarts {
-            let asked: Vec<_> = self.0.iter().filter(|answer| restart.has(answer.asked)).collect();
-            let again: usize = asked.iter().map(|answer| answer.again).sum();
-            let longest = asked.iter().map(|answer| answer.waited).max().unwrap_or_default();
+            let asked: Vec<_> = self.0.iter().filter(|response| restart.has(response.asked)).collect();
+            let again: usize = asked.iter().map(|response| response.again).sum();
+            let longest = asked.iter().map(|response| response.waited).max().unwrap_or_default();
             if again > 0 {
                 println!("  {:<20} {again} requests of new clients repeated, {longest:.1?} at most", restart.kind.id());
             }
@@ -69,9 +69,9 @@ impl GateAnswers {
     }
 
     pub(super) fn report(&self, promises: &mut PromiseReport) {
-        let Self(answers) = self;
-        let longest = answers.iter().map(|answer| answer.waited).max().unwrap_or_default();
-        let what = format!("{} new clients get a connector within 5 s: {longest:.1?} at most", answers.len());
-        promises.check(!answers.is_empty() && longest < WITHIN, &what);
+        let Self(responses) = self;
+        let longest = responses.iter().map(|response| response.waited).max().unwrap_or_default();
+        let what = format!("{} new clients get a connector within 5 s: {longest:.1?} at most", responses.len());
+        promises.check(!responses.is_empty() && longest < WITHIN, &what);
     }
 }

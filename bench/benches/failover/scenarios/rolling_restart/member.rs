@@ -43,7 +43,7 @@ pub(super) struct Member {
     pub(super) schedule: SendSchedule,
     /// The message without an acknowledgement, and its response if it is in flight.
     unacknowledged: Option<Tries>,
-    answer: Option<BoxFuture<'static, Outcome>>,
+    response: Option<BoxFuture<'static, Outcome>>,
     /// The time of the next send.
     next: Instant,
     /// All received events with their times.
@@ -73,7 +73,7 @@ impl Member {
             resume: Resume { token, since: seq, epoch },
             schedule: SendSchedule { first: now, every: Duration::ZERO },
             unacknowledged: None,
-            answer: None,
+            response: None,
             next: now,
             events_received: Vec::new(),
             connectors: vec![(now, address)],
@@ -124,8 +124,8 @@ impl Member {
                     Some(event) if event != Event::Closed => self.record(event),
                     _ => self.reconnect().await?,
                 },
-                outcome = outcome(&mut self.answer) => self.on_response(outcome),
-                () = sleep_until(self.next), if self.answer.is_none() => {
+                outcome = outcome(&mut self.response) => self.on_response(outcome),
+                () = sleep_until(self.next), if self.response.is_none() => {
                     if self.unacknowledged.is_none() && !running.get() {
                         return Ok(());
                     }
@@ -162,11 +162,11 @@ impl Member {
         }
         let number = self.acknowledged.len();
         let message = Message::to_all(&self.text(number)).with_id(&number.to_string());
-        self.answer = Some(Box::pin(self.chat.send(&message)));
+        self.response = Some(Box::pin(self.chat.send(&message)));
     }
 
     fn on_response(&mut self, outcome: Outcome) {
-        self.answer = None;
+        self.response = None;
         self.next = Instant::now() + AGAIN;
         match (outcome, &mut self.unacknowledged) {
             (Ok(_), unacknowledged) => {
@@ -187,8 +187,8 @@ impl Member {
 
     /// Resumes at another connection; a message in flight is sent again.
     async fn reconnect(&mut self) -> Result<(), String> {
-        if let Some(answer) = self.answer.take() {
-            self.on_response(answer.await);
+        if let Some(response) = self.response.take() {
+            self.on_response(response.await);
         }
         let by = Instant::now() + BACK_WITHIN;
         while let Err(error) = self.resume_session().await {
@@ -221,9 +221,9 @@ impl Member {
 }
 
 /// Returns the response of the message in flight; without one, never resolves.
-async fn outcome(answer: &mut Option<BoxFuture<'static, Outcome>>) -> Outcome {
-    match answer {
-        Some(answer) => answer.await,
+async fn outcome(response: &mut Option<BoxFuture<'static, Outcome>>) -> Outcome {
+    match response {
+        Some(response) => response.await,
         None => pending().await,
     }
 }

@@ -190,11 +190,11 @@ impl ScriptedCluster {
 }
 
 impl Client {
-    fn on_response(&mut self, answer: &ClientResponse) {
-        if let ClientResponse::Room(_, RoomResponse::Entered(entered)) = answer {
+    fn on_response(&mut self, response: &ClientResponse) {
+        if let ClientResponse::Room(_, RoomResponse::Entered(entered)) = response {
             self.place = Some((entered.token, entered.seq));
         }
-        self.received.push(answer_text(answer));
+        self.received.push(answer_text(response));
     }
 
     fn on_push(&mut self, push: &Push) {
@@ -205,8 +205,8 @@ impl Client {
     }
 }
 
-fn answer_text(answer: &ClientResponse) -> String {
-    match answer {
+fn answer_text(response: &ClientResponse) -> String {
+    match response {
         ClientResponse::Room(_, RoomResponse::Entered(entered)) => {
             let missed = entered.missed.iter().flat_map(|missed| &missed.messages);
             let users = entered.users.iter().fold("entered:".to_owned(), |text, name| format!("{text} {name}"));

@@ -29,7 +29,7 @@ impl ScriptedCluster {
             continues: Vec::new(),
             count: 1,
             known: None,
-            question: RpcRequest::Heartbeat,
+            request: RpcRequest::Heartbeat,
         };
         let body = rpc::encode(&heartbeat).unwrap();
         self.under_way.push_back(InTransit::ToChat { connector, chat, token: Some(0), body });

@@ -22,10 +22,10 @@ impl ScriptedCluster {
         (kind, number): (&str, usize),
         incarnation: Incarnation,
         chat: usize,
-        question: RpcRequest,
+        request: RpcRequest,
     ) {
         let connector = id(kind, number);
-        let reply = match question {
+        let reply = match request {
             RpcRequest::Detach { .. } => None,
             RpcRequest::Probe => Some(format!("{}a.1", subjects::inbox(connector.as_str()))),
             _ => Some(subjects::connector_reply(&connector, 7)),
@@ -40,7 +40,7 @@ impl ScriptedCluster {
                 continues: Vec::new(),
                 count: 0,
                 known: None,
-                question,
+                request,
             },
         );
     }
@@ -54,9 +54,9 @@ impl ScriptedCluster {
     ) {
         let connector = id("connector", connector);
         let (reply, known) = (Some(subjects::connector_reply(&connector, 7)), Some(known));
-        let (continues, question) = (Vec::new(), RpcRequest::Heartbeat);
+        let (continues, request) = (Vec::new(), RpcRequest::Heartbeat);
         let (v, count) = (rpc::VERSION, 0);
-        self.stray(chat, reply, FromConnector { v, connector, incarnation, continues, count, known, question });
+        self.stray(chat, reply, FromConnector { v, connector, incarnation, continues, count, known, request });
     }
 
     fn stray(&mut self, chat: usize, reply: Option<String>, message: FromConnector) {
@@ -75,9 +75,9 @@ impl ScriptedCluster {
         (chat, incarnation): (usize, Incarnation),
         connector: usize,
         number: u64,
-        answer: RpcResponse,
+        response: RpcResponse,
     ) {
-        let said = FromChat { v: rpc::VERSION, chat: id("chat", chat), incarnation, number, stats: None, answer };
+        let said = FromChat { v: rpc::VERSION, chat: id("chat", chat), incarnation, number, stats: None, response };
         let body = rpc::encode(&said).unwrap();
         self.signs = false;
         self.under_way.push_back(InTransit::ToConnector { chat, connector, body });

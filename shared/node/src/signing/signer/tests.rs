@@ -76,13 +76,13 @@ fn record() -> SharedRecord {
 /// A record for a connector, as chat server 1 signs it.
 fn push() -> (Message, usize) {
     let room = model::ids::RoomId::new("lobby").unwrap();
-    let answer = RpcResponse::Record { room, epoch: Epoch(1), position: Position(2), record: record() };
+    let response = RpcResponse::Record { room, epoch: Epoch(1), position: Position(2), record: record() };
     let said =
-        FromChat { v: rpc::VERSION, chat: id(CHAT), incarnation: Incarnation(1), number: 1, stats: None, answer };
+        FromChat { v: rpc::VERSION, chat: id(CHAT), incarnation: Incarnation(1), number: 1, stats: None, response };
     let payload = rpc::encode(&said).unwrap();
     let subject = format!("connector.{CONNECTOR}.push");
     let mut message = OutgoingMessage { subject, reply: None, headers: Headers::new(), payload };
-    signer(CHAT, 1, Signatures::Require).sign(&id(CONNECTOR), &mut message, said.answer.record());
+    signer(CHAT, 1, Signatures::Require).sign(&id(CONNECTOR), &mut message, said.response.record());
     let record = record().bytes().unwrap().len();
     (received(message), record)
 }
@@ -146,7 +146,7 @@ fn a_record_is_signed_apart_from_its_message() {
         assert_eq!(connector.admit(Sender::Chat, &changed), Admission::Dropped, "byte {at}");
     }
     let said: FromChat = rpc::decode(&message.payload).unwrap();
-    assert_eq!(said.answer.record(), Some(&self::record()));
+    assert_eq!(said.response.record(), Some(&self::record()));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_peer_without_a_key_is_not_admitted_and_gets_no_signature() {
     newcomer.sign(&id(CHAT), &mut message, None);
     let chat = signer(CHAT, 1, Signatures::Accept);
     assert_eq!(chat.admit(Sender::Connector, &received(message)), Admission::Dropped);
-    let mut answer = question();
-    chat.sign(&id("connector-server-3"), &mut answer, None);
-    assert_eq!(answer.headers.get(header::SIGNATURE), None);
+    let mut response = question();
+    chat.sign(&id("connector-server-3"), &mut response, None);
+    assert_eq!(response.headers.get(header::SIGNATURE), None);
 }
