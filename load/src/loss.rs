@@ -30,6 +30,7 @@ fn count_room(room: &[&UserOutcome], lost: &mut [u64]) {
                 u64::from(sent_messages.is_some()),
             );
         }
+        // Their steps are not known, so the last one reports them.
         add(lost, lost.len() as u32, check.uncounted_missing());
     }
 }

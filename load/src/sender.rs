@@ -118,6 +118,8 @@ impl Sender {
             SendMode::Open { schedule, in_flight } if waiting < in_flight => {
                 Some(schedule.due(schedule.turn(self.user, self.count))).filter(|due| *due <= now)
             }
+            // A closed loop has no schedule: a message is due when the one before is done, so
+            // latency counts from the send.
             SendMode::Closed { in_flight } if waiting < in_flight && self.paused_until <= now => Some(now),
             SendMode::Paused | SendMode::Open { .. } | SendMode::Closed { .. } => None,
         }?;
@@ -129,6 +131,7 @@ impl Sender {
 
     /// Records the response to a message. Returns `None` if none was expected.
     pub(super) fn on_response(&mut self, number: u32, code: u16, now: u64) -> Option<Outcome> {
+        // Responses come mostly in the order of the sends, so the search ends at the front.
         let index = self.in_flight.iter().position(|message| message.number == number)?;
         let message = self.in_flight.remove(index)?;
         Some(match code {
