@@ -33,6 +33,7 @@ impl ChatClient {
     pub async fn connect(address: &str, options: Options) -> Result<(Self, Events), ClientError> {
         let Options { request_timeout, max_body, .. } = options;
         let (connection, events) = Connection::open(address, options).await?;
+        // A larger limit than a package holds would let a body through that cannot be encoded.
         Ok((Self { connection, request_timeout, max_body: max_body.min(MAX_BODY) }, events))
     }
 
@@ -260,6 +261,7 @@ impl ChatClient {
             return Err(WireError::RouteTooLong(route.len()).into());
         }
         let body = wire::to_json(body)?;
+        // A refusal here costs the request. The server would close the connection.
         let max = match route {
             routes::ENTER | routes::QUERY_ENTRY => self.max_body.min(MAX_BODY_BEFORE_ENTER),
             _ => self.max_body,

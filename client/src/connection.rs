@@ -26,6 +26,8 @@ use wire::{
 use crate::{Address, ClientError, Event, Events, Options};
 
 /// Requests that may wait to be written.
+// A full queue is an error for the caller, so that a server that does not read costs bounded
+// memory.
 const COMMANDS: usize = 4_096;
 
 /// Bytes of the websocket's read buffer.
@@ -78,7 +80,7 @@ impl Connection {
             Ok::<_, ClientError>((socket, greeting))
         };
         let (socket, greeting) =
-            timeout(options.connect_timeout, opening).await.map_err(|_| cannot("no answer in time".to_owned()))??;
+            timeout(options.connect_timeout, opening).await.map_err(|_| cannot("no response in time".to_owned()))??;
         Ok(Self::run(socket, greeting, &options))
     }
 
@@ -211,6 +213,7 @@ impl Line {
             }
         };
         debug!(%end, "connection ended");
+        // Dropped senders end their callers' waits at once, instead of at the time-out.
         self.waiting.clear();
         drop(commands);
         if !matches!(end, End::Failed(_) | End::Cut) {
@@ -321,6 +324,8 @@ impl Line {
         self.heard_at = Instant::now();
         for package in decode_frame(frame, wire::MAX_BODY)? {
             match package.kind {
+                // The interval counts from the server's heartbeat, as in Pomelo's clients: one is
+                // under way at most.
                 PackageKind::Heartbeat => self.beat_at = self.heartbeat.map(|heartbeat| self.heard_at + heartbeat),
                 PackageKind::Data => self.message(&package.body)?,
                 PackageKind::Kick => {

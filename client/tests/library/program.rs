@@ -60,7 +60,7 @@ async fn a_lost_connection_ends_the_program_while_stdin_is_open() {
     let mut screen = BufReader::new(child.stdout.take().unwrap()).lines();
     peer.push("onAdd", "{\"user\":\"cat\"}").await;
     // Then it waits for the keyboard.
-    while !soon("cat", screen.next_line()).await.unwrap().unwrap().contains("cat came") {}
+    while !soon("cat", screen.next_line()).await.unwrap().unwrap().contains("cat joined") {}
     drop(peer);
     let (well, _, complaints) = ended(child).await;
     drop(keyboard);
@@ -83,7 +83,7 @@ async fn of_a_large_room_some_names_are_shown() {
     peer.answer(leave, "{\"code\":200}").await;
     let (well, printed, complaints) = ended(child).await;
     assert!(well, "{complaints}");
-    assert!(printed.contains("* 501 are here\n") && printed.contains("* here: ann, bob and 499 more\n"), "{printed}");
+    assert!(printed.contains("* 501 members\n") && printed.contains("* members: ann, bob and 499 more\n"), "{printed}");
 }
 
 #[tokio::test]

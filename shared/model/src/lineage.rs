@@ -101,6 +101,7 @@ impl Lineage {
         for session in record.entries.iter_mut().flat_map(sessions_mut).filter(|session| session.connector == *me) {
             session.incarnation = self.unify(session.incarnation);
         }
+        // The log keeps the runs that its records name; only this reader's copy changes.
         record.checkpoint.iter_mut().for_each(|checkpoint| self.unify_checkpoint(me, checkpoint));
     }
 }

@@ -109,6 +109,8 @@ pub async fn prove(bus: &Bus, within: Duration) -> Result<(), PayloadError> {
     let payload = bus.max_payload();
     // A broker that is slow or away now must not prevent the start.
     let size = SizeLimits::largest_message(payload);
+    // The largest message that servers send, not the largest that the broker takes: a lower limit
+    // of the account is no fault if it leaves this much.
     let body = Bytes::from(vec![0; size]);
     // Twice, because the connection may break once for another reason.
     for _ in 0..2 {

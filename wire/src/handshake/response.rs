@@ -35,6 +35,7 @@ impl HandshakeAccept<'_> {
     /// # Errors
     /// None in practice: every part has a JSON form.
     pub fn encode(&self, request: &HandshakeRequest) -> Result<Bytes, WireError> {
+        // A client that names the version has kept these maps.
         let unknown = self.dictionary.filter(|own| request.dict_version.as_deref() != Some(own.version()));
         let sys = Sys {
             heartbeat: (self.heartbeat_secs > 0).then_some(self.heartbeat_secs),
@@ -173,6 +174,7 @@ impl HandshakeResponse {
         };
         let heartbeat_secs = sys.get("heartbeat").and_then(Value::as_u64).unwrap_or_default();
         Ok(Self::Accepted {
+            // A longer interval than 136 years is no reason to refuse a handshake.
             heartbeat_secs: u32::try_from(heartbeat_secs).unwrap_or(u32::MAX),
             dictionary: OfferedDictionary::read(&sys)?,
             protobuf: is_true(&sys, "useProto"),
