@@ -52,5 +52,5 @@ pub enum ClientError {
     Protocol(#[from] WireError),
     /// The response does not fit the request.
     #[error("the server's response is malformed: {0}")]
-    Answer(String),
+    BadResponse(String),
 }

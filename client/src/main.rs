@@ -158,7 +158,7 @@ impl Terminal {
             "/leave" => Ok(self.chat.leave().await?),
             "/room" => self.enter(rest.trim()).await,
             _ if word.starts_with('/') => bail!("no such command; {HELP}"),
-            _ => Ok(self.chat.say(line).await.map(drop)?),
+            _ => Ok(self.chat.send(line).await.map(drop)?),
         }
     }
 

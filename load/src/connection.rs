@@ -106,6 +106,7 @@ impl Connection {
                 FrameKind::Close => return Err(SessionError::Closed),
             }
         }
+        // Copied: a slice would keep the whole read in memory for the beginning of one frame.
         self.partial.extend_from_slice(&bytes[start..]);
         Ok(())
     }

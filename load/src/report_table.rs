@@ -83,6 +83,7 @@ fn counts<K: fmt::Display>(what: &str, counts: &BTreeMap<K, u64>, f: &mut fmt::F
         return Ok(());
     }
     let counts: Vec<_> = counts.iter().map(|(key, count)| format!("{key} ({count})")).collect();
+    // Reasons are texts of the server that is measured, which may have escapes of a terminal.
     writeln!(f, "{what}: {}", without_display_controls(&counts.join(", ")))
 }
 

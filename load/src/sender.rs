@@ -76,8 +76,10 @@ pub(super) struct SentMessages {
     /// The number of messages, which are numbered from 0.
     pub(super) count: u32,
     /// Messages that listeners need not have received.
+    // The exceptions: nearly all messages of a run are acknowledged.
     unacknowledged: HashSet<u32>,
     /// The steps, and the first number of each.
+    // A step for each message would take memory for millions of them.
     steps: Vec<(u32, u32)>,
 }
 

@@ -26,6 +26,7 @@ struct Session<D> {
     connection: Connection,
     heartbeat: Option<Pin<Box<Sleep>>>,
     /// A message, before it is sent.
+    // Kept between messages, so that a send allocates nothing.
     content: Vec<u8>,
 }
 

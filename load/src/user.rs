@@ -110,6 +110,7 @@ impl User {
         counts.unknown += pending as u64;
         counts.pending -= pending as u64;
         let sent_messages = self.sender.map(Sender::into_sent_messages);
+        // A user that ended early misses messages by its own end, which is no loss of the servers.
         UserOutcome { room: self.room, check: stayed.then_some(self.check), sent_messages }
     }
 }

@@ -23,10 +23,10 @@ pub(crate) struct DeliveryCheck {
 
 impl DeliveryCheck {
     /// Records one listener's events in a room, given the count of sent messages.
-    pub(crate) fn record(&mut self, room: &str, said: u64, events: Vec<Event>) {
+    pub(crate) fn record(&mut self, room: &str, sent: u64, events: Vec<Event>) {
         let mut numbers = Vec::new();
         for event in events {
-            match number(room, said, &event) {
+            match number(room, sent, &event) {
                 Ok(number) => numbers.push(number),
                 Err(kind) => {
                     *self.others.entry(kind).or_default() += 1;
@@ -35,7 +35,7 @@ impl DeliveryCheck {
             }
         }
         let distinct: BTreeSet<_> = numbers.iter().copied().collect();
-        let (lost, doubled) = (said as usize - distinct.len(), numbers.len() - distinct.len());
+        let (lost, doubled) = (sent as usize - distinct.len(), numbers.len() - distinct.len());
         let reordered = numbers.is_sorted_by(|one, next| one <= next);
         let reordered = if reordered { 0 } else { numbers.windows(2).filter(|pair| pair[1] < pair[0]).count() };
         self.messages += numbers.len();
@@ -43,7 +43,7 @@ impl DeliveryCheck {
         self.doubled += doubled;
         self.reordered += reordered;
         if lost + doubled + reordered > 0 {
-            self.example.get_or_insert_with(|| format!("{room}: of {said} messages {numbers:?}"));
+            self.example.get_or_insert_with(|| format!("{room}: of {sent} messages {numbers:?}"));
         }
     }
 
@@ -83,11 +83,11 @@ impl DeliveryCheck {
 }
 
 /// Returns the number of a message, or the kind of another event.
-fn number(room: &str, said: u64, event: &Event) -> Result<u64, &'static str> {
+fn number(room: &str, sent: u64, event: &Event) -> Result<u64, &'static str> {
     match event {
         Event::Chat(chat) => {
             let number = chat.msg.strip_prefix(room).and_then(|rest| rest.strip_prefix('/')?.parse().ok());
-            number.filter(|number| *number < said).ok_or("unknown message")
+            number.filter(|number| *number < sent).ok_or("unknown message")
         }
         Event::Add(_) => Err("onAdd"),
         Event::Leave(_) => Err("onLeave"),

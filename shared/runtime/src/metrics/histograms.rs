@@ -140,13 +140,13 @@ impl Default for ResponseCounters {
 
 impl ResponseCounters {
     /// Adds a request that was answered with this code.
-    pub fn add(&self, asked: RouteLabel, code: u16) {
+    pub fn add(&self, route: RouteLabel, code: u16) {
         let outcome = match code {
             ..400 => 0,
             400..500 => 1,
             500.. => 2,
         };
-        if let Some(count) = self.table.get(asked.0).and_then(|outcomes| outcomes.get(outcome)) {
+        if let Some(count) = self.table.get(route.0).and_then(|outcomes| outcomes.get(outcome)) {
             count.add();
         }
     }
