@@ -18,6 +18,7 @@ COPY chat/Cargo.toml chat/
 COPY client/Cargo.toml client/
 COPY load/Cargo.toml load/
 COPY bench/Cargo.toml bench/
+COPY tests/Cargo.toml tests/
 COPY cluster/Cargo.toml cluster/
 COPY examples/bot-rust/Cargo.toml examples/bot-rust/
 COPY fuzz/checks/Cargo.toml fuzz/checks/

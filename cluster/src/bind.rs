@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::Context;
 use model::ids::ServerId;
 use model::placement::{CHAT, CONNECTOR, GATE};
-use runtime::config::{Server, Servers, Settings};
+use model::servers::{Server, Servers};
+use model::settings::Settings;
 use tokio::net::TcpListener;
 
 /// A server that is to be started, with its listeners.

@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use runtime::config::{ConfigError, Servers, ServersText};
+use model::servers::Servers;
+use runtime::config::{ConfigError, ServersText};
 
 /// The file and its content at the last read.
 #[derive(Debug)]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::allowed_senders::AllowedSenders;
+use model::failure_detector::{FailureDetector, LastMessages, Thresholds};
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::placement::{self, CHAT, NoServer};
 use model::rpc::messages::{ChatStats, KnownIncarnation};
@@ -15,11 +16,6 @@ use runtime::config::Servers;
 /// Heartbeats that a chat server still gets after it left the list.
 // It may not know yet that it was removed, and must not take this connector for dead meanwhile.
 const RETIRED_HEARTBEATS: u32 = 60;
-
-/// Missed heartbeats in a row after which a chat server is down.
-// With two heartbeats a second, a dead server is down after 1 to 1.5 seconds. One alone would make
-// every lost message a verdict.
-const MAX_MISSED: u32 = 2;
 
 /// Largest jump of a sequence number that is accepted at once.
 const MAX_JUMP: u64 = 1 << 20;
@@ -45,11 +41,10 @@ pub struct ChatServers {
 /// State of the failure detector for one chat server.
 #[derive(Debug, Clone, Copy, Default)]
 struct HeartbeatState {
-    /// Heartbeats in a row without an answer.
-    missed: u32,
+    /// Counts heartbeats without an answer.
+    detector: FailureDetector,
     /// The last heartbeat is neither answered nor counted as missed.
     is_awaited: bool,
-    is_down: bool,
     /// The run that announced its shutdown; it is up again only if it says that it stays.
     leaving_run: Option<Incarnation>,
 }
@@ -59,9 +54,8 @@ struct HeartbeatState {
 struct SequenceState {
     incarnation: Incarnation,
     number: u64,
-    /// Ticks of the last message, and of the one before it in this run.
-    last_at: u64,
-    previous_at: Option<u64>,
+    /// The times of its messages.
+    messages: LastMessages,
     /// The last rejected number, too far from the last one or behind it, and how many such numbers
     /// rose in a row. The next numbers show which one was right.
     outlier: Option<(u64, u32)>,
@@ -73,7 +67,9 @@ struct SequenceState {
 
 impl SequenceState {
     fn new(incarnation: Incarnation, (number, is_proven): (u64, bool), at: u64) -> Self {
-        Self { incarnation, number, last_at: at, previous_at: None, outlier: None, is_proven, stats: None }
+        let mut messages = LastMessages::default();
+        messages.record(at);
+        Self { incarnation, number, messages, outlier: None, is_proven, stats: None }
     }
 }
 
@@ -146,7 +142,7 @@ impl ChatServers {
 
     /// Returns true if a chat server is down.
     pub fn is_down(&self, chat: &ServerId) -> bool {
-        self.heartbeats.get(chat).is_some_and(|heartbeat| heartbeat.is_down)
+        self.heartbeats.get(chat).is_some_and(HeartbeatState::is_down)
     }
 
     /// Begins a round of heartbeats: those of the last round without an answer are missed. Returns
@@ -178,23 +174,27 @@ impl ChatServers {
     pub fn record_heard(&mut self, chat: &ServerId, incarnation: Incarnation, is_staying: bool) -> bool {
         let heartbeat = self.heartbeats.entry(chat.clone()).or_default();
         if heartbeat.leaving_run == Some(incarnation) && !is_staying {
-            (heartbeat.missed, heartbeat.is_awaited) = (0, false);
+            (heartbeat.detector, heartbeat.is_awaited) = (FailureDetector::default(), false);
             return false;
         }
-        std::mem::take(heartbeat).is_down
+        std::mem::take(heartbeat).is_down()
     }
 
     /// Notes that a run of a chat server shuts down. Returns true if that is new.
     pub fn record_leaving(&mut self, chat: &ServerId, incarnation: Incarnation) -> bool {
         let heartbeat = self.heartbeats.entry(chat.clone()).or_default();
-        let is_new = heartbeat.leaving_run.replace(incarnation) != Some(incarnation);
-        heartbeat.is_down = true;
-        is_new
+        heartbeat.leaving_run.replace(incarnation) != Some(incarnation)
     }
 
     /// Forgets missed heartbeats, after a time in which no message could arrive.
     pub fn reset_misses(&mut self) {
-        self.heartbeats.values_mut().for_each(|heartbeat| (heartbeat.missed, heartbeat.is_awaited) = (0, false));
+        for heartbeat in self.heartbeats.values_mut() {
+            heartbeat.is_awaited = false;
+            // A server that is down stays so until its next message.
+            if !heartbeat.detector.is_down(Thresholds::HEARTBEATS) || heartbeat.leaving_run.is_some() {
+                heartbeat.detector.record_alive();
+            }
+        }
     }
 
     /// Returns chat servers that recently left the list. The caller sends them heartbeats in each
@@ -237,7 +237,7 @@ impl ChatServers {
         let check = sequence.check(number, is_proven);
         // A copy of an old message is no sign of life.
         if matches!(check, SequenceCheck::Next | SequenceCheck::Gap | SequenceCheck::Reset) {
-            sequence.previous_at = Some(std::mem::replace(&mut sequence.last_at, ticks));
+            sequence.messages.record(ticks);
         }
         check
     }
@@ -256,7 +256,7 @@ impl ChatServers {
     /// arrived within the lease.
     pub fn known(&self, chat: &ServerId, ticks: u64) -> Option<KnownIncarnation> {
         let sequence = self.sequences.get(chat)?;
-        let live = sequence.previous_at.is_some_and(|before| ticks.saturating_sub(before) < self.lease_ms);
+        let live = sequence.messages.is_live(ticks, self.lease_ms);
         Some(KnownIncarnation { incarnation: sequence.incarnation, live })
     }
 }
@@ -297,12 +297,16 @@ impl SequenceState {
 }
 
 impl HeartbeatState {
+    /// Returns true if the server is down, or leaving.
+    fn is_down(&self) -> bool {
+        self.leaving_run.is_some() || self.detector.is_down(Thresholds::HEARTBEATS)
+    }
+
     /// Counts a missed heartbeat. Returns true if the server went down by that.
     fn record_miss(&mut self) -> bool {
-        self.missed += 1;
-        let goes_down = self.missed >= MAX_MISSED && !self.is_down;
-        self.is_down |= goes_down;
-        goes_down
+        let was_down = self.is_down();
+        self.detector.record_miss();
+        !was_down && self.is_down()
     }
 }
 

@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use model::ids::ServerId;
 use model::rpc::messages::ChatStats;
 use model::rpc::report::{ChatReport, Liveness};
-use runtime::config::Servers;
+use model::servers::Servers;
 
 use crate::server_status::{ProbeResult, SelfReport, ServerStatus, Stats};
 
 /// Returns each chat server with what the reports of all connectors come to; none where no
-/// connector reports it. A connector counts with its last pong until it is away itself.
+/// connector reports it. A connector counts with its last pong until it is down itself.
 pub(crate) fn merge_reports(
     servers: &Servers,
     statuses: &HashMap<ServerId, ServerStatus>,
@@ -48,7 +48,7 @@ fn merge(reports: Vec<&ChatReport>) -> Option<ProbeResult> {
 mod tests {
     use model::ids::Incarnation;
     use model::placement::{CHAT, CONNECTOR};
-    use runtime::config::Server;
+    use model::servers::Server;
 
     use super::*;
     use crate::server_status::Availability;
@@ -119,13 +119,13 @@ mod tests {
     }
 
     #[test]
-    fn a_connector_that_is_away_reports_nothing() {
+    fn a_connector_that_is_down_reports_nothing() {
         let mut statuses = after(&[&[report(Liveness::Up, 7)], &[report(Liveness::Down, 7)]]);
         let first = statuses.get_mut(&id(CONNECTOR, 1)).unwrap();
         first.record(ProbeResult::TimedOut, 0);
         assert_eq!(found(&statuses), Some(ProbeResult::Accepting(self_report(7))), "one miss is none");
         statuses.get_mut(&id(CONNECTOR, 1)).unwrap().record(ProbeResult::TimedOut, 0);
-        assert_eq!(statuses[&id(CONNECTOR, 1)].availability(), Availability::Away);
+        assert_eq!(statuses[&id(CONNECTOR, 1)].availability(), Availability::Down);
         assert_eq!(found(&statuses), Some(ProbeResult::NoResponder));
         statuses.get_mut(&id(CONNECTOR, 2)).unwrap().record(ProbeResult::NoResponder, 0);
         assert_eq!(found(&statuses), None);

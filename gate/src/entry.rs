@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use model::ids::ServerId;
 use model::placement;
-use runtime::config::Server;
+use model::servers::Server;
 use serde::Serialize;
 use thiserror::Error;
 use wire::{Body, value};

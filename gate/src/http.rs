@@ -9,8 +9,7 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use frontend::ErrorBody;
 use frontend::admin;
-use model::settings::FrontendSettings;
-use runtime::config::Settings;
+use model::settings::{FrontendSettings, Settings};
 use runtime::config::origin;
 
 use crate::entry::EntryError;

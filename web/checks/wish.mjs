@@ -1,5 +1,5 @@
 // Requests an action that only the test that runs this program can do: see
-// cluster/tests/processes/script.rs.
+// tests/processes/script.rs.
 
 import { createInterface } from 'node:readline';
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::failure_detector::Thresholds;
 use model::ids::ServerId;
 use model::rpc::messages::{ChatStats, FromChat, RpcResponse};
 use model::rpc::{self, Trace};
@@ -14,8 +15,9 @@ use crate::owner::{Now, Requester};
 
 impl Rooms {
     pub(super) fn update_liveness(&mut self) {
-        let links = self.links.iter().map(|(connector, link)| (connector, &link.runs, link.silent_secs));
-        let liveness = ConnectorLiveness::new(links, self.lease_secs);
+        let thresholds = Thresholds::silence(self.lease_secs);
+        let links = self.links.iter().map(|(connector, link)| (connector, &link.runs, link.detector.state(thresholds)));
+        let liveness = ConnectorLiveness::new(links);
         // One shared value for all owners: they compare pointers, and an unchanged value costs
         // nothing.
         if *self.liveness != liveness {
@@ -30,7 +32,7 @@ impl Rooms {
     /// Must be called once a second while this server can receive: it is connected, and a message
     /// to itself came back. A second that took longer counts once.
     pub fn count_silence(&mut self, now: Now) -> Vec<Effect> {
-        self.links.values_mut().for_each(|link| link.silent_secs = link.silent_secs.saturating_add(1));
+        self.links.values_mut().for_each(|link| link.detector.record_miss());
         self.update_liveness();
         self.apply_liveness(now);
         self.take_effects()
@@ -45,7 +47,7 @@ impl Rooms {
 
     pub(super) fn detach_silent(&mut self, ticks: u64) {
         for (connector, link) in &mut self.links {
-            if !link.is_silent && ticks.saturating_sub(link.last_message_at) >= SILENCE_MS {
+            if !link.is_silent && link.messages.silence(ticks) >= SILENCE_MS {
                 let secs = SILENCE_MS / 1_000;
                 warn!(%connector, "no message from a connector for {secs} s, it follows no rooms any more");
                 link.is_silent = true;

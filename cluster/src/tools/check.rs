@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use runtime::config::{Config, Server, Settings};
+use model::servers::Server;
+use model::settings::Settings;
+use runtime::config::Config;
 
 use super::table::align;
 

@@ -1,10 +1,11 @@
 //! The liveness of chat servers, reported to gates.
 
+use model::failure_detector::Thresholds;
 use model::ids::ServerId;
 use model::rpc::messages::ChatStats;
 use model::rpc::report::{ChatReport, Liveness};
 
-use super::{ChatServers, MAX_MISSED};
+use super::ChatServers;
 
 impl ChatServers {
     /// Notes the statistics of a run that has sent a message.
@@ -29,8 +30,8 @@ impl ChatServers {
     fn report(&self, chat: &ServerId) -> Option<ChatReport> {
         let sequence = self.sequences.get(chat);
         let liveness = match self.heartbeats.get(chat) {
-            Some(heartbeat) if heartbeat.leaving_run.is_some() && heartbeat.missed < MAX_MISSED => Liveness::Leaving,
-            Some(heartbeat) if heartbeat.is_down => Liveness::Down,
+            Some(heartbeat) if heartbeat.detector.is_down(Thresholds::HEARTBEATS) => Liveness::Down,
+            Some(heartbeat) if heartbeat.leaving_run.is_some() => Liveness::Leaving,
             _ => sequence.map(|_| Liveness::Up)?,
         };
         let (incarnation, stats) =

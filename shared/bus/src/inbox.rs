@@ -94,6 +94,7 @@ impl Inbox {
     }
 
     /// Number of waiting requests.
+    #[cfg(feature = "testing")]
     pub(super) fn waiting(&self) -> usize {
         self.lock().len()
     }

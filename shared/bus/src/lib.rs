@@ -281,6 +281,7 @@ impl Bus {
     }
 
     /// Number of requests that wait for a response.
+    #[cfg(feature = "testing")]
     pub fn pending_requests(&self) -> usize {
         self.inbox.waiting()
     }

@@ -242,10 +242,10 @@ async fn serve_http(options: &Options, request: axum::extract::Request) -> Respo
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use model::servers::Servers;
 
     use super::*;
     use crate::{Ending, Session, WriteQueue};
-    use runtime::config::Servers;
     use runtime::lifecycle::Lifecycle;
     use runtime::metrics::Metrics;
     use runtime::server_list::ServerListWriter;

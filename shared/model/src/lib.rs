@@ -5,6 +5,7 @@
 
 pub mod allowed_senders;
 pub mod backoff;
+pub mod failure_detector;
 pub mod headers;
 pub mod ids;
 pub mod lineage;

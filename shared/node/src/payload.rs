@@ -12,8 +12,8 @@ use tracing::{error, info};
 use bus::{Bus, BusError};
 use model::room::Checkpoint;
 use model::rpc::messages::Item;
+use model::settings::Settings;
 use model::size_limits::SizeLimits;
-use runtime::config::Settings;
 
 /// More connectors than a cluster has; each takes some bytes of a room's state.
 const MANY_CONNECTORS: usize = 100;

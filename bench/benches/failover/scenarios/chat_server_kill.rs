@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use model::placement::Strategy;
+use model::placement;
 use tokio::time::{Instant, sleep};
 
 use super::{EVERY, ROOMS, ScenarioSettings, due_within};
@@ -120,7 +120,7 @@ impl Kill {
     }
 
     fn is_its(&self, rooms: &[String], room: usize) -> bool {
-        Strategy::default().index(&rooms[room], CHATS.len()) == Some(self.chat - 1)
+        placement::index(&rooms[room], CHATS.len()) == Some(self.chat - 1)
     }
 
     /// Returns the time from the kill to the first acknowledgement of a message that was due after

@@ -1,7 +1,7 @@
 //! The broker's users: one per server of an environment, and those of operators. Pure.
 
+use model::servers::Servers;
 use model::subjects::permissions::Permissions;
-use runtime::config::Servers;
 use serde_json::{Value, json};
 
 /// Administers the broker; not in the account of the servers.

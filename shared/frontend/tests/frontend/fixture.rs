@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use frontend::{self, App, Ending, Options, Session, WriteQueue, push, response, routes, unknown_route};
-use runtime::config::{Servers, Settings};
+use model::servers::Servers;
+use model::settings::Settings;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
 use runtime::server_list::ServerListWriter;

@@ -33,7 +33,7 @@ fn signer(me: &str, number: u8, mode: Signatures) -> Signer {
     let keyring = Keyring::new([(id(me), seed(number))].into(), &publics());
     let (_, keyring) = watch::channel(Arc::new(keyring));
     let signing = Signing { mode, keyring, keys_file: Path::new("keys.json").into() };
-    let (_, server_list) = ServerListWriter::new(runtime::config::Servers::default());
+    let (_, server_list) = ServerListWriter::new(model::servers::Servers::default());
     Signer { me: id(me), signing, metrics: Metrics::new(), server_list }
 }
 

@@ -2,15 +2,11 @@
 //! HTTP.
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use serde_json::Value;
-use testkit::{Deployment, Installation, Launch, SERVERS, Topology, WallClock};
+use testkit::{Deployment, Installation, Launch, SERVERS, Topology, WallClock, shaddock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-
-/// The program of this workspace.
-pub(crate) const SHADDOCK: &str = env!("CARGO_BIN_EXE_shaddock");
 
 /// The spread of the seven servers over processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +20,12 @@ pub(crate) enum Layout {
 impl Layout {
     /// Starts all servers, with the defaults but for `settings`; returns when clients can connect.
     pub(crate) async fn start(self, settings: &str) -> Deployment {
-        Deployment::start(Path::new(SHADDOCK), &self.with(settings)).await
+        Deployment::start(shaddock(), &self.with(settings)).await
     }
 
     /// Starts all servers with wall clocks that are this many milliseconds ahead, and can be set.
     pub(crate) async fn start_with_clocks(self, settings: &str, ahead_ms: i64) -> Deployment {
-        Deployment::start_with(Path::new(SHADDOCK), &self.with(settings), async |deployment| {
+        Deployment::start_with(shaddock(), &self.with(settings), async |deployment| {
             for server in SERVERS {
                 let clock = WallClock::new(deployment.installation.path(), server);
                 clock.set(ahead_ms);
@@ -50,7 +46,7 @@ impl Layout {
 
 /// The configuration of the seven servers, with the defaults but for `settings`.
 pub(crate) fn installation(settings: &str) -> Installation {
-    Installation::new(Path::new(SHADDOCK), &Layout::OneProcess.with(settings))
+    Installation::new(shaddock(), &Layout::OneProcess.with(settings))
 }
 
 /// Returns the body of an HTTP response; `None` if there is none.

@@ -39,7 +39,7 @@ impl OriginalClient {
     async fn start_with(name: &str, protos: Option<&Value>) -> Self {
         let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/original-client");
         assert!(packages.join("pins").is_file(), "the original client is not there: run `make tools`");
-        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/original/client.mjs");
+        let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("original/client.mjs");
         let mut node = Command::new("node");
         node.arg(driver)
             .arg(packages)

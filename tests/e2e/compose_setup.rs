@@ -20,7 +20,7 @@ use node::signing::{KeyFiles, PublicKey, Seed, Signed};
 use runtime::clock;
 use runtime::config::{Server, Servers};
 use runtime::metrics::Metrics;
-use testkit::{NatsServer, SERVERS, Scratch, eventually};
+use testkit::{NatsServer, SERVERS, Scratch, eventually, shaddock};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
@@ -63,7 +63,7 @@ impl Directories {
     }
 
     fn command(&self, options: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_shaddock"));
+        let mut command = Command::new(shaddock());
         command.env_clear().args(["--env", "production", "--config"]).arg(self.scratch.path());
         command.arg("setup").arg(self.secrets()).args(options);
         command

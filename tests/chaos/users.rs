@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use model::placement::Strategy;
+use model::placement;
 use runtime::lifecycle::Lifecycle;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -37,7 +37,7 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// The rooms of phase `number`.
 fn rooms(number: u64) -> Vec<String> {
-    let is_at = |home: usize| move |room: &String| Strategy::default().index(room, SERVERS) == Some(home);
+    let is_at = |home: usize| move |room: &String| placement::index(room, SERVERS) == Some(home);
     let at = |home| (0..).map(|index| format!("act{number}-room{index}")).filter(is_at(home)).take(ROOMS / SERVERS);
     (0..SERVERS).flat_map(at).collect()
 }

@@ -7,16 +7,16 @@ use model::rpc::header;
 use model::settings::NatsSettings;
 use runtime::metrics::Metrics;
 use serde_json::{Value, json};
-use testkit::Process;
+use testkit::{Process, shaddock};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::conversation;
-use crate::layout::{Layout, SHADDOCK};
+use crate::layout::Layout;
 
 /// Returns the output of `shaddock decode` for a payload.
 async fn decode(payload: &[u8]) -> Value {
-    let mut command = Command::new(SHADDOCK);
+    let mut command = Command::new(shaddock());
     command.env_clear().kill_on_drop(true);
     let mut child = command.arg("decode").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();

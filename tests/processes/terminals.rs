@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use testkit::Process;
+use testkit::{Process, shaddock};
 use tokio::process::Command;
 
 use crate::layout::installation;
@@ -34,7 +34,7 @@ sys.stdout.buffer.write(written)
 async fn log_on_terminal(environment: &[(&str, &str)]) -> String {
     let installation = installation("");
     let mut python = Command::new("python3");
-    python.args(["-c", ON_A_TERMINAL, env!("CARGO_BIN_EXE_shaddock"), "--config"]).arg(installation.path());
+    python.args(["-c", ON_A_TERMINAL]).arg(shaddock()).arg("--config").arg(installation.path());
     python.env_clear().envs([("PATH", "/usr/bin:/bin:/usr/local/bin")]).envs(environment.iter().copied());
     let running = python.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(Process::DEADLINE, running).await.unwrap();

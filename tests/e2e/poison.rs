@@ -13,7 +13,7 @@ use crate::readiness::assert_named;
 use crate::split_cluster::{SplitCluster, home};
 use crate::test_cluster::{DEADLINE, Member};
 
-const PAGE: &str = include_str!("../../../docs/how-to/recovery.md");
+const PAGE: &str = include_str!("../../docs/how-to/recovery.md");
 
 /// Fifty years in milliseconds.
 const FAR_MS: u64 = 50 * 365 * 24 * 3_600_000;

@@ -6,7 +6,7 @@ use client::Message;
 use cluster::{Cluster, LogKind};
 use runtime::config::Server;
 use serde_json::{Map, Value, json};
-use testkit::{NatsServer, Scratch, eventually};
+use testkit::{NatsServer, Scratch, eventually, shaddock};
 use tokio::process::Command;
 use tokio::time::{Duration, Instant, sleep};
 
@@ -47,7 +47,9 @@ fn servers_json(cluster: &Cluster) -> String {
 async fn ready(cluster: &Cluster, id: &str) -> (bool, String) {
     let directory = Scratch::new();
     directory.file("servers.json", &servers_json(cluster));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shaddock"));
+    // On another thread: the servers of the test run on this one, and the program may not be built yet.
+    let program = tokio::task::spawn_blocking(shaddock).await.unwrap();
+    let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null()).kill_on_drop(true).args(["--env", "test", "--only", id, "ready"]);
     let output = command.arg("--config").arg(directory.path()).output().await.unwrap();
     let text = [output.stdout, output.stderr].concat();

@@ -29,7 +29,7 @@ fn with_ports<const N: usize>(ports: [(&str, u16); N]) -> String {
 }
 
 fn shaddock(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shaddock"));
+    let mut command = Command::new(testkit::shaddock());
     // What the developer has set does not belong here.
     command.args(args).stdin(Stdio::null()).env_clear();
     command

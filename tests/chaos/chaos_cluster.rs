@@ -80,7 +80,7 @@ impl ChaosCluster {
     async fn start_with(is_signed: bool) -> Self {
         let layout = Layout::new(Topology::ProcessPerServer, SETTINGS);
         let mut links = BTreeMap::new();
-        let program = Path::new(env!("CARGO_BIN_EXE_shaddock"));
+        let program = testkit::shaddock();
         let deployment = Deployment::start_with(program, &layout, async |deployment| {
             if is_signed {
                 keys::write(&deployment.installation);
