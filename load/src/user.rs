@@ -63,7 +63,7 @@ impl User {
         }
     }
 
-    /// Takes something in.
+    /// Applies an event of the server.
     pub(super) fn receive(&mut self, event: ServerEvent<'_>, now: u64, counts: &mut Counts) {
         match event {
             ServerEvent::Message { text, seq } => self.on_message(text, seq, now, counts),
@@ -118,12 +118,13 @@ impl User {
         counts.pending -= u64::from(outcome != Outcome::Retried);
     }
 
-    /// Ends it. What is unanswered now is unknown, and not awaited any more.
+    /// Ends the user. Messages without a response now count as unknown.
     pub(super) fn into_outcome(self, stayed: bool, counts: &mut Counts) -> UserOutcome {
         let pending = self.sender.as_ref().map_or(0, Sender::pending);
         counts.unknown += pending as u64;
         counts.pending -= pending as u64;
         let sent_messages = self.sender.map(Sender::into_sent_messages);
+        // A user that ended early misses messages by its own end, which is no loss of the servers.
         UserOutcome { room: self.room, check: stayed.then_some(self.check), sent_messages }
     }
 }

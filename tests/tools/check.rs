@@ -10,14 +10,14 @@ use super::{SERVERS, directory, run, shaddock, stderr, stdout};
 fn check_prints_the_listeners() {
     let dir = directory("check", SERVERS, "bind = \"10.0.0.1\"");
     let expected = "\
-type       id           told to clients        listens on     admin
+type       id           sent to clients        listens on     admin
 gate       gate-1       chat.example.org:3014  10.0.0.1:3014  10.0.0.1:3014
 connector  connector-1  127.0.0.1:3050         10.0.0.1:3050  127.0.0.1:4050
 chat       chat-1       -                      -              127.0.0.1:6050
 chat       chat-2       -                      -              127.0.0.1:6051
 chat       chat-3       -                      -              127.0.0.1:6052
 
-warning: connector-1 listens on 10.0.0.1, and clients are told 127.0.0.1: change bind, or its host in servers.json, \
+warning: connector-1 listens on 10.0.0.1, and clients get 127.0.0.1: change bind, or its host in servers.json, \
 unless a proxy leads there
 development: 1 gate, 1 connector, 3 chat, 1 warning
 ";
@@ -40,7 +40,7 @@ fn check_prints_the_addresses_for_clients() {
         assert!(stdout(&text).contains(part), "{part} in {}", stdout(&text));
     }
     let text = run(&directory("told-v4", &servers, ""), &["check"]);
-    let warning = "warning: gate-1 listens on 0.0.0.0, and clients are told ::1";
+    let warning = "warning: gate-1 listens on 0.0.0.0, and clients get ::1";
     assert!(stdout(&text).contains(warning) && stdout(&text).ends_with("1 warning\n"), "{}", stdout(&text));
 }
 

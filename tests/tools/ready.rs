@@ -40,7 +40,7 @@ fn ready_asks_the_servers_of_this_machine() {
     let dir = directory("ready", &servers, "");
     let all = run(&dir, &["ready"]);
     let expected = format!(
-        "gate-1  127.0.0.1:{other} gives no answer that is one: status 404 Not Found: expected value at line 1 column 1\n\
+        "gate-1  127.0.0.1:{other} gives no valid response: status 404 Not Found: expected value at line 1 column 1\n\
          chat-1  ready\n\
          chat-2  bus: is away, for 4 s\n"
     );

@@ -24,11 +24,11 @@ pub(crate) struct DeliveryCheck {
 
 impl DeliveryCheck {
     /// Records one listener's events in a room, given the count of sent messages.
-    pub(crate) fn record(&mut self, room: &str, said: u64, events: Vec<Event>) {
+    pub(crate) fn record(&mut self, room: &str, sent: u64, events: Vec<Event>) {
         let (mut witness, mut numbers) = (Witness::default(), Vec::new());
         let (mut doubled, mut reordered) = (0, 0);
         for event in events {
-            match number(room, said, &event) {
+            match number(room, sent, &event) {
                 Ok(number) => {
                     let arrival = witness.receive((), number);
                     doubled += usize::from(arrival == Arrival::Doubled);
@@ -41,13 +41,13 @@ impl DeliveryCheck {
                 }
             }
         }
-        let lost = witness.lost(&(), 0..said).len();
+        let lost = witness.lost(&(), 0..sent).len();
         self.messages += numbers.len();
         self.lost += lost;
         self.doubled += doubled;
         self.reordered += reordered;
         if lost + doubled + reordered > 0 {
-            self.example.get_or_insert_with(|| format!("{room}: of {said} messages {numbers:?}"));
+            self.example.get_or_insert_with(|| format!("{room}: of {sent} messages {numbers:?}"));
         }
     }
 
@@ -87,11 +87,11 @@ impl DeliveryCheck {
 }
 
 /// Returns the number of a message, or the kind of another event.
-fn number(room: &str, said: u64, event: &Event) -> Result<u64, &'static str> {
+fn number(room: &str, sent: u64, event: &Event) -> Result<u64, &'static str> {
     match event {
         Event::Chat(chat) => {
             let number = chat.msg.strip_prefix(room).and_then(|rest| rest.strip_prefix('/')?.parse().ok());
-            number.filter(|number| *number < said).ok_or("unknown message")
+            number.filter(|number| *number < sent).ok_or("unknown message")
         }
         Event::Add(_) => Err("onAdd"),
         Event::Leave(_) => Err("onLeave"),

@@ -151,7 +151,7 @@ async fn http(
         async move {
             match refused {
                 Some(status) => (status, "too many connections").into_response(),
-                None => answer(request, peer, &options, handoff).await,
+                None => respond(request, peer, &options, handoff).await,
             }
         }
     };
@@ -160,7 +160,7 @@ async fn http(
 
 /// Websockets are taken on any path; a role's own HTTP paths come first where the request is no
 /// upgrade.
-async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options, handoff: Handoff) -> Response {
+async fn respond(request: Request<Incoming>, peer: SocketAddr, options: &Options, handoff: Handoff) -> Response {
     let (mut parts, body) = request.into_parts();
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => self::upgrade(upgrade, &parts.headers, options, handoff),

@@ -68,6 +68,8 @@ impl<S: Ord> Witness<S> {
 
     /// Takes a delivery whose position in the room must be above that of all deliveries before it.
     pub fn receive_at(&mut self, stream: S, number: u64, position: u64) -> Arrival {
+        // Senders have numbers of their own, so only the position shows that messages of two of
+        // them changed places.
         let rises = self.position.replace(position) < Some(position);
         match self.receive(stream, number) {
             Arrival::Next if !rises => Arrival::Reordered,
