@@ -1,6 +1,6 @@
 //! Clients that come back, messages that are repeated, and what is read of a room's past.
 
-use client::{ChatClient, ClientError, Event, Events, History, Message, Options, Resume, Said};
+use client::{ChatClient, ClientError, Event, Events, History, HistoryMessage, Message, Options, Resume};
 use serde_json::json;
 use testkit::eventually;
 
@@ -24,7 +24,7 @@ fn resume_point(member: &Member, since: u64) -> Resume {
     Resume { token: member.entered.token.clone(), since, epoch: member.entered.epoch }
 }
 
-fn texts(messages: &[Said]) -> Vec<&str> {
+fn texts(messages: &[HistoryMessage]) -> Vec<&str> {
     messages.iter().map(|said| said.msg.as_str()).collect()
 }
 
@@ -133,13 +133,13 @@ async fn a_repeated_message_is_committed_once(setup: Setup) {
     let ann = test.join_at(0, "ann", "lobby").await;
     let mut bob = test.join_at(1, "bob", "lobby").await;
     let message = Message::to_all("once").with_id("m1");
-    let (first, second) = (ann.chat.send(&message), ann.chat.send(&message));
+    let (first, second) = (ann.chat.send_message(&message), ann.chat.send_message(&message));
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
     assert_eq!(first, second);
     let back = resume_at(&test, 2, &ann, first.seq).await;
-    assert_eq!(back.chat.send(&message).await.unwrap(), first, "on another connection");
+    assert_eq!(back.chat.send_message(&message).await.unwrap(), first, "on another connection");
     // The id of another member is another id.
-    let other = bob.chat.send(&Message::to_all("other").with_id("m1")).await.unwrap();
+    let other = bob.chat.send_message(&Message::to_all("other").with_id("m1")).await.unwrap();
     assert_ne!(other.seq, first.seq);
     back.send("end").await;
     let received = bob.events_before("end").await;
@@ -148,14 +148,14 @@ async fn a_repeated_message_is_committed_once(setup: Setup) {
         .filter_map(|e| if let Event::Chat(chat) = e { Some(chat.msg.as_str()) } else { None })
         .collect();
     assert_eq!(received, ["once", "other"]);
-    assert_eq!(code(back.chat.send(&Message::to_all("x").with_id("")).await), 500);
+    assert_eq!(code(back.chat.send_message(&Message::to_all("x").with_id("")).await), 500);
     test.cluster.stop().await;
 }
 
 async fn the_past_of_a_room_in_pages(setup: Setup) {
     let test = setup.start().await;
     let ann = test.join_at(0, "ann", "lobby").await;
-    let sent: Vec<_> = (0..120).map(|number| ann.chat.say(&number.to_string())).collect();
+    let sent: Vec<_> = (0..120).map(|number| ann.chat.send(&number.to_string())).collect();
     let mut seqs = Vec::new();
     for (number, sent) in sent.into_iter().enumerate() {
         match sent.await {
@@ -177,7 +177,8 @@ async fn the_past_of_a_room_in_pages(setup: Setup) {
         backwards.splice(0..0, page.messages);
         cursor = page.cursor;
     }
-    let all = |messages: &[Said]| messages.iter().map(|said| (said.msg.clone(), said.seq)).collect::<Vec<_>>();
+    let all =
+        |messages: &[HistoryMessage]| messages.iter().map(|said| (said.msg.clone(), said.seq)).collect::<Vec<_>>();
     assert_eq!(all(&backwards), seqs);
     let mut forwards = Vec::new();
     let mut cursor = Some(0);
@@ -188,7 +189,7 @@ async fn the_past_of_a_room_in_pages(setup: Setup) {
     }
     assert_eq!(all(&forwards), seqs);
     for (field, body) in [("limit", json!({"limit": 0})), ("span", json!({"before": 1, "after": 1}))] {
-        let refused = bob.chat.request(client::routes::HISTORY, &body).await.unwrap();
+        let refused = bob.chat.request_unchecked(client::routes::HISTORY, &body).await.unwrap();
         assert_eq!(refused["code"], json!(500), "{field}");
     }
     test.cluster.stop().await;
