@@ -11,7 +11,8 @@ on_both_buses! {
     a_resume_returns_what_was_missed_and_is_not_seen_by_others,
     an_open_session_is_taken_over_and_kicked,
     a_client_that_does_not_resume_leaves_and_may_still_read_what_was_missed,
-    a_newcomer_gets_the_name_of_a_broken_connection_at_once,
+    a_newcomer_gets_the_name_of_a_client_that_cannot_resume_at_once,
+    the_name_of_a_client_that_resumes_is_kept_for_it,
     an_orderly_close_is_pushed_at_once,
     a_wrong_token_is_none,
     a_repeated_message_is_committed_once,
@@ -88,17 +89,37 @@ async fn a_client_that_does_not_resume_leaves_and_may_still_read_what_was_missed
     test.cluster.stop().await;
 }
 
-async fn a_newcomer_gets_the_name_of_a_broken_connection_at_once(setup: Setup) {
+async fn a_newcomer_gets_the_name_of_a_client_that_cannot_resume_at_once(setup: Setup) {
     let test = setup.with(|settings| settings.session.resume_secs = 3_600).start().await;
-    let ann = test.join_at(0, "ann", "lobby").await;
+    let (ann, _events) = test.connect(0).await;
+    // As Pomelo's clients enter.
+    ann.request(client::routes::ENTER, &json!({"username": "ann", "rid": "lobby"})).await.unwrap();
     let mut bob = test.join_at(1, "bob", "lobby").await;
-    ann.chat.cut();
+    ann.cut();
     let metrics = test.cluster.metrics().clone();
     eventually(DEADLINE, "the connection to be gone", async || metrics.connections.get() == 1).await;
-    let newcomer = test.join_at(0, "ann", "lobby").await;
-    assert_ne!(newcomer.entered.token, ann.entered.token);
+    test.join_at(0, "ann", "lobby").await;
     assert_eq!(bob.next_event().await, Event::Leave("ann".to_owned()));
     assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
+    test.cluster.stop().await;
+}
+
+async fn the_name_of_a_client_that_resumes_is_kept_for_it(setup: Setup) {
+    let test = setup.with(|settings| settings.session.resume_secs = 3_600).start().await;
+    let ann = test.join_at(0, "ann", "lobby").await;
+    ann.chat.cut();
+    let metrics = test.cluster.metrics().clone();
+    eventually(DEADLINE, "the connection to be gone", async || metrics.connections.get() == 0).await;
+    for connector in [0, 1] {
+        let (thief, _events) = test.connect(connector).await;
+        let refused = thief.enter("ann", "lobby").await;
+        assert!(
+            matches!(&refused, Err(ClientError::Refused { code: 500, reason }) if reason.starts_with("name-taken")),
+            "{refused:?}"
+        );
+    }
+    let back = resume_at(&test, 1, &ann, ann.entered.seq).await;
+    assert_eq!(back.entered.token, ann.entered.token);
     test.cluster.stop().await;
 }
 
@@ -153,7 +174,7 @@ async fn a_repeated_message_is_committed_once(setup: Setup) {
 }
 
 async fn the_past_of_a_room_in_pages(setup: Setup) {
-    let test = setup.start().await;
+    let test = setup.with(|settings| settings.session.request_burst = 1_000).start().await;
     let ann = test.join_at(0, "ann", "lobby").await;
     let sent: Vec<_> = (0..120).map(|number| ann.chat.send(&number.to_string())).collect();
     let mut seqs = Vec::new();

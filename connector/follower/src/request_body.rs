@@ -67,6 +67,9 @@ pub enum BodyError {
     /// A field is not a name.
     #[error("bad-{0}: {0} {1}")]
     Bad(&'static str, IdError),
+    /// The room's id is kept for the system.
+    #[error("bad-rid: rid must not begin with ~")]
+    ReservedRoom,
     /// A field is not a whole number from 0 up.
     #[error("bad-{0}: {0} must be a whole number from 0 up")]
     NotANumber(&'static str),
@@ -81,6 +84,9 @@ pub enum BodyError {
     TwoSpans,
 }
 
+/// Begins the ids of rooms that clients cannot enter.
+const RESERVED: char = '~';
+
 impl EnterRequest {
     /// Parses the body of a request.
     pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
@@ -88,6 +94,9 @@ impl EnterRequest {
         let text = |field| body.get(field).and_then(value::text).ok_or(BodyError::Missing(field));
         let name = Name::new(&text("username")?).map_err(|error| BodyError::Bad("username", error))?;
         let room = RoomId::new(&text("rid")?).map_err(|error| BodyError::Bad("rid", error))?;
+        if room.as_str().starts_with(RESERVED) {
+            return Err(BodyError::ReservedRoom);
+        }
         let token = match body.get("token") {
             None | Some(Value::Null) => None,
             Some(token) => Some(token.as_str().and_then(Token::parse).ok_or(BodyError::BadToken)?),
@@ -220,6 +229,7 @@ mod tests {
         assert_eq!(error(r#"{"username":"ann","rid":true}"#), BodyError::Missing("rid"));
         assert_eq!(error(r#"{"username":"*","rid":"lobby"}"#), BodyError::Bad("username", IdError::BadChar('*')));
         assert_eq!(error(r#"{"username":"ann","rid":""}"#), BodyError::Bad("rid", IdError::Empty));
+        assert_eq!(error(r#"{"username":"ann","rid":"~all"}"#), BodyError::ReservedRoom);
         assert_eq!(error(r#"{"username":"ann","rid":"lobby","token":"x"}"#), BodyError::BadToken);
         assert_eq!(error(r#"{"username":"ann","rid":"lobby","since":1.5}"#), BodyError::NotANumber("since"));
     }

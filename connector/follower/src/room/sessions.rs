@@ -93,9 +93,15 @@ impl Room {
         cx.respond(pending, RoomResponse::Entered(entered));
     }
 
-    /// Closes held sessions with the name of a newcomer.
+    /// Closes held sessions with the name of a newcomer, if their clients cannot resume.
+    // A client of Pomelo comes back under its name, so it must not find that taken. The name of one
+    // that comes back with its token is kept for it: otherwise whoever asks for it often enough has
+    // it as soon as the connection breaks.
     pub(super) fn close_held_namesakes(&mut self, name: &Name, token: Token, cx: &mut Context<'_>) {
-        let named = self.sessions.with_name(name).filter(|(_, local)| local.token != token && local.state().is_held());
+        let named = self
+            .sessions
+            .with_name(name)
+            .filter(|(_, local)| local.token != token && local.state().is_held() && !local.resumes);
         for number in named.map(|(number, _)| number).collect::<Vec<_>>() {
             self.close(number, cx);
         }
