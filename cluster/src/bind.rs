@@ -50,6 +50,7 @@ impl BoundServer {
         for (kind, server) in wanted {
             let bound = Self::bind(kind, server, settings).await;
             if let Ok(bound) = &bound {
+                // Other servers must learn the port that the system chose for 0.
                 servers.replace(bound.server.clone());
             }
             all.push(bound);

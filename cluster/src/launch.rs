@@ -156,7 +156,7 @@ impl Cluster {
         // Bound before the list is published, so that the list has the ports that the system chose.
         let bound = BoundServer::bind_all(&mut servers, &self.node.settings, |id| new.contains(id)).await;
         let (count, chats) = (servers.all().count(), servers.chat().len());
-        info!(servers = count, chats, "the servers are other ones now");
+        info!(servers = count, chats, "the list of servers changed");
         self.keeper.replace(servers);
         for bound in sorted_by_start_order(bound.into_iter().flatten().collect()) {
             let id = bound.server.id.clone();
@@ -188,7 +188,7 @@ impl Cluster {
     fn reload_keys_for(&mut self, servers: &Servers) -> Option<Result<(), KeyFileError>> {
         let looked = self.signing.reload_if_changed(&keys::own_servers(servers, self.only.as_ref()));
         if let Some(Ok(())) = looked {
-            info!("the keys of servers are other ones now");
+            info!("the keys of servers changed");
         }
         looked
     }
@@ -224,6 +224,7 @@ impl Cluster {
 
     /// The log of this process's chat servers.
     async fn log(&mut self) -> anyhow::Result<Log> {
+        // Opened for a chat server only: the users of other servers at the broker may not use it.
         Ok(match &self.log {
             Some(log) => log.clone(),
             None => self.log.insert(open_log(self.log_kind, &self.node).await?).clone(),
@@ -337,6 +338,7 @@ async fn answer_probes_during<T>(bound: &[BoundServer], connecting: impl Future<
 async fn stop_in_order(servers: Vec<RunningServer>, grace: Duration) {
     for kind in STOP_ORDER {
         let of_kind: Vec<&Lifecycle> = servers.iter().filter(|s| s.kind == kind).map(|s| &s.lifecycle).collect();
+        // All of a kind begin at once, so that they end side by side and not one after the other.
         of_kind.iter().for_each(|lifecycle| lifecycle.begin_stop());
         for lifecycle in of_kind {
             if !lifecycle.stop(grace).await {

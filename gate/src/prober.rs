@@ -150,8 +150,8 @@ impl Prober {
             self.signer.sign(server, &mut request, None);
             request
         };
-        let (prober, asked) = (self.clone(), server.clone());
-        let accepts = move |response: &Message| prober.is_pong_of(&asked, response);
+        let (prober, probed) = (self.clone(), server.clone());
+        let accepts = move |response: &Message| prober.is_pong_of(&probed, response);
         match self.node.bus.request_for(request, accepts, deadline).await {
             Ok(response) => parse_pong(&response.payload).unwrap_or(ProbeResult::TimedOut),
             // It is not there, and no patience changes that.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use client::{Chat, Said};
+use client::{Chat, HistoryMessage};
 
 /// One user's events of one phase. A user is in one room, perhaps several times.
 #[derive(Debug, Clone, Default)]
@@ -91,8 +91,8 @@ impl From<Chat> for Delivery {
     }
 }
 
-impl From<Said> for Delivery {
-    fn from(said: Said) -> Self {
+impl From<HistoryMessage> for Delivery {
+    fn from(said: HistoryMessage) -> Self {
         Self { seq: said.seq, from: said.from, to: said.target, text: said.msg }
     }
 }

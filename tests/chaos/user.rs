@@ -224,7 +224,7 @@ impl User {
         }
         self.observe(Observation::Attempted { number: *number, to: to.clone() });
         let message = Message::to(to, &text(&self.name, *number)).with_id(&format!("{}-{number}", self.name));
-        let response = connection.chat.send(&message);
+        let response = connection.chat.send_message(&message);
         connection.responses.push(Box::pin(async { (pending, response.await) }));
     }
 

@@ -24,7 +24,8 @@ async fn a1_whisper_to_an_absent_member(setup: Setup) {
     let test = setup.start().await;
     let mut ann = test.join("ann", "lobby").await;
     assert_eq!(code(ann.chat.whisper("absent", "psst").await), 500);
-    let response = ann.chat.request(routes::SEND, &json!({ "content": "psst", "target": "absent" })).await.unwrap();
+    let response =
+        ann.chat.request_unchecked(routes::SEND, &json!({ "content": "psst", "target": "absent" })).await.unwrap();
     assert!(response["reason"].as_str().unwrap().starts_with("no-such-member"), "{response}");
     ann.send("still here").await;
     assert_eq!(ann.next_message().await.1, "still here");
@@ -35,10 +36,10 @@ async fn a1_whisper_to_an_absent_member(setup: Setup) {
 async fn a2_send_before_enter(setup: Setup) {
     let test = setup.start().await;
     let (ann, _events) = test.connect(0).await;
-    assert_eq!(code(ann.say("hello?").await), 500);
+    assert_eq!(code(ann.send("hello?").await), 500);
     assert_eq!(code(ann.leave().await), 500);
     ann.enter("ann", "lobby").await.unwrap();
-    ann.say("hello").await.unwrap();
+    ann.send("hello").await.unwrap();
     test.cluster.stop().await;
 }
 
@@ -50,7 +51,7 @@ async fn a3_the_same_name_twice(setup: Setup) {
     for connector in 0..3 {
         let (second, _events) = test.connect(connector).await;
         let body = json!({ "username": "ann", "rid": "lobby" });
-        let response = second.request(routes::ENTER, &body).await.unwrap();
+        let response = second.request_unchecked(routes::ENTER, &body).await.unwrap();
         assert_eq!((&response["code"], &response["error"]), (&json!(500), &json!(true)), "{response}");
         // It stays connected, and may come under another name.
         second.enter(&format!("ann{connector}"), "lobby").await.unwrap();
@@ -90,7 +91,7 @@ async fn a5_entering_without_a_room(setup: Setup) {
     let test = setup.start().await;
     for body in [json!({ "username": "ann" }), json!({ "rid": "lobby" }), json!({ "username": "ann", "rid": "" })] {
         let (ann, _events) = test.connect(0).await;
-        let response = ann.request(routes::ENTER, &body).await.unwrap();
+        let response = ann.request_unchecked(routes::ENTER, &body).await.unwrap();
         assert_eq!((&response["code"], &response["error"]), (&json!(500), &json!(true)), "{body}");
         ann.enter("ann", "lobby").await.unwrap();
         ann.leave().await.unwrap();
@@ -113,7 +114,7 @@ async fn a6_send_without_content(setup: Setup) {
         json!(7),
     ];
     for body in bodies {
-        let response = ann.chat.request(routes::SEND, &body).await.unwrap();
+        let response = ann.chat.request_unchecked(routes::SEND, &body).await.unwrap();
         assert_eq!(response["code"], json!(500), "{body}");
         assert!(response["reason"].is_string(), "{body}");
     }

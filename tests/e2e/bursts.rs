@@ -35,7 +35,7 @@ async fn bursts_of_many_reach_all_in_one_order() {
     let before = (metrics.records_committed.get(), metrics.entries_committed.get(), metrics.activations.get());
     let responses = members
         .iter()
-        .flat_map(|member: &Member| (0..BURST).map(|round| member.chat.say(&format!("{} {round}", member.name))));
+        .flat_map(|member: &Member| (0..BURST).map(|round| member.chat.send(&format!("{} {round}", member.name))));
     let acknowledged: Vec<u64> = join_all(responses).await.into_iter().map(|sent| sent.unwrap().seq).collect();
     let after = (metrics.records_committed.get(), metrics.entries_committed.get(), metrics.activations.get());
     members[0].send("end").await;

@@ -173,7 +173,7 @@ async fn a_cluster_runs_as_compose_sets_it_up_and_grows_under_load() {
     assert_eq!(home(&split.servers, "lobby"), "chat-server-4");
     let fourth = clusters[7].metrics().clone();
     eventually(DEADLINE, "the room to move", async || {
-        ann.chat.say("moving").await.is_ok() && fourth.records_committed.get() > 0
+        ann.chat.send("moving").await.is_ok() && fourth.records_committed.get() > 0
     })
     .await;
     wait_for_state(&split, "chat-server-4", "up").await;

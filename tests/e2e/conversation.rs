@@ -57,7 +57,7 @@ async fn joins_and_leaves_are_pushed(setup: Setup) {
     assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
     bob.chat.leave().await.unwrap();
     assert_eq!(ann.next_event().await, Event::Leave("bob".to_owned()));
-    assert_eq!(code(bob.chat.say("anybody?").await), 500);
+    assert_eq!(code(bob.chat.send("anybody?").await), 500);
     let cid = test.join("cid", "lobby").await;
     assert_eq!(ann.next_event().await, Event::Add("cid".to_owned()));
     cid.chat.close();
@@ -73,7 +73,7 @@ async fn the_gate_knows_a_connector(setup: Setup) {
     assert_eq!(format!("{}:{}", entry.host, entry.port), test.connector(2));
     let (gate, _events) = ChatClient::connect(&test.gate(), Options::default()).await.unwrap();
     for uid in [json!({}), json!({ "uid": 1.5 }), json!({ "uid": "" })] {
-        let response: Value = gate.request(client::routes::QUERY_ENTRY, &uid).await.unwrap();
+        let response: Value = gate.request_unchecked(client::routes::QUERY_ENTRY, &uid).await.unwrap();
         assert_eq!((&response["code"], &response["error"]), (&json!(500), &json!(true)), "{uid}");
     }
     test.cluster.stop().await;
@@ -83,11 +83,12 @@ async fn the_gate_knows_a_connector(setup: Setup) {
 async fn answers_are_the_demos(setup: Setup) {
     let test = setup.start().await;
     let (ann, mut events) = test.connect(0).await;
-    let entered = ann.request(client::routes::ENTER, &json!({ "username": "ann", "rid": "lobby" })).await.unwrap();
+    let entered =
+        ann.request_unchecked(client::routes::ENTER, &json!({ "username": "ann", "rid": "lobby" })).await.unwrap();
     assert_eq!((&entered["users"], &entered["code"], &entered["total"]), (&json!(["ann"]), &json!(200), &json!(1)));
     assert!(entered["seq"].is_u64() && entered["time"].is_u64(), "{entered}");
     let body = json!({ "rid": "lobby", "content": "hi", "from": "somebody else", "target": "*" });
-    let sent = ann.request(client::routes::SEND, &body).await.unwrap();
+    let sent = ann.request_unchecked(client::routes::SEND, &body).await.unwrap();
     assert_eq!(sent["code"], json!(200), "{sent}");
     let Some(Event::Chat(chat)) = events.next().await else { panic!("nothing was received") };
     assert_eq!((chat.from.as_str(), chat.seq), ("ann", sent["seq"].as_u64().unwrap()));

@@ -68,7 +68,7 @@ async fn a_connector_that_ends_sends_its_clients_elsewhere() {
     let old = address(&split.servers, CONNECTOR, 0);
     let (cid, mut cid_hears) = ChatClient::connect(&old, Options::default()).await.unwrap();
     let enter = json!({"username": "cid", "rid": "lobby"});
-    cid.request(routes::ENTER, &enter).await.unwrap();
+    cid.request_unchecked(routes::ENTER, &enter).await.unwrap();
     let mut bob = split.join(1, "bob", "lobby").await;
     let elsewhere = address(&split.servers, CONNECTOR, 1);
     let resumes = async {
@@ -81,11 +81,11 @@ async fn a_connector_that_ends_sends_its_clients_elsewhere() {
     let comes_anew = async {
         while cid_hears.next().await.is_some_and(|event| event != Event::Closed) {}
         let (chat, _events) = ChatClient::connect(&elsewhere, Options::default()).await.unwrap();
-        chat.request(routes::ENTER, &enter).await.unwrap();
+        chat.request_unchecked(routes::ENTER, &enter).await.unwrap();
         chat
     };
     let (ann, _cid, ()) = tokio::join!(resumes, comes_anew, first.stop());
-    ann.say("here again").await.unwrap();
+    ann.send("here again").await.unwrap();
     let received = bob.events_before("here again").await;
     assert_eq!(received, [Event::Leave("cid".to_owned()), Event::Add("cid".to_owned())]);
     for cluster in [second, chat] {

@@ -76,7 +76,7 @@ async fn the_older_of_two_connectors_closes_its_clients_until_the_other_is_gone(
     newer.shutdown_background();
     let enters = async || {
         let Ok((chat, _events)) = ChatClient::connect(&older, Options::default()).await else { return false };
-        chat.enter("carl", ROOM).await.is_ok() && chat.say("at the older one").await.is_ok()
+        chat.enter("carl", ROOM).await.is_ok() && chat.send("at the older one").await.is_ok()
     };
     eventually(DEADLINE, "the older one to serve again", enters).await;
     eventually(DEADLINE, "the older one to be ready", async || !notices().await).await;
@@ -103,7 +103,7 @@ async fn the_older_of_two_chat_servers_is_silent_until_the_other_is_gone() {
     let notices = async || has_noticed(&clusters[at], &home).await;
     eventually(DEADLINE, "the older one to notice", notices).await;
     assert_named(&clusters[at], &home, "identity").await;
-    let talks = async || ann.chat.say("both are there").await.is_ok();
+    let talks = async || ann.chat.send("both are there").await.is_ok();
     eventually(DEADLINE, "the newer one to serve", talks).await;
     // From then on the older one reads and appends no more.
     let before = activations(&clusters);
@@ -112,10 +112,10 @@ async fn the_older_of_two_chat_servers_is_silent_until_the_other_is_gone() {
     }
     assert_eq!(activations(&clusters), before);
     newer.shutdown_background();
-    eventually(DEADLINE, "the room to be served", async || ann.chat.say("one").await.is_ok()).await;
+    eventually(DEADLINE, "the room to be served", async || ann.chat.send("one").await.is_ok()).await;
     let serves = async || activations(&clusters) > before;
     eventually(DEADLINE, "the older one to serve again", serves).await;
-    eventually(DEADLINE, "the room to be served at home", async || ann.chat.say("two").await.is_ok()).await;
+    eventually(DEADLINE, "the room to be served at home", async || ann.chat.send("two").await.is_ok()).await;
     eventually(DEADLINE, "the older one to be ready", async || !notices().await).await;
     bob.events_before("one").await;
     for cluster in clusters.into_iter().rev() {

@@ -32,7 +32,7 @@ async fn content_is_measured_as_it_is_sent(setup: Setup) {
     let test = setup.start().await;
     let mut ann = test.join("ann", "lobby").await;
     // Twelve bytes each, as escapes.
-    assert_eq!(code(ann.chat.say(&"😀".repeat(16 * 1024 / 12 + 1)).await), 413);
+    assert_eq!(code(ann.chat.send(&"😀".repeat(16 * 1024 / 12 + 1)).await), 413);
     let longest = "😀".repeat(16 * 1024 / 12);
     ann.send(&longest).await;
     assert_eq!(ann.next_message().await.1, longest);
@@ -58,7 +58,7 @@ async fn requests_have_a_rate(setup: Setup) {
     });
     let test = setup.start().await;
     let ann = test.join("ann", "lobby").await;
-    let responses: Vec<_> = (0..10).map(|_| ann.chat.say("again")).collect();
+    let responses: Vec<_> = (0..10).map(|_| ann.chat.send("again")).collect();
     let mut refused = 0;
     for response in responses {
         match response.await {
@@ -93,7 +93,7 @@ async fn names_have_a_form(setup: Setup) {
     for room in ["a.b", "> all", "100 %", "聊天室", "😀", "..", "a b"] {
         let entered = ann.enter("ann", room).await.unwrap();
         assert_eq!(entered.users, ["ann"], "{room}");
-        ann.say("hi").await.unwrap();
+        ann.send("hi").await.unwrap();
     }
     test.cluster.stop().await;
 }

@@ -64,7 +64,7 @@ async fn a_thousand_listeners_miss_nothing_when_their_connector_is_cut_off() {
 async fn send_all(speakers: &[Member], texts: impl IntoIterator<Item = u64>) {
     for text in texts {
         let sends: Vec<_> =
-            speakers.iter().enumerate().map(|(room, s)| s.chat.say(&format!("{room} {text}"))).collect();
+            speakers.iter().enumerate().map(|(room, s)| s.chat.send(&format!("{room} {text}"))).collect();
         for send in sends {
             send.await.unwrap();
         }
@@ -93,12 +93,14 @@ async fn a_broker_is_away_and_a_message_is_repeated_until_it_is_committed_once()
     split.nats.kill();
     let message = Message::to_all("meanwhile").with_id("m1");
     for _ in 0..2 {
-        let Err(ClientError::Refused { code: 503, reason }) = ann.chat.send(&message).await else { panic!("not 503") };
+        let Err(ClientError::Refused { code: 503, reason }) = ann.chat.send_message(&message).await else {
+            panic!("not 503")
+        };
         assert!(!reason.is_empty());
     }
     split.nats.restart().await;
-    eventually(DEADLINE, "the message to be committed", async || ann.chat.send(&message).await.is_ok()).await;
-    let first_answer = ann.chat.send(&message).await.unwrap();
+    eventually(DEADLINE, "the message to be committed", async || ann.chat.send_message(&message).await.is_ok()).await;
+    let first_answer = ann.chat.send_message(&message).await.unwrap();
     ann.send("after").await;
     let received = bob.events_before("after").await;
     let [Event::Chat(received)] = &received[..] else { panic!("{received:?}") };
@@ -119,7 +121,7 @@ async fn a_room_is_erased_while_it_has_members() {
     let nats = async_nats::connect(split.nats.url()).await.unwrap();
     let stream = async_nats::jetstream::new(nats).get_stream("ROOMS").await.unwrap();
     stream.purge().filter("log.lobby").await.unwrap();
-    eventually(DEADLINE, "the room to serve again", async || ann.chat.say("after").await.is_ok()).await;
+    eventually(DEADLINE, "the room to serve again", async || ann.chat.send("after").await.is_ok()).await;
     let received = bob.events_before("after").await;
     let [Event::Gap(gap)] = &received[..] else { panic!("{received:?}") };
     assert_eq!((gap.rid.as_str(), gap.epoch), ("lobby", bob.entered.epoch));

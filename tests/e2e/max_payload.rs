@@ -85,9 +85,9 @@ async fn a_room_is_filled_and_its_owner_dies(mut split: SplitCluster) {
     assert_eq!(last.entered.total, 401);
     first.shutdown_background();
     for round in 0..20 {
-        let texts = members.iter().skip(round * 10).take(10).map(|member| member.chat.say("x"));
+        let texts = members.iter().skip(round * 10).take(10).map(|member| member.chat.send("x"));
         join_all(texts).await.into_iter().for_each(|sent| assert!(sent.is_ok(), "{sent:?}"));
-        members[round].chat.say(&"y".repeat(15_000)).await.unwrap();
+        members[round].chat.send(&"y".repeat(15_000)).await.unwrap();
     }
     let mut long = 0;
     while long < 20 {

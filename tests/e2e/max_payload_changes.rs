@@ -61,7 +61,7 @@ fn text(number: u64) -> String {
 async fn burst(member: &Member, from: u64) {
     let sends = (from..from + BURST).map(async |number| {
         for _ in 0..5 {
-            match member.chat.send(&Message::to_all(&text(number)).with_id(&format!("id-{number}"))).await {
+            match member.chat.send_message(&Message::to_all(&text(number)).with_id(&format!("id-{number}"))).await {
                 Ok(_) => return,
                 Err(ClientError::Refused { code: 503, .. }) => {}
                 Err(other) => panic!("{number}: {other:?}"),
@@ -133,11 +133,11 @@ async fn settings_that_do_not_fit_any_more_are_named_until_they_do() {
     assert_named(&servers[0], CHATS[0], "payload").await;
     // A message that fits is committed all the same; one that cannot fit is refused, at once and
     // clearly.
-    let fits = async || ann.chat.say("short").await.is_ok();
+    let fits = async || ann.chat.send("short").await.is_ok();
     eventually(DEADLINE, "a short message is committed", fits).await;
-    let refused = tokio::time::timeout(Duration::from_secs(3), ann.chat.say(&"y".repeat(14_500))).await.unwrap();
+    let refused = tokio::time::timeout(Duration::from_secs(3), ann.chat.send(&"y".repeat(14_500))).await.unwrap();
     assert!(matches!(refused, Err(ClientError::Refused { code: 413, .. })), "{refused:?}");
-    ann.chat.say("short again").await.unwrap();
+    ann.chat.send("short again").await.unwrap();
     split.nats.reconfigure(USUAL).await;
     split.nats.restart().await;
     for (server, id) in servers.iter().zip(ids) {

@@ -64,7 +64,7 @@ async fn send_numbers(member: Member, room: usize, progress: Arc<Progress>) -> (
         let message = Message::to_all(&text).with_id(&format!("{room}-{}", seqs.len()));
         let began = Instant::now();
         let sent = loop {
-            match member.chat.send(&message).await {
+            match member.chat.send_message(&message).await {
                 Ok(sent) => break sent,
                 // The outcome is unknown; the repeat with the same id resolves it.
                 Err(ClientError::Refused { code: 503, .. }) => {}

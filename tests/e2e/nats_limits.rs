@@ -70,11 +70,11 @@ async fn an_account_without_room_answers_507_until_it_has_some() {
     }
     split.nats.reconfigure(&with("10KB")).await;
     let message = Message::to_all("meanwhile").with_id("m1");
-    assert_eq!(code(ann.chat.send(&message).await), 507);
+    assert_eq!(code(ann.chat.send_message(&message).await), 507);
     eventually(DEADLINE, "the log to be named", async || check(&chat, &id, "log").await.contains("the log is full"))
         .await;
     split.nats.reconfigure(&with("64MB")).await;
-    eventually(DEADLINE, "the room to serve", async || ann.chat.send(&message).await.is_ok()).await;
+    eventually(DEADLINE, "the room to serve", async || ann.chat.send_message(&message).await.is_ok()).await;
     ann.send("after").await;
     for number in 0..20 {
         assert_eq!(bob.next_message().await.1, format!("{number:01000}"));

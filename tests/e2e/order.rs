@@ -23,7 +23,7 @@ async fn all_receive_the_same_in_one_order(setup: Setup) {
     let mut responses = Vec::new();
     for round in 0..BURST {
         for member in &members {
-            responses.push(member.chat.say(&format!("{} {round}", member.name)));
+            responses.push(member.chat.send(&format!("{} {round}", member.name)));
         }
     }
     let mut acknowledged = Vec::new();
@@ -74,7 +74,7 @@ async fn entering_and_sending_may_be_pipelined(setup: Setup) {
     let mut bob = test.join("bob", "lobby").await;
     let (ann, _events) = test.connect(1).await;
     let entering = ann.enter("ann", "lobby");
-    let speaking = ann.say("first words");
+    let speaking = ann.send("first words");
     entering.await.unwrap();
     speaking.await.unwrap();
     assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));

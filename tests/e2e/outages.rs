@@ -24,7 +24,8 @@ async fn a_chat_server_restarts_and_its_log_in_memory_is_lost() {
     let before = ann.send("before").await;
     assert_eq!(bob.next_message().await.1, "before");
     chat.stop().await;
-    let unknown = ann.chat.request(routes::SEND, &json!({ "content": "lost?", "target": "*" })).await.unwrap();
+    let unknown =
+        ann.chat.request_unchecked(routes::SEND, &json!({ "content": "lost?", "target": "*" })).await.unwrap();
     assert_eq!(unknown["code"], json!(503), "{unknown}");
     let chat = split.start(&home).await;
     let mut back = Vec::new();
@@ -127,10 +128,11 @@ async fn a_broker_that_goes_and_comes_back() {
     let mut bob = split.join(0, "bob", "lobby").await;
     ann.send("before").await;
     split.nats.kill();
-    let unknown = ann.chat.request(routes::SEND, &json!({ "content": "meanwhile", "target": "*" })).await.unwrap();
+    let unknown =
+        ann.chat.request_unchecked(routes::SEND, &json!({ "content": "meanwhile", "target": "*" })).await.unwrap();
     assert_eq!(unknown["code"], json!(503), "{unknown}");
     split.nats.restart().await;
-    eventually(DEADLINE, "the room to serve again", async || ann.chat.say("again").await.is_ok()).await;
+    eventually(DEADLINE, "the room to serve again", async || ann.chat.send("again").await.is_ok()).await;
     assert_eq!(bob.next_message().await.1, "before");
     assert_eq!(bob.next_message().await.1, "meanwhile", "the head is never given up");
     assert_eq!(bob.next_message().await.1, "again");
@@ -149,7 +151,7 @@ async fn requests_in_flight_are_bounded_and_always_answered() {
     let connector = split.start("connector-server-1").await;
     let ann = split.join(0, "ann", "lobby").await;
     chat.stop().await;
-    let responses: Vec<_> = (0..5).map(|number| ann.chat.say(&number.to_string())).collect();
+    let responses: Vec<_> = (0..5).map(|number| ann.chat.send(&number.to_string())).collect();
     let mut codes = Vec::new();
     for response in responses {
         codes.push(code(response.await));

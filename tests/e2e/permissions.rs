@@ -173,11 +173,11 @@ async fn a_cluster_needs_no_more_than_the_example_allows() {
     // The home is killed, so the failover owner takes over, after a probe of the home.
     killable.shutdown_background();
     world.wait_for_state(&lobby, "away").await;
-    eventually(DEADLINE, "the room to be served elsewhere", async || ann.chat.say("again").await.is_ok()).await;
+    eventually(DEADLINE, "the room to be served elsewhere", async || ann.chat.send("again").await.is_ok()).await;
     assert_eq!(bob.next_message().await.1, "again");
     clusters.insert(0, world.start(&lobby).await);
     world.wait_for_state(&lobby, "up").await;
-    eventually(DEADLINE, "the room to be served at home", async || ann.chat.say("at home").await.is_ok()).await;
+    eventually(DEADLINE, "the room to be served at home", async || ann.chat.send("at home").await.is_ok()).await;
     assert_eq!(bob.next_message().await.1, "at home");
     for cluster in clusters.into_iter().rev() {
         assert_eq!(cluster.metrics().bus_bad_messages.get(), 0);

@@ -167,7 +167,7 @@ async fn a_message_that_is_no_record_costs_itself() {
     let id = world.home_id();
     world.home = Some(world.split.start(&id).await);
     let message = Message::to_all("after a restart").with_id("m1");
-    eventually(DEADLINE, "the room to serve", async || world.ann.chat.send(&message).await.is_ok()).await;
+    eventually(DEADLINE, "the room to serve", async || world.ann.chat.send_message(&message).await.is_ok()).await;
     assert!(world.bob.events_before("after a restart").await.is_empty());
     let page = world.bob.chat.history(History::Last, 50).await.unwrap();
     assert!(page.cursor.is_none() && page.messages.len() == 2 + count as usize, "{page:?}");
@@ -186,14 +186,14 @@ async fn a_message_that_is_no_record_costs_itself() {
 async fn a_record_from_the_future_is_applied_and_moves_no_time() {
     let mut world = PoisonedRoom::new().await;
     let message = Message::to_all("once").with_id("m1");
-    let sent = world.ann.chat.send(&message).await.unwrap();
+    let sent = world.ann.chat.send_message(&message).await.unwrap();
     assert!(world.bob.events_before("once").await.is_empty());
     let next = world.next().await;
     let from = model::ids::Name::new("ann").unwrap();
     let entries = vec![Entry::Message { from, content: "from the future".to_owned(), id: None }];
     let future = Record { time: next.time + FAR_MS, entries, ..next };
     let position = world.publish(future.encode().unwrap()).await;
-    assert_eq!(world.ann.chat.send(&message).await.unwrap().seq, sent.seq, "its id is not forgotten");
+    assert_eq!(world.ann.chat.send_message(&message).await.unwrap().seq, sent.seq, "its id is not forgotten");
     let after = world.ann.send("after").await;
     let received = world.bob.events_before("after").await;
     let [Event::Chat(received)] = &received[..] else { panic!("{received:?}") };
@@ -211,12 +211,12 @@ async fn too_much_poison_is_removed_as_the_page_says() {
         world.nats.publish("log.lobby", format!("garbage {number}").into()).await.unwrap();
     }
     world.nats.flush().await.unwrap();
-    let asked = world.ann.chat.say("before").await;
+    let asked = world.ann.chat.send("before").await;
     assert!(asked.is_err(), "{asked:?}");
     let home = world.home.as_ref().unwrap();
     let port = port(&home.servers(), &world.home_id());
     let is_unready = async || {
-        drop(world.ann.chat.say("meanwhile").await);
+        drop(world.ann.chat.send("meanwhile").await);
         let (status, report) = readiness(port).await;
         status == 503 && report["checks"]["log"].as_str().is_some_and(|log| log.contains("docs/how-to/recovery.md"))
     };
@@ -228,7 +228,7 @@ async fn too_much_poison_is_removed_as_the_page_says() {
         let last = looked.iter().filter_map(|response| response["message"]["seq"].as_u64()).max().unwrap();
         world.run(REMOVE, Some(last)).await;
     }
-    eventually(DEADLINE, "the room to serve", async || world.ann.chat.say("after").await.is_ok()).await;
+    eventually(DEADLINE, "the room to serve", async || world.ann.chat.send("after").await.is_ok()).await;
     let received = world.bob.events_before("after").await;
     assert!(received.iter().all(|event| matches!(event, Event::Chat(_))), "{received:?}");
     wait_until_ready(port).await;
@@ -241,7 +241,7 @@ async fn a_room_is_erased_as_the_page_says() {
     world.publish("garbage").await;
     let erased = world.run(ERASE, None).await;
     assert!(erased[0]["success"] == true, "{erased:?}");
-    eventually(DEADLINE, "the room to serve", async || world.ann.chat.say("after").await.is_ok()).await;
+    eventually(DEADLINE, "the room to serve", async || world.ann.chat.send("after").await.is_ok()).await;
     let received = world.bob.events_before("after").await;
     assert!(matches!(received[..], [Event::Gap(_)]), "{received:?}");
     world.stop().await;

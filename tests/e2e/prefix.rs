@@ -115,7 +115,7 @@ async fn the_example_with_a_prefix_is_enough() {
     }
     let ann = world.split.join(0, "ann", "lobby").await;
     let mut bob = world.split.join(1, "bob", "lobby").await;
-    eventually(DEADLINE, "the room to serve", async || ann.chat.say("hello").await.is_ok()).await;
+    eventually(DEADLINE, "the room to serve", async || ann.chat.send("hello").await.is_ok()).await;
     assert_eq!(bob.next_message().await.1, "hello");
     assert_eq!(bob.chat.history(History::Last, 10).await.unwrap().messages.len(), 1);
     let mut thief = world.thief("chat-server-1").await;

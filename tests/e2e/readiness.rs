@@ -86,7 +86,7 @@ async fn is_unready_until_a_commit(good: &str, bad: &str) {
     assert_ready(&chat, &id).await;
     split.nats.reconfigure(bad).await;
     let message = Message::to_all("meanwhile").with_id("m1");
-    assert!(ann.chat.send(&message).await.is_err());
+    assert!(ann.chat.send_message(&message).await.is_err());
     let log = async || readiness(port(&chat.servers(), &id)).await.1["checks"]["log"].as_str().unwrap().to_owned();
     eventually(DEADLINE, "the log to be named", async || log().await != "ok").await;
     let began = Instant::now();
@@ -96,14 +96,14 @@ async fn is_unready_until_a_commit(good: &str, bad: &str) {
         looks += 1;
         // Half of the time no client speaks.
         if began.elapsed() < WHILE / 2 {
-            drop(ann.chat.send(&message).await);
+            drop(ann.chat.send_message(&message).await);
         }
         sleep(Duration::from_millis(20)).await;
     }
     assert_named(&chat, &id, "log").await;
     split.nats.reconfigure(good).await;
     assert_ready(&chat, &id).await;
-    eventually(DEADLINE, "the room to serve", async || ann.chat.send(&message).await.is_ok()).await;
+    eventually(DEADLINE, "the room to serve", async || ann.chat.send_message(&message).await.is_ok()).await;
     connector.stop().await;
     chat.stop().await;
 }

@@ -59,7 +59,7 @@ async fn members(test: &TestCluster) -> Vec<[Member; 2]> {
 async fn exchange_in_all(members: &mut [[Member; 2]], text: &str) {
     for [ann, bob] in members {
         let message = Message::to_all(text).with_id(text);
-        let is_committed = async || match ann.chat.send(&message).await {
+        let is_committed = async || match ann.chat.send_message(&message).await {
             Ok(_) => true,
             Err(ClientError::Refused { code: 503, .. }) => false,
             Err(error) => panic!("{error}"),

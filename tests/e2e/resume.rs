@@ -1,6 +1,6 @@
 //! Clients that come back, messages that are repeated, and what is read of a room's past.
 
-use client::{ChatClient, ClientError, Event, Events, History, Message, Options, Resume, Said};
+use client::{ChatClient, ClientError, Event, Events, History, HistoryMessage, Message, Options, Resume};
 use serde_json::json;
 use testkit::eventually;
 
@@ -11,7 +11,8 @@ on_both_buses! {
     a_resume_returns_what_was_missed_and_is_not_seen_by_others,
     an_open_session_is_taken_over_and_kicked,
     a_client_that_does_not_resume_leaves_and_may_still_read_what_was_missed,
-    a_newcomer_gets_the_name_of_a_broken_connection_at_once,
+    a_newcomer_gets_the_name_of_a_client_that_cannot_resume_at_once,
+    the_name_of_a_client_that_resumes_is_kept_for_it,
     an_orderly_close_is_pushed_at_once,
     a_wrong_token_is_none,
     a_repeated_message_is_committed_once,
@@ -24,7 +25,7 @@ fn resume_point(member: &Member, since: u64) -> Resume {
     Resume { token: member.entered.token.clone(), since, epoch: member.entered.epoch }
 }
 
-fn texts(messages: &[Said]) -> Vec<&str> {
+fn texts(messages: &[HistoryMessage]) -> Vec<&str> {
     messages.iter().map(|said| said.msg.as_str()).collect()
 }
 
@@ -88,17 +89,37 @@ async fn a_client_that_does_not_resume_leaves_and_may_still_read_what_was_missed
     test.cluster.stop().await;
 }
 
-async fn a_newcomer_gets_the_name_of_a_broken_connection_at_once(setup: Setup) {
+async fn a_newcomer_gets_the_name_of_a_client_that_cannot_resume_at_once(setup: Setup) {
     let test = setup.with(|settings| settings.session.resume_secs = 3_600).start().await;
-    let ann = test.join_at(0, "ann", "lobby").await;
+    let (ann, _events) = test.connect(0).await;
+    // As Pomelo's clients enter.
+    ann.request(client::routes::ENTER, &json!({"username": "ann", "rid": "lobby"})).await.unwrap();
     let mut bob = test.join_at(1, "bob", "lobby").await;
-    ann.chat.cut();
+    ann.cut();
     let metrics = test.cluster.metrics().clone();
     eventually(DEADLINE, "the connection to be gone", async || metrics.connections.get() == 1).await;
-    let newcomer = test.join_at(0, "ann", "lobby").await;
-    assert_ne!(newcomer.entered.token, ann.entered.token);
+    test.join_at(0, "ann", "lobby").await;
     assert_eq!(bob.next_event().await, Event::Leave("ann".to_owned()));
     assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
+    test.cluster.stop().await;
+}
+
+async fn the_name_of_a_client_that_resumes_is_kept_for_it(setup: Setup) {
+    let test = setup.with(|settings| settings.session.resume_secs = 3_600).start().await;
+    let ann = test.join_at(0, "ann", "lobby").await;
+    ann.chat.cut();
+    let metrics = test.cluster.metrics().clone();
+    eventually(DEADLINE, "the connection to be gone", async || metrics.connections.get() == 0).await;
+    for connector in [0, 1] {
+        let (thief, _events) = test.connect(connector).await;
+        let refused = thief.enter("ann", "lobby").await;
+        assert!(
+            matches!(&refused, Err(ClientError::Refused { code: 500, reason }) if reason.starts_with("name-taken")),
+            "{refused:?}"
+        );
+    }
+    let back = resume_at(&test, 1, &ann, ann.entered.seq).await;
+    assert_eq!(back.entered.token, ann.entered.token);
     test.cluster.stop().await;
 }
 
@@ -133,13 +154,13 @@ async fn a_repeated_message_is_committed_once(setup: Setup) {
     let ann = test.join_at(0, "ann", "lobby").await;
     let mut bob = test.join_at(1, "bob", "lobby").await;
     let message = Message::to_all("once").with_id("m1");
-    let (first, second) = (ann.chat.send(&message), ann.chat.send(&message));
+    let (first, second) = (ann.chat.send_message(&message), ann.chat.send_message(&message));
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
     assert_eq!(first, second);
     let back = resume_at(&test, 2, &ann, first.seq).await;
-    assert_eq!(back.chat.send(&message).await.unwrap(), first, "on another connection");
+    assert_eq!(back.chat.send_message(&message).await.unwrap(), first, "on another connection");
     // The id of another member is another id.
-    let other = bob.chat.send(&Message::to_all("other").with_id("m1")).await.unwrap();
+    let other = bob.chat.send_message(&Message::to_all("other").with_id("m1")).await.unwrap();
     assert_ne!(other.seq, first.seq);
     back.send("end").await;
     let received = bob.events_before("end").await;
@@ -148,14 +169,14 @@ async fn a_repeated_message_is_committed_once(setup: Setup) {
         .filter_map(|e| if let Event::Chat(chat) = e { Some(chat.msg.as_str()) } else { None })
         .collect();
     assert_eq!(received, ["once", "other"]);
-    assert_eq!(code(back.chat.send(&Message::to_all("x").with_id("")).await), 500);
+    assert_eq!(code(back.chat.send_message(&Message::to_all("x").with_id("")).await), 500);
     test.cluster.stop().await;
 }
 
 async fn the_past_of_a_room_in_pages(setup: Setup) {
-    let test = setup.start().await;
+    let test = setup.with(|settings| settings.session.request_burst = 1_000).start().await;
     let ann = test.join_at(0, "ann", "lobby").await;
-    let sent: Vec<_> = (0..120).map(|number| ann.chat.say(&number.to_string())).collect();
+    let sent: Vec<_> = (0..120).map(|number| ann.chat.send(&number.to_string())).collect();
     let mut seqs = Vec::new();
     for (number, sent) in sent.into_iter().enumerate() {
         match sent.await {
@@ -177,7 +198,8 @@ async fn the_past_of_a_room_in_pages(setup: Setup) {
         backwards.splice(0..0, page.messages);
         cursor = page.cursor;
     }
-    let all = |messages: &[Said]| messages.iter().map(|said| (said.msg.clone(), said.seq)).collect::<Vec<_>>();
+    let all =
+        |messages: &[HistoryMessage]| messages.iter().map(|said| (said.msg.clone(), said.seq)).collect::<Vec<_>>();
     assert_eq!(all(&backwards), seqs);
     let mut forwards = Vec::new();
     let mut cursor = Some(0);
@@ -188,7 +210,7 @@ async fn the_past_of_a_room_in_pages(setup: Setup) {
     }
     assert_eq!(all(&forwards), seqs);
     for (field, body) in [("limit", json!({"limit": 0})), ("span", json!({"before": 1, "after": 1}))] {
-        let refused = bob.chat.request(client::routes::HISTORY, &body).await.unwrap();
+        let refused = bob.chat.request_unchecked(client::routes::HISTORY, &body).await.unwrap();
         assert_eq!(refused["code"], json!(500), "{field}");
     }
     test.cluster.stop().await;

@@ -17,7 +17,7 @@ async fn a_stop_loses_no_accepted_request(setup: Setup) {
     });
     let test = setup.start().await;
     let mut ann = test.join_at(0, "ann", "lobby").await;
-    let responses: Vec<_> = (0..500).map(|number| ann.chat.say(&number.to_string())).collect();
+    let responses: Vec<_> = (0..500).map(|number| ann.chat.send(&number.to_string())).collect();
     // Some are on their way, some are not even sent: the stop comes between.
     assert_eq!(ann.next_message().await.1, "0");
     let metrics = test.cluster.metrics().clone();

@@ -264,7 +264,7 @@ async fn no_stray_message_outlives_itself() {
             }
             stray.flush().await.unwrap();
             let before = tokio::time::Instant::now();
-            while members[0].chat.say("is it well").await.is_err() {
+            while members[0].chat.send("is it well").await.is_err() {
                 assert!(before.elapsed() < Duration::from_secs(15), "{chat} {incarnation:?}: answer {at}");
             }
             assert_eq!(members[1].next_message().await.1, "is it well");

@@ -43,7 +43,7 @@ async fn a_room_outlives_its_home(with_a_tracer: bool) {
     assert_only_messages(&mut bob, "before").await;
     killable.shutdown_background();
     // The deadline is 1.5 s; the failover owner is found before.
-    eventually(DEADLINE, "a failover owner serves", async || ann.chat.say("meanwhile").await.is_ok()).await;
+    eventually(DEADLINE, "a failover owner serves", async || ann.chat.send("meanwhile").await.is_ok()).await;
     let after = ann.send("after").await;
     assert!(after.seq > before.seq, "it is the same log");
     assert_only_messages(&mut bob, "after").await;

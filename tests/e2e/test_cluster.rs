@@ -115,7 +115,7 @@ impl TestCluster {
 
 impl Member {
     pub(crate) async fn send(&self, text: &str) -> Sent {
-        self.chat.say(text).await.unwrap()
+        self.chat.send(text).await.unwrap()
     }
 
     /// Returns the next event of this member.

@@ -68,7 +68,7 @@ impl Member {
 async fn exchange_messages(members: &mut [Member], what: &str) {
     for speaker in 0..members.len() {
         let (from, text) = (members[speaker].name.clone(), format!("{what} of {}", members[speaker].name));
-        let sent = members[speaker].client.say(&text).await;
+        let sent = members[speaker].client.send(&text).await;
         sent.unwrap_or_else(|error| panic!("{text}: {error}"));
         for member in &mut *members {
             assert_eq!(member.next_message().await, (from.clone(), text.clone()), "{}", member.name);

@@ -23,11 +23,11 @@ async fn forbidden_words_are_refused_in_any_case() {
     let deployment = Layout::OneProcess.start(&format!("[room]\n{WORDS}")).await;
     let (ann, _events) = enter(&deployment, "ann").await;
     for word in FORBIDDEN {
-        let said = ann.say(&format!("what a {word}!")).await;
+        let said = ann.send(&format!("what a {word}!")).await;
         assert!(matches!(said, Err(ClientError::Refused { code: 403, .. })), "{word}: {said:?}");
     }
     for word in ["Σίσυφε", "Istanb", "sträße"] {
-        ann.say(word).await.unwrap();
+        ann.send(word).await.unwrap();
     }
 }
 
@@ -36,7 +36,7 @@ async fn forbidden_words_are_masked_in_any_case() {
     let deployment = Layout::OneProcess.start(&format!("[room]\nforbidden = \"mask\"\n{WORDS}")).await;
     let (ann, mut events) = enter(&deployment, "ann").await;
     for word in FORBIDDEN {
-        ann.say(&format!("<{word}>")).await.unwrap();
+        ann.send(&format!("<{word}>")).await.unwrap();
         let Some(Event::Chat(chat)) = events.next().await else { panic!("{word} was not delivered") };
         assert_eq!(chat.msg, format!("<{}>", "*".repeat(word.chars().count())), "{word}");
     }

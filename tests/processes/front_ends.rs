@@ -69,13 +69,13 @@ async fn requests_may_follow_an_enter(layout: Layout) {
     let (ann, _events) = ChatClient::connect(&deployment.connector(0).to_string(), Options::default()).await.unwrap();
     let (bob, _events) = ChatClient::connect(&deployment.connector(1).to_string(), Options::default()).await.unwrap();
     bob.enter("bob", "zoo").await.unwrap();
-    bob.say("in the zoo").await.unwrap();
+    bob.send("in the zoo").await.unwrap();
     ann.enter("ann", "lobby").await.unwrap();
-    ann.say("in the lobby").await.unwrap();
+    ann.send("in the lobby").await.unwrap();
     // Nothing waits for the answer before it.
     let entering = ann.enter("ann", "zoo");
     let (history, members) = (ann.history(History::Last, 10), ann.members(None, 10));
-    let said = ann.say("in the zoo, too");
+    let said = ann.send("in the zoo, too");
     let (entered, history, members, said) = tokio::join!(entering, history, members, said);
     assert_eq!(entered.unwrap().users, ["ann", "bob"]);
     assert_eq!(members.unwrap().users, ["ann", "bob"]);

@@ -48,7 +48,7 @@ async fn a_full_log_is_one_line_for_all_rooms() {
     let began = Instant::now();
     for text in ["x".repeat(16_000), "x".to_owned()] {
         let error = loop {
-            if let Err(error) = filler.say(&text).await {
+            if let Err(error) = filler.send(&text).await {
                 break error;
             }
         };
@@ -58,7 +58,7 @@ async fn a_full_log_is_one_line_for_all_rooms() {
         let mut refusals = 0;
         // What is left may have room for some more.
         while refusals < REFUSALS {
-            if let Err(error) = client.say(&"y".repeat(500)).await {
+            if let Err(error) = client.send(&"y".repeat(500)).await {
                 assert!(is_full(&error), "{error:?}");
                 refusals += 1;
             }

@@ -50,7 +50,7 @@ async fn send_one_message(installation: &Installation, name: &str) {
     let sent = async || {
         let (chat, _events) = ChatClient::connect(&address, Options::default()).await.ok()?;
         chat.enter(name, "lobby").await.ok()?;
-        chat.say("hello").await.ok()
+        chat.send("hello").await.ok()
     };
     eventually(Process::DEADLINE, "a message is committed", async || sent().await.is_some()).await;
 }

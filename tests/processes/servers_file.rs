@@ -43,7 +43,7 @@ async fn each_process_sees_the_change() {
     let deployment = Layout::SevenProcesses.start("").await;
     edit(&deployment.installation, |servers| add_chat(servers, 4));
     for server in ["gate-server-1", "connector-server-2", "chat-server-3"] {
-        assert!(deployment.process(server).wait_for_output("the servers are other ones now").await, "{server}");
+        assert!(deployment.process(server).wait_for_output("the list of servers changed").await, "{server}");
     }
     let nats = deployment.nats.as_ref().unwrap().url().to_owned();
     let args = ["--only", "chat-server-4", "--nats", &nats];
@@ -64,7 +64,7 @@ async fn users_are_sent_where_connectors_listen() {
             connector["clientPort"] = json!(port);
         }
     });
-    assert!(deployment.process("gate-server-1").wait_for_output("the servers are other ones now").await);
+    assert!(deployment.process("gate-server-1").wait_for_output("the list of servers changed").await);
     assert_eq!(deployment.entry("ann").await, Some(before));
 }
 

@@ -6,8 +6,8 @@ mod truth;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::AddAssign;
 
-use connector::connector_state::ClientResponse;
-use connector::room::RoomResponse;
+use follower::connector_state::ClientResponse;
+use follower::room::RoomResponse;
 use model::ids::RoomId;
 use model::membership::Membership;
 use model::record::Entry;

@@ -1,7 +1,7 @@
 //! A user at a client: its requests, and everything that it received.
 
-use connector::connector_state::ClientResponse;
-use connector::room::{Push, RoomResponse};
+use follower::connector_state::ClientResponse;
+use follower::room::{Push, RoomResponse};
 use model::ids::RoomId;
 use model::membership::Token;
 use model::record::Epoch;

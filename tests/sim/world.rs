@@ -6,6 +6,7 @@ mod faults;
 mod partial_faults;
 mod shutdown;
 mod stray_messages;
+mod timers;
 mod user_actions;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,11 +16,12 @@ use chat::log::memory::Memory;
 use chat::log::{AppendError, ReadError};
 use chat::owner::{LogOp, LogResult, Now};
 use chat::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
-use connector::chat_servers::ChatServers;
-use connector::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
-use connector::drain_schedule::DrainSchedule;
-use connector::room::Common;
-use frontend::Ending;
+use follower::chat_servers::ChatServers;
+use follower::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
+use follower::drain_schedule::DrainSchedule;
+use follower::room::Common;
+use follower::route::ClientRoute;
+use model::ending::Ending;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::membership::Token;
 use model::placement::{CHAT, CONNECTOR, GATE};
@@ -157,7 +159,7 @@ pub(crate) fn list(chats: Vec<Server>) -> Arc<Servers> {
 }
 
 /// Returns a connector without clients.
-pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metrics: Arc<Metrics>) -> ConnectorState {
+pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>) -> ConnectorState {
     let common = Common {
         me: id.clone(),
         incarnation: run,
@@ -167,7 +169,6 @@ pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, metric
         max_waiting: 100,
         size_limits: SizeLimits::default(),
         large_members: 500,
-        metrics,
     };
     let limits = Limits { max_in_flight: 50, request_ms: REQUEST_MS, attaches_per_tick: 100 };
     ConnectorState::new(common, ChatServers::new(servers, 10_000), limits)
@@ -245,8 +246,7 @@ impl World {
 
     fn connector(&self, number: usize, run: u64) -> ConnectorNode {
         let id = server("connector", number).id;
-        let mut hub =
-            hub(&id, self.incarnation(Machine::Connector(number), run), self.servers.clone(), self.metrics.clone());
+        let mut hub = hub(&id, self.incarnation(Machine::Connector(number), run), self.servers.clone());
         hub.set_size_limits(self.size_limits());
         let (clients, vanished) = (HashMap::new(), BTreeSet::new());
         ConnectorNode { id, hub, clients, up: true, run, is_dead: false, vanished, leaving: None }
@@ -360,50 +360,5 @@ impl World {
 
     fn chat_now(&self, chat: usize) -> Now {
         Now { ticks: self.now, wall_ms: self.wall_ms(Machine::Chat(chat)) }
-    }
-
-    fn tick(&mut self) {
-        for connector in 0..self.connectors.len() {
-            if self.connectors[connector].is_dead {
-                continue;
-            }
-            let now = self.hub_now();
-            let effects = self.connectors[connector].hub.tick(now);
-            self.connector_effects(connector, effects);
-            self.close_if_duplicate(connector);
-            self.advance_drain(connector);
-        }
-        for chat in 0..self.chats.len() {
-            if self.chats[chat].is_dead || self.chats[chat].sleeps_until > self.now {
-                continue;
-            }
-            let now = self.chat_now(chat);
-            let effects = self.chats[chat].rooms.tick(now);
-            self.chat_effects(chat, effects);
-            self.end_if_left(chat);
-        }
-    }
-
-    fn heartbeat(&mut self) {
-        for connector in 0..self.connectors.len() {
-            if self.connectors[connector].up && !self.connectors[connector].is_dead {
-                let now = self.hub_now();
-                let effects = self.connectors[connector].hub.send_heartbeats(now);
-                self.connector_effects(connector, effects);
-            }
-        }
-    }
-
-    fn listen(&mut self) {
-        for chat in 0..self.chats.len() {
-            let node = &self.chats[chat];
-            // A message to itself comes back.
-            let hears = !self.is_blocked(Node::Chat(chat), Node::Chat(chat));
-            if hears && node.up && !node.is_dead && node.sleeps_until <= self.now {
-                let now = self.chat_now(chat);
-                let effects = self.chats[chat].rooms.count_silence(now);
-                self.chat_effects(chat, effects);
-            }
-        }
     }
 }

@@ -33,7 +33,7 @@ fn resume(session: u64, of: u128, name: &str, claim: Claim) -> Item {
 }
 
 fn send_with_id(session: u64, id: &str) -> Item {
-    let body = format!(r#"{{"content":"hi","target":"*","id":"{id}"}}"#).into_bytes();
+    let body = format!(r#"{{"content":"hi","target":"*","id":"{id}"}}"#).into();
     Item::Send { session, membership: stay(session), body }
 }
 
@@ -50,7 +50,7 @@ fn leave(session: u64) -> Item {
 }
 
 fn send(session: u64, target: &str) -> Item {
-    let body = format!(r#"{{"content":"hi","target":"{target}"}}"#).into_bytes();
+    let body = format!(r#"{{"content":"hi","target":"{target}"}}"#).into();
     Item::Send { session, membership: stay(session), body }
 }
 

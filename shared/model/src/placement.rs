@@ -48,6 +48,7 @@ pub fn candidates<'a>(key: &str, servers: &'a [Server], is_down: impl Fn(&Server
     {
         order.push(rest.remove(at));
     }
+    // One server after the other leaves the list, so that each is a candidate once.
     while let Some(at) = index(key, rest.len()) {
         order.push(rest.remove(at));
     }

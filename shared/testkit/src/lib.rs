@@ -12,7 +12,6 @@ mod scratch;
 mod small_cluster;
 mod tcp_proxy;
 mod wall_clock;
-mod witness;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -29,7 +28,7 @@ pub use self::scratch::Scratch;
 pub use self::small_cluster::small_cluster;
 pub use self::tcp_proxy::TcpProxy;
 pub use self::wall_clock::WallClock;
-pub use self::witness::{Arrival, Witness};
+pub use witness::{Arrival, Witness};
 
 /// The time between two looks of [`eventually`].
 const LOOK_EVERY: Duration = Duration::from_millis(5);

@@ -34,7 +34,7 @@ pub(crate) fn rows() -> Vec<Row> {
         },
         Row {
             counters: &["shaddock_requests_answered_total"],
-            open: Some("a newcomer at the same connector gets a held name at once"),
+            undefended: Undefended::Patch("held-names"),
             ..Row::new("AR2c", "F10", "polling for the name of a user whose connection breaks", |arena| {
                 Box::pin(thief(arena))
             })

@@ -10,7 +10,7 @@ use testkit::{Installation, Process, eventually};
 use super::{ADDED, ChaosCluster, SETTINGS};
 
 /// The log line of a process that has read other keys.
-const READ: &str = "the keys of servers are other ones now";
+const READ: &str = "the keys of servers changed";
 
 /// Sets how processes sign that start from now on.
 pub(super) fn set_signatures(installation: &Installation, how: &str) {

@@ -1,6 +1,6 @@
 //! Coming to the room: finding a connector, entering or resuming, reading what was missed.
 
-use client::{ChatClient, ClientError, Entered, Events, Resume, Said};
+use client::{ChatClient, ClientError, Entered, Events, HistoryMessage, Resume};
 use futures_util::stream::FuturesUnordered;
 
 use super::{Connection, ResumePoint, User};
@@ -25,7 +25,7 @@ impl User {
         ChatClient::connect(&address, self.entry_points.options()).await
     }
 
-    async fn enter(&self, chat: &ChatClient) -> Result<(Entered, Vec<Said>), ClientError> {
+    async fn enter(&self, chat: &ChatClient) -> Result<(Entered, Vec<HistoryMessage>), ClientError> {
         let Some(ResumePoint { token, epoch, seen }) = self.resume_point.clone() else {
             let entered = chat.enter(&self.name, &self.room).await?;
             return Ok((entered, Vec::new()));
@@ -36,7 +36,7 @@ impl User {
         Ok((entered, missed))
     }
 
-    fn entered(&mut self, entered: Entered, missed: Vec<Said>) {
+    fn entered(&mut self, entered: Entered, missed: Vec<HistoryMessage>) {
         let Entered { users, seq, epoch, token, recovered, .. } = entered;
         let before = self.resume_point.replace(ResumePoint { token: token.clone(), epoch, seen: seq });
         let goes_on = before.filter(|before| before.token == token);

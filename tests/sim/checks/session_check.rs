@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use connector::connector_state::ClientResponse;
-use connector::room::{Entered, Push, RoomResponse};
+use follower::connector_state::ClientResponse;
+use follower::room::{Entered, Push, RoomResponse};
 use model::ids::{Name, RoomId};
 use model::membership::Membership;
 use model::record::{Entry, Position};

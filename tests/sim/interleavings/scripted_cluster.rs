@@ -2,6 +2,7 @@
 //! decides what moves and when.
 
 mod delivery;
+mod holds;
 mod log;
 mod replay;
 mod restart;
@@ -13,8 +14,9 @@ use std::sync::Arc;
 use chat::log::Tail;
 use chat::log::memory::Memory;
 use chat::rooms::{Identity, Rooms};
-use connector::connector_state::{ClientRequest, ConnectorState};
-use frontend::Ending;
+use follower::connector_state::{ClientRequest, ConnectorState};
+use follower::route::ClientRoute;
+use model::ending::Ending;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::membership::Token;
 use model::placement;
@@ -155,43 +157,7 @@ impl ScriptedCluster {
     }
 
     fn hub(&self, number: usize, incarnation: Incarnation) -> ConnectorState {
-        world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]), self.metrics.clone())
-    }
-
-    /// This is not to arrive before it is released.
-    pub(super) fn hold(&mut self, what: Selector) {
-        self.holds.push(what);
-    }
-
-    /// Delivers the held items, and holds no further ones.
-    pub(super) fn release(&mut self, what: Selector) {
-        self.holds.retain(|held| *held != what);
-        let (released, held): (Vec<_>, Vec<_>) = self.held.drain(..).partition(|item| item.is(what));
-        self.held = held;
-        self.under_way.extend(released);
-        self.settle();
-    }
-
-    /// The last of what was held moves on; the others stay, and new ones are not held.
-    pub(super) fn release_newest(&mut self, what: Selector) {
-        self.holds.retain(|held| *held != what);
-        let newest = self.held.iter().rposition(|item| item.is(what)).unwrap();
-        self.under_way.extend(Some(self.held.remove(newest)));
-        self.settle();
-    }
-
-    /// Returns the number of held items.
-    pub(super) fn holds(&self, what: Selector) -> usize {
-        self.held.iter().filter(|item| item.is(what)).count()
-    }
-
-    /// This is lost until it is found.
-    pub(super) fn lose(&mut self, what: Selector) {
-        self.losses.push(what);
-    }
-
-    pub(super) fn stop_losing(&mut self, what: Selector) {
-        self.losses.retain(|lost| *lost != what);
+        world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]))
     }
 
     /// The clocks of the chat servers are set back.
@@ -280,7 +246,10 @@ impl ScriptedCluster {
     /// A client comes to a connector if it is not there, and asks to enter the room.
     pub(super) fn enter(&mut self, connector: usize, session: u64, name: &str) {
         self.open(connector, session);
-        self.request(session, ClientRequest::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()));
+        self.request(
+            session,
+            ClientRequest::new(ClientRoute::Enter, format!(r#"{{"username":"{name}","rid":"{ROOM}"}}"#).into()),
+        );
     }
 
     /// A client whose connection broke comes back as another session.
@@ -290,7 +259,7 @@ impl ScriptedCluster {
         let place = format!(r#""token":"{token}","since":{since},"epoch":1"#);
         self.request(
             session,
-            ClientRequest::Enter(format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()),
+            ClientRequest::new(ClientRoute::Enter, format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()),
         );
     }
 
@@ -303,22 +272,28 @@ impl ScriptedCluster {
     }
 
     pub(super) fn send(&mut self, session: u64, text: &str) {
-        self.request(session, ClientRequest::Send(format!(r#"{{"content":"{text}","target":"*"}}"#).into()));
+        self.request(
+            session,
+            ClientRequest::new(ClientRoute::Send, format!(r#"{{"content":"{text}","target":"*"}}"#).into()),
+        );
     }
 
     pub(super) fn send_with_id(&mut self, session: u64, text: &str, id: &str) {
         self.request(
             session,
-            ClientRequest::Send(format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()),
+            ClientRequest::new(ClientRoute::Send, format!(r#"{{"content":"{text}","target":"*","id":"{id}"}}"#).into()),
         );
     }
 
     pub(super) fn whisper(&mut self, session: u64, to: &str, text: &str) {
-        self.request(session, ClientRequest::Send(format!(r#"{{"content":"{text}","target":"{to}"}}"#).into()));
+        self.request(
+            session,
+            ClientRequest::new(ClientRoute::Send, format!(r#"{{"content":"{text}","target":"{to}"}}"#).into()),
+        );
     }
 
     pub(super) fn leave(&mut self, session: u64) {
-        self.request(session, ClientRequest::Leave);
+        self.request(session, ClientRequest::new(ClientRoute::Leave, "".into()));
     }
 
     pub(super) fn close(&mut self, session: u64) {

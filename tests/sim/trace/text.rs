@@ -4,8 +4,9 @@ use std::fmt;
 
 use chat::owner::{LogOp, LogResult};
 use chat::rooms::LogRequester;
-use connector::connector_state::{ClientRequest, ClientResponse};
-use connector::room::{Push, RoomResponse};
+use follower::connector_state::{ClientRequest, ClientResponse};
+use follower::room::{Push, RoomResponse};
+use follower::route::ClientRoute;
 use model::ids::{Name, ServerId, SessionId};
 use model::membership::Membership;
 use model::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId};
@@ -95,12 +96,13 @@ impl fmt::Display for Asking {
 
 impl fmt::Display for Requested<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            ClientRequest::Enter(body) => write!(f, "enter {}", content(body)),
-            ClientRequest::Send(body) => write!(f, "send {}", content(body)),
-            ClientRequest::History(body) => write!(f, "history {}", content(body)),
-            ClientRequest::Members(body) => write!(f, "members {}", content(body)),
-            ClientRequest::Leave => f.write_str("leave"),
+        let ClientRequest { route, body } = self.0;
+        match route {
+            ClientRoute::Enter => write!(f, "enter {}", content(body)),
+            ClientRoute::Send => write!(f, "send {}", content(body)),
+            ClientRoute::History => write!(f, "history {}", content(body)),
+            ClientRoute::Members => write!(f, "members {}", content(body)),
+            ClientRoute::Leave => f.write_str("leave"),
         }
     }
 }

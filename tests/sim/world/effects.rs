@@ -1,6 +1,7 @@
 //! The execution of effects of chat servers and connectors, and the log.
 
 use bytes::Bytes;
+use follower::event::Event as ConnectorEvent;
 use model::subjects;
 
 use super::*;
@@ -160,7 +161,8 @@ impl World {
                         );
                     }
                 }
-                Effect::Entered(_) | Effect::RequestRecheck => {}
+                Effect::Report(ConnectorEvent::RequestUnwritable { error }) => panic!("{error}"),
+                Effect::Entered(_) | Effect::RequestRecheck | Effect::Report(_) => {}
                 Effect::Displaced(session) => self.kick(connector, session, "displaced"),
                 Effect::MovedAway(session) => self.kick(connector, session, "moved away"),
                 Effect::Lost(session) => self.kick(connector, session, "closed"),

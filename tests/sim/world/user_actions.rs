@@ -45,10 +45,10 @@ impl World {
             0..=1 => self.close(user, Ending::Closed),
             2 => self.close(user, Ending::Lost),
             3 => self.vanish(user),
-            4..=5 => self.request(user, SentRequest::History, ClientRequest::History("{}".into())),
+            4..=5 => self.request(user, SentRequest::History, ClientRequest::new(ClientRoute::History, "{}".into())),
             6..=8 => self.send_again(user),
             9..=14 => self.enter(user),
-            15..=18 => self.request(user, SentRequest::Leave, ClientRequest::Leave),
+            15..=18 => self.request(user, SentRequest::Leave, ClientRequest::new(ClientRoute::Leave, "".into())),
             19..=30 => self.whisper(user),
             31..=35 => (0..self.chance.between(2, 20)).for_each(|_| self.send_message(user)),
             _ => self.send_message(user),
@@ -90,7 +90,7 @@ impl World {
         let name = &self.users[user].name;
         let ResumePoint { room, token, epoch: Epoch(epoch), seq } = &place;
         let body = format!(r#"{{"username":"{name}","rid":"{room}","token":"{token}","since":{seq},"epoch":{epoch}}}"#);
-        self.request(user, SentRequest::Resume(place), ClientRequest::Enter(body.into()));
+        self.request(user, SentRequest::Resume(place), ClientRequest::new(ClientRoute::Enter, body.into()));
     }
 
     /// The client is gone, and its connector learns of it later.
@@ -122,7 +122,7 @@ impl World {
         // Some users announce that they resume when their connector stops.
         let resumes = user.is_multiple_of(2);
         let body = format!(r#"{{"username":"{name}","rid":"{room}","resume":{resumes}}}"#);
-        self.request(user, SentRequest::Enter, ClientRequest::Enter(body.into()));
+        self.request(user, SentRequest::Enter, ClientRequest::new(ClientRoute::Enter, body.into()));
     }
 
     pub(super) fn send_message(&mut self, user: usize) {
@@ -137,7 +137,7 @@ impl World {
     pub(super) fn send_text(&mut self, user: usize, text: String) {
         let padding = self.padding();
         let body = format!(r#"{{"content":"{text}","target":"*","id":"{text}"{padding}}}"#);
-        self.request(user, SentRequest::Send(text), ClientRequest::Send(body.into()));
+        self.request(user, SentRequest::Send(text), ClientRequest::new(ClientRoute::Send, body.into()));
     }
 
     /// Sends a message of this membership again, perhaps in another session, with a known outcome
@@ -158,7 +158,7 @@ impl World {
         let text = format!("text {}", self.texts);
         let to = format!("p{}", self.chance.index(USERS));
         let body = format!(r#"{{"content":"{text}","target":"{to}"}}"#);
-        self.request(user, SentRequest::Whisper(text), ClientRequest::Send(body.into()));
+        self.request(user, SentRequest::Whisper(text), ClientRequest::new(ClientRoute::Send, body.into()));
     }
 
     pub(super) fn request(&mut self, user: usize, asked: SentRequest, request: ClientRequest) {

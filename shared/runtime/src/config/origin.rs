@@ -106,6 +106,7 @@ fn matches(entry: &str, origin: &str) -> bool {
 fn matches_host(pattern: &str, host: &str) -> bool {
     let is_below = |domain: &str| {
         let below = host.len().checked_sub(domain.len()).and_then(|at| host.split_at_checked(at));
+        // With the dot: otherwise `evil-example.org` would be below `example.org`.
         below.is_some_and(|(label, end)| end.eq_ignore_ascii_case(domain) && label.len() > 1 && label.ends_with('.'))
     };
     match pattern.strip_prefix(WILDCARD) {

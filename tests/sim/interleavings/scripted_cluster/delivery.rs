@@ -2,8 +2,9 @@
 
 use chat::owner::{LogOp, LogResult, Now};
 use chat::rooms::{Effect as ChatEffect, IncomingRequest};
-use connector::connector_state::{ClientResponse, Effect, Now as HubNow};
-use connector::room::{Push, RoomResponse};
+use follower::connector_state::{ClientResponse, Effect, Now as HubNow};
+use follower::event::Event as ConnectorEvent;
+use follower::room::{Push, RoomResponse};
 use model::ids::ServerId;
 use model::record::Entry;
 use model::rpc::Trace;
@@ -173,8 +174,17 @@ impl ScriptedCluster {
                 Effect::Displaced(session) => self.send_away(session, "displaced"),
                 Effect::MovedAway(session) => self.send_away(session, "moved away"),
                 Effect::Lost(session) => self.send_away(session, "closed"),
+                Effect::Report(event) => self.count(&event),
                 Effect::Entered(_) | Effect::RequestRecheck => {}
             }
+        }
+    }
+
+    fn count(&self, event: &ConnectorEvent) {
+        match event {
+            ConnectorEvent::SenderRefused { .. } => self.metrics.bus_refused.sender.add(),
+            ConnectorEvent::ImplausibleIgnored { .. } => self.metrics.bus_implausible.add(),
+            _ => {}
         }
     }
 

@@ -101,7 +101,7 @@ impl Row {
         let tries = members
             .all
             .iter()
-            .flat_map(|member| member.acknowledged.iter().enumerate().map(move |said| (member, said)));
+            .flat_map(|member| member.acknowledged.iter().enumerate().map(move |sent| (member, sent)));
         let tries: Vec<_> = tries.filter(|(member, (number, _))| restart.has(member.schedule.due(*number))).collect();
         let concerned =
             deliveries.iter().filter(|one| restart.has(one.due) && one.is_concerned(restart, address.as_deref()));

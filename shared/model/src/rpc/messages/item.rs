@@ -1,5 +1,6 @@
 //! The items of a proposal: commands of clients for a room.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name};
@@ -30,9 +31,24 @@ pub enum Item {
     Send {
         session: u64,
         membership: Membership,
-        #[serde(with = "serde_bytes")]
-        body: Vec<u8>,
+        #[serde(with = "body_bytes")]
+        body: Bytes,
     },
+}
+
+/// A body as bytes, shared until it is encoded.
+mod body_bytes {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use serde_bytes::ByteBuf;
+
+    pub(super) fn serialize<S: Serializer>(body: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(body)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        ByteBuf::deserialize(deserializer).map(|body| body.into_vec().into())
+    }
 }
 
 /// Rights of a session that enters while another session has its name.
