@@ -385,7 +385,10 @@ impl<A: App> Connection<A> {
                 debug!(peer = %self.peer.address, what, "closed at a deadline");
             }
             End::Slow => {
-                metrics.sessions_closed_slow.add();
+                // An overflow was counted when it happened.
+                if !self.write_queue.has_overflowed() {
+                    metrics.sessions_closed_slow.add();
+                }
                 debug!(peer = %self.peer.address, "slow consumer closed");
             }
         }

@@ -320,6 +320,13 @@ async fn never_reading(arena: Arena) -> String {
         }
     }
     arena.expect(kicked == READERS, || format!("{kicked} of {READERS} who read nothing are closed"));
+    if arena.orders.nats.is_none() {
+        let metrics = http_get(arena.orders.gate, "/metrics", &["Host: 127.0.0.1"]).await.map(|response| response.body);
+        let counted = format!("shaddock_sessions_closed_slow_total {READERS}\n");
+        arena.expect(metrics.is_some_and(|body| body.contains(&counted)), || {
+            "closed readers are counted twice".to_owned()
+        });
+    }
     format!("{kicked} closed")
 }
 
