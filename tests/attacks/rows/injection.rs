@@ -273,7 +273,7 @@ async fn paths(arena: Arena) -> String {
         })
         .await;
     for path in
-        ["/", "/chat.css", "/chat.js", "/people.js", "/timeline.js", "/pomelo-client.js", "/icon.svg", "/favicon.ico"]
+        ["/", "/chat.css", "/chat.js", "/members.js", "/timeline.js", "/pomelo-client.js", "/icon.svg", "/favicon.ico"]
     {
         let file = http_get(arena.orders.gate, path, &["Host: 127.0.0.1"]).await.map(|response| response.status);
         arena.expect(file == Some(200), || format!("{path}: {file:?}"));
