@@ -151,6 +151,20 @@ impl Socket {
         Some((first, self.input.split_to(length).freeze()))
     }
 
+    /// Drops what the server has sent until now, without a look at it.
+    pub(crate) fn discard(&mut self) -> io::Result<()> {
+        self.input.clear();
+        let mut dropped = [0; 16 * 1024];
+        loop {
+            match self.stream.try_read(&mut dropped) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Makes the connection break when it is dropped, instead of being closed.
     pub(crate) fn reset(&self) -> io::Result<()> {
         self.stream.set_zero_linger()

@@ -9,7 +9,6 @@ use wire::routes;
 
 use crate::arena::Arena;
 use crate::row::{Row, Undefended};
-use crate::session::Event;
 use crate::socket::DEADLINE;
 use crate::witness::ROOM;
 
@@ -23,11 +22,14 @@ const ADDRESS_RATE: u64 = 16 * 8_192;
 /// Moves of a session at once.
 const MOVES: u64 = 20;
 
+const ANSWERED: &[&str] = &["shaddock_requests_answered_total"];
+
 const REFUSED: &[&str] = &["shaddock_requests_refused_overload_total"];
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![
         Row {
+            settings: &[("room.forget_secs", "5"), ("room.linger_secs", "1")],
             counters: REFUSED,
             undefended: Undefended::Settings(&[
                 ("session.bytes_per_sec", "1000000000"),
@@ -53,6 +55,7 @@ pub(crate) fn rows() -> Vec<Row> {
             )
         },
         Row {
+            settings: &[("room.forget_secs", "5"), ("room.linger_secs", "1")],
             counters: REFUSED,
             undefended: Undefended::Patch("free-moves"),
             ..Row::new(
@@ -63,7 +66,8 @@ pub(crate) fn rows() -> Vec<Row> {
             )
         },
         Row {
-            counters: REFUSED,
+            counters: ANSWERED,
+            open: Some("reads of the history are neither fair among sessions nor bounded per room yet"),
             undefended: Undefended::Settings(&[
                 ("session.requests_per_sec", "100000"),
                 ("session.request_burst", "100000"),
@@ -76,7 +80,7 @@ pub(crate) fn rows() -> Vec<Row> {
             )
         },
         Row {
-            counters: REFUSED,
+            counters: ANSWERED,
             open: Some("a room remembers 4,096 ids whoever sent them: no share for each membership yet"),
             secs: 12,
             ..Row::new(
@@ -234,11 +238,7 @@ async fn ids(arena: Arena) -> String {
             let body = json!({"content": "x", "target": "*", "id": format!("{number}-{count}")});
             session.send(routes::SEND, body.to_string().as_bytes()).await?;
             // The answers are not waited for, but read.
-            while let Ok(event) = timeout(std::time::Duration::from_micros(100), session.next()).await {
-                if matches!(event, Event::Closed | Event::Kick(_)) {
-                    return Ok(());
-                }
-            }
+            session.socket.discard()?;
         }
         Ok(())
     });
