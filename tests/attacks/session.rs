@@ -106,6 +106,15 @@ impl Session {
         timeout(DEADLINE, waiting).await?
     }
 
+    /// Sends all pieces, until the server ends the connection.
+    pub(crate) async fn flood(&mut self, pieces: impl IntoIterator<Item = Vec<u8>>) {
+        for piece in pieces {
+            if self.socket.write(&piece).await.is_err() {
+                break;
+            }
+        }
+    }
+
     /// Sends a request without waiting; returns its id.
     pub(crate) async fn send(&mut self, route: &str, body: &[u8]) -> io::Result<u32> {
         let id = self.next_id;

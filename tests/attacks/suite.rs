@@ -242,8 +242,7 @@ impl Row {
         }
         let fine = if is_quick { FINE_P99_QUICK } else { FINE_P99 };
         let (quiet, attacked) = (noticed.send_p99(Phase::Quiet), noticed.send_p99(Phase::Attack));
-        // Also false for no measurement at all.
-        if !(attacked <= fine.max(3.0 * quiet)) {
+        if attacked.is_nan() || attacked > fine.max(3.0 * quiet) {
             faults.insert(format!("p99 {attacked:.0} ms, {quiet:.0} ms before"));
         }
         let history = noticed.history_p99(Phase::Attack);

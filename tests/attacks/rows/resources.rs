@@ -152,7 +152,8 @@ async fn moves(arena: Arena) -> String {
                 while arena.attempt().await {
                     room += SESSIONS;
                     // Every second one to the room of those who must not notice.
-                    let rid = if room / SESSIONS % 2 == 0 { ROOM.to_owned() } else { format!("moves-{room}") };
+                    let rid =
+                        if (room / SESSIONS).is_multiple_of(2) { ROOM.to_owned() } else { format!("moves-{room}") };
                     let name = format!("{}-{room}", "n".repeat(50));
                     let answer = session.ask(routes::ENTER, &json!({"username": name, "rid": rid})).await?;
                     match answer["code"].as_u64() {

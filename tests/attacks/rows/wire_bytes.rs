@@ -82,8 +82,11 @@ async fn closes(arena: &Arena, session: &mut Session, (what, bytes): (&str, &[u8
     arena.expect(closed.is_ok(), || format!("{what}: the connection stays open"));
 }
 
+/// What it is, whether its session enters before, and the bytes.
+type Malformed = (&'static str, bool, Vec<u8>);
+
 /// Runs attempts on sessions in turn: before and after entering.
-async fn each(arena: &Arena, kinds: &'static [fn() -> (&'static str, bool, Vec<u8>)]) {
+async fn each(arena: &Arena, kinds: &'static [fn() -> Malformed]) {
     arena
         .work(16, move |worker, arena| async move {
             let mut number = worker;
@@ -217,11 +220,7 @@ async fn broken_packages(arena: Arena) -> String {
                     closes(&arena, &mut session, (what, bytes)).await;
                 } else {
                     // Any end will do, as long as the server goes on.
-                    for _ in 0..50 {
-                        if session.socket.write(&mutated(&mut seed)).await.is_err() {
-                            break;
-                        }
-                    }
+                    session.flood((0..50).map(|_| mutated(&mut seed))).await;
                 }
             }
             Ok(())
