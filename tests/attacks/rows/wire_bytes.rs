@@ -23,9 +23,8 @@ pub(crate) fn rows() -> Vec<Row> {
             quick_secs: Some(2),
             counters: BAD_INPUT,
             undefended: Undefended::Settings(&[
-                ("session.max_package", "16000000"),
-                ("session.max_package_before_enter", "16000000"),
-                ("session.max_outbound_bytes", "16000000"),
+                ("session.max_package", "500000"),
+                ("session.max_package_before_enter", "500000"),
             ]),
             ..Row::new("AW1", "F5", "packages, frames and messages larger than may be", |arena| Box::pin(sizes(arena)))
         },
