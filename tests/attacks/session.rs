@@ -163,6 +163,7 @@ impl Session {
                 Some(package) => return Ok(package),
                 None => match self.socket.next_frame().await? {
                     (CLOSE, _) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    (PONG, _) => {}
                     (PING, payload) => self.socket.write(&frame(PONG, &payload)).await?,
                     (_, payload) => {
                         let packages = wire::decode_frame(&payload, wire::MAX_BODY).map_err(io::Error::other)?;
