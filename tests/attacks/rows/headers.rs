@@ -1,6 +1,7 @@
 //! Attacks by requests over HTTP and by the headers of proxies.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::arena::Arena;
@@ -88,27 +89,32 @@ fn smuggled() -> Vec<(&'static str, String, usize)> {
 }
 
 async fn smuggling(arena: Arena) -> String {
+    // Made once: they have megabytes.
+    let requests = Arc::new(smuggled());
     arena.plan(60.0, "connections/s");
+    arena.begin();
     arena
-        .work(48, |worker, arena| async move {
-            let requests = smuggled();
-            let mut number = worker;
-            while arena.attempt().await {
-                number += 1;
-                let (what, request, most) = &requests[number % requests.len()];
-                let at = if worker % 4 == 0 { arena.connector(number) } else { arena.orders.gate };
-                let mut socket = Socket::bare(at, PROXY).await?;
-                socket.write(proxy_header(Arena::address(number % 100)).as_bytes()).await?;
-                socket.write(request.as_bytes()).await.ok();
-                let (bytes, _) = socket.read_to_end(Duration::from_millis(300)).await;
-                let text = String::from_utf8_lossy(&bytes);
-                let responses = text.matches("HTTP/1.1 ").count();
-                arena.expect(responses <= *most, || format!("{what}: {responses} responses"));
-                // `/entry` answers with a port.
-                let is_smuggled = text.contains("\"port\"") && !what.starts_with("an absolute");
-                arena.expect(!is_smuggled, || format!("{what}: the request inside was answered"));
+        .work(48, |worker, arena| {
+            let requests = requests.clone();
+            async move {
+                let mut number = worker;
+                while arena.attempt().await {
+                    number += 1;
+                    let (what, request, most) = &requests[number % requests.len()];
+                    let at = if worker % 4 == 0 { arena.connector(number) } else { arena.orders.gate };
+                    let mut socket = Socket::bare(at, PROXY).await?;
+                    socket.write(proxy_header(Arena::address(number % 100)).as_bytes()).await?;
+                    socket.write(request.as_bytes()).await.ok();
+                    let (bytes, _) = socket.read_to_end(Duration::from_millis(300)).await;
+                    let text = String::from_utf8_lossy(&bytes);
+                    let responses = text.matches("HTTP/1.1 ").count();
+                    arena.expect(responses <= *most, || format!("{what}: {responses} responses"));
+                    // `/entry` answers with a port.
+                    let is_smuggled = text.contains("\"port\"") && !what.starts_with("an absolute");
+                    arena.expect(!is_smuggled, || format!("{what}: the request inside was answered"));
+                }
+                Ok(())
             }
-            Ok(())
         })
         .await;
     String::new()
