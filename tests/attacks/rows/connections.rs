@@ -321,7 +321,7 @@ async fn never_reading(arena: Arena) -> String {
         let metrics = http_get(arena.orders.gate, "/metrics", &["Host: 127.0.0.1"]).await.map(|response| response.body);
         let counted = format!("shaddock_sessions_closed_slow_total {READERS}\n");
         arena.expect(metrics.is_some_and(|body| body.contains(&counted)), || {
-            "closed readers are counted twice".to_owned()
+            "closed readers are not counted once each".to_owned()
         });
     }
     format!("{kicked} closed")

@@ -31,7 +31,7 @@ pub(crate) fn rows() -> Vec<Row> {
         Row {
             settings: &[("room.forget_secs", "5"), ("room.linger_secs", "1")],
             counters: REFUSED,
-            open: Some("over NATS the allocator (glibc) keeps 20 MiB that are free"),
+            open: Some("over NATS memory is not back in 15 s; the cause is not known"),
             undefended: Undefended::Settings(&[
                 ("session.bytes_per_sec", "1000000000"),
                 ("session.byte_burst", "1000000000"),
@@ -56,9 +56,7 @@ pub(crate) fn rows() -> Vec<Row> {
             )
         },
         Row {
-            open: Some(
-                "a chat server knows a room for room.forget_secs, 60 s, so its memory comes back later than in 15 s",
-            ),
+            open: Some("memory is not back in 15 s; the cause is not known"),
             counters: REFUSED,
             undefended: Undefended::Patch("free-moves"),
             ..Row::new(
