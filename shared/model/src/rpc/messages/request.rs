@@ -11,7 +11,7 @@ use crate::subjects;
 /// From a connector to a chat server, on `chat.<server-id>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FromConnector {
-    /// [`rpc::VERSION`](crate::rpc::VERSION) of the writer.
+    /// [`rpc::VERSION`] of the writer.
     pub v: u8,
     /// The sender.
     pub connector: ServerId,
