@@ -9,9 +9,9 @@ use model::membership::{Membership, MessageId};
 use model::record::{DecidedProposal, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
 use model::room::{Member, RoomState};
 use model::rpc::messages::{Claim, Item};
+use model::settings::Settings;
 use model::size_limits::SizeLimits;
 use model::subjects::SubjectPrefix;
-use runtime::config::Settings;
 
 use crate::connector_liveness::{ConnectorLiveness, MemberAction};
 use crate::log::jetstream;

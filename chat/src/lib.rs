@@ -10,6 +10,7 @@ pub mod draft;
 pub mod history;
 mod home_liveness;
 pub mod log;
+pub mod log_operation;
 pub mod log_tail;
 pub mod log_walk;
 mod operations;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use model::record::{Epoch, Position, Record, RecordId};
 
 use crate::bad_records::{self, BadRecord};
-use crate::log::Tail;
+use crate::log_operation::Tail;
 
 /// Most messages examined; behind more of them the room is unusable.
 pub const MAX_MESSAGES: usize = 256;

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::owner::LogOp;
+use crate::log_operation::LogOp;
 
 /// Most requests to the log in flight; further operations wait.
 // More requests in flight would not raise the log's throughput, only the latency of each.

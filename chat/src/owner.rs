@@ -18,7 +18,6 @@ mod retry;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use model::backoff::Backoff;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::record::{Epoch, Position, RecordIds};
@@ -31,7 +30,7 @@ use tracing::{debug, error};
 use crate::bad_records::BadRecord;
 use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{Author, RoomPolicy};
-use crate::log::{AppendError, ReadError, Tail};
+use crate::log_operation::{LogOp, LogResult};
 use crate::log_tail::TailSearch;
 use crate::log_walk::{Until, Walk};
 use activation::{Activation, RetainedState};
@@ -92,35 +91,6 @@ pub enum OwnerEffect {
     Log(LogOp),
     /// Read the requested messages: the viewer is allowed to see them.
     Read(HistoryRequest),
-}
-
-/// A log operation. An owner has at most one in flight.
-#[derive(Debug, PartialEq, Eq)]
-pub enum LogOp {
-    /// Read the room's last message. Unless `certain`, a replica that lags behind may respond: the
-    /// compare-and-set append that follows is refused then.
-    Last { certain: bool },
-    /// Read the room's last message below a position.
-    Before(Position),
-    /// Read records by position.
-    Read(Vec<Position>),
-    /// Append a record if the room's last position is `expected`.
-    Append { expected: Position, record: Bytes },
-    /// Read the log's epoch.
-    Epoch,
-}
-
-/// The result of a log operation.
-#[derive(Debug)]
-pub enum LogResult {
-    /// Of [`LogOp::Last`] and [`LogOp::Before`].
-    Last(Result<Tail, ReadError>),
-    /// Of [`LogOp::Read`], with the requested positions.
-    Read(Result<Vec<(Position, Option<Bytes>)>, ReadError>),
-    /// Of [`LogOp::Append`].
-    Append(Result<Position, AppendError>),
-    /// Of [`LogOp::Epoch`].
-    Epoch(Result<Epoch, ReadError>),
 }
 
 /// The time on two clocks.

@@ -20,8 +20,9 @@ use model::placement::Router;
 use model::record::{RecordIds, SharedRecord};
 use model::rpc::messages::{FromConnector, RpcRequest, RpcResponse};
 use model::rpc::{self, RpcError, Trace};
+use model::servers::Servers;
+use model::settings::Settings;
 use model::size_limits::SizeLimits;
-use runtime::config::{Servers, Settings};
 use runtime::metrics::Metrics;
 use tracing::debug;
 
@@ -29,7 +30,8 @@ use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{Author, RoomPolicy};
 use crate::history::HistoryReader;
 use crate::home_liveness::HomeLiveness;
-use crate::owner::{Attach, HistoryRequest, LogOp, LogResult, Now, Owner, OwnerEffect, Proposal, Requester};
+use crate::log_operation::{LogOp, LogResult};
+use crate::owner::{Attach, HistoryRequest, Now, Owner, OwnerEffect, Proposal, Requester};
 use duplicate_id::NewerRunReport;
 use incarnations::SenderCheck;
 

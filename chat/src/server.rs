@@ -25,9 +25,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
 use crate::log::log_health::LogHealth;
-use crate::log::{AppendError, Log, LogStatus, ReadConsistency, ReadError};
+use crate::log::{Log, LogStatus, ReadConsistency};
+use crate::log_operation::{AppendError, LogOp, LogResult, ReadError};
 use crate::operations::{MAX_IN_FLIGHT, Operations, requests};
-use crate::owner::{LogOp, LogResult, Now};
+use crate::owner::Now;
 use crate::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
 
 /// Interval of retries and sweeps.

@@ -14,9 +14,10 @@ use model::rpc::messages::{LogPosition, RpcResponse, Unavailable};
 use runtime::metrics::Metrics;
 
 use super::recent_records::RecentRecords;
-use super::{Attach, LogOp, Now, OwnerEffect, Proposal};
+use super::{Attach, Now, OwnerEffect, Proposal};
 use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{Draft, DraftContext, RoomPolicy, Undo};
+use crate::log_operation::LogOp;
 use crate::log_walk::{Until, Walk};
 use crate::recent_joins::RecentJoins;
 

@@ -8,8 +8,8 @@ use model::record::{Position, Record};
 use model::rpc::messages::{CatchUp, LogPosition, RpcResponse};
 
 use super::activation::{Activation, PendingOperation};
-use super::{Attach, LogOp, OwnerEffect};
-use crate::log::Tail;
+use super::{Attach, OwnerEffect};
+use crate::log_operation::{LogOp, Tail};
 use crate::log_walk::{Step, Until, Walk, decode_all};
 
 impl Activation {

@@ -14,9 +14,10 @@ use runtime::log_rate_limit::LogRateLimit;
 use tracing::{debug, error, warn};
 
 use super::activation::{Activation, ActivationStart, RetainedState};
-use super::{LogOp, Now, Owner, OwnerEffect, Phase};
+use super::{Now, Owner, OwnerEffect, Phase};
 use crate::bad_records::{BadRecord, cap_times};
-use crate::log::{ReadError, Tail, jetstream};
+use crate::log::jetstream;
+use crate::log_operation::{LogOp, ReadError, Tail};
 use crate::log_tail::{LogEnd, MAX_MESSAGES, TailSearchStep};
 use crate::log_walk::{Step, Until, Walk, decode_all};
 

@@ -8,7 +8,7 @@ use runtime::log_rate_limit::LogRateLimit;
 use tracing::{debug, error, warn};
 
 use super::{Now, Owner, OwnerEffect};
-use crate::log::{AppendError, ReadError};
+use crate::log_operation::{AppendError, ReadError};
 
 /// Backoff between retries of a failed log, in milliseconds; with jitter just below two seconds at
 /// most.

@@ -1,16 +1,18 @@
 //! An owner on a log in memory whose results arrive when the test performs them.
 
+use bytes::Bytes;
 use model::ids::{Incarnation, Name};
 use model::membership::Token;
 use model::record::{Entry, Outcome, Record, RecordId, VERSION};
 use model::room::RoomState;
 use model::rpc::messages::{CatchUp, Claim, Unavailable};
 use model::settings::LogSettings;
+use model::settings::Settings;
 use model::size_limits::SizeLimits;
-use runtime::config::Settings;
 
 use super::*;
 use crate::log::memory::Memory;
+use crate::log_operation::{AppendError, ReadError};
 
 mod clocks;
 mod history_access;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::placement::CHAT;
 use model::rpc::messages::{RpcRequest, RpcResponse};
-use runtime::config::Servers;
+use model::servers::Servers;
 
 use super::{Effect, MAX_WAITING, Rooms};
 use crate::home_liveness::HomeState;

@@ -4,7 +4,7 @@ use tracing::debug;
 
 use super::{Effect, LogRequester, MAX_READERS, Rooms};
 use crate::history::{self, HistoryReader, ReaderStep};
-use crate::owner::LogResult;
+use crate::log_operation::LogResult;
 
 impl Rooms {
     pub(super) fn start_reader(&mut self, mut reader: HistoryReader) {

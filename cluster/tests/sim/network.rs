@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chat::owner::{LogOp, LogResult};
+use chat::log_operation::{LogOp, LogResult};
 use chat::rooms::LogRequester;
 use model::ids::{RoomId, ServerId};
 use model::rpc::Trace;

@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chat::log::memory::Memory;
-use chat::log::{AppendError, ReadError};
-use chat::owner::{LogOp, LogResult, Now};
+use chat::log_operation::{AppendError, LogOp, LogResult, ReadError};
+use chat::owner::Now;
 use chat::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
 use connector::chat_servers::ChatServers;
 use connector::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};

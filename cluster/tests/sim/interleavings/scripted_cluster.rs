@@ -10,8 +10,8 @@ mod stray;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use chat::log::Tail;
 use chat::log::memory::Memory;
+use chat::log_operation::Tail;
 use chat::rooms::{Identity, Rooms};
 use connector::connector_state::{ClientRequest, ConnectorState};
 use frontend::Ending;

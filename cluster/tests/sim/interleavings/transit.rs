@@ -1,7 +1,7 @@
 //! Items in transit in a scripted cluster, and the selectors by which a script picks them.
 
 use bytes::Bytes;
-use chat::owner::{LogOp, LogResult};
+use chat::log_operation::{LogOp, LogResult};
 use chat::rooms::LogRequester;
 use model::rpc;
 use model::rpc::messages::{FromChat, FromConnector, RpcRequest, RpcResponse};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chat::owner::{LogOp, LogResult};
+use chat::log_operation::{LogOp, LogResult};
 use chat::rooms::LogRequester;
 use connector::connector_state::{ClientRequest, ClientResponse};
 use connector::room::{Push, RoomResponse};

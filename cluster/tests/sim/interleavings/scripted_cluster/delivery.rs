@@ -1,6 +1,7 @@
 //! The movement of messages in a scripted cluster, and the texts for their effects.
 
-use chat::owner::{LogOp, LogResult, Now};
+use chat::log_operation::{LogOp, LogResult};
+use chat::owner::Now;
 use chat::rooms::{Effect as ChatEffect, IncomingRequest};
 use connector::connector_state::{ClientResponse, Effect, Now as HubNow};
 use connector::room::{Push, RoomResponse};
