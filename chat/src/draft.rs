@@ -2,7 +2,6 @@
 //! only; has no queue and no log.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use model::membership::{Membership, MessageId};
@@ -11,10 +10,8 @@ use model::room::{Member, RoomState};
 use model::rpc::messages::{Claim, Item};
 use model::settings::Settings;
 use model::size_limits::SizeLimits;
-use model::subjects::SubjectPrefix;
 
 use crate::connector_liveness::{ConnectorLiveness, MemberAction};
-use crate::log::jetstream;
 use crate::recent_joins::{RecentJoins, entered_membership};
 use crate::rules::{Message, Rules, Target};
 
@@ -35,8 +32,6 @@ pub struct RoomPolicy {
     max_members: usize,
     newest_wins: bool,
     max_records: usize,
-    /// Name of the stream of all rooms, for the commands in log lines.
-    stream: Arc<str>,
     size_limits: SizeLimits,
 }
 
@@ -108,13 +103,12 @@ impl Author {
 impl RoomPolicy {
     /// Creates the policy that the settings describe.
     pub fn new(settings: &Settings, size_limits: SizeLimits) -> Self {
-        let Settings { room, log, nats, .. } = settings;
+        let Settings { room, log, .. } = settings;
         Self {
             rules: Rules::new(room),
             max_members: room.max_members,
             newest_wins: room.newest_wins,
             max_records: log.max_records,
-            stream: jetstream::stream_name(&SubjectPrefix::new(&nats.prefix)).into(),
             size_limits,
         }
     }
@@ -122,11 +116,6 @@ impl RoomPolicy {
     /// Returns the same policy with another budget.
     pub fn with_size_limits(&self, size_limits: SizeLimits) -> Self {
         Self { size_limits, ..self.clone() }
-    }
-
-    /// Name of the stream of all rooms.
-    pub fn stream(&self) -> &str {
-        &self.stream
     }
 
     /// Size limits of messages and records.

@@ -7,6 +7,7 @@
 pub mod bad_records;
 pub mod connector_liveness;
 pub mod draft;
+pub mod event;
 pub mod history;
 mod home_liveness;
 pub mod log;
@@ -16,6 +17,7 @@ pub mod log_walk;
 mod operations;
 pub mod owner;
 pub mod recent_joins;
+pub mod report;
 pub mod rooms;
 pub mod rules;
 pub mod server;

@@ -23,13 +23,11 @@ use model::ids::{Incarnation, RoomId, ServerId};
 use model::record::{Epoch, Position, RecordIds};
 use model::rpc::Trace;
 use model::rpc::messages::{Item, LogPosition, RpcResponse};
-use runtime::log_rate_limit::LogRateLimit;
-use runtime::metrics::Metrics;
-use tracing::{debug, error};
 
 use crate::bad_records::BadRecord;
 use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{Author, RoomPolicy};
+use crate::event::Event;
 use crate::log_operation::{LogOp, LogResult};
 use crate::log_tail::TailSearch;
 use crate::log_walk::{Until, Walk};
@@ -91,6 +89,8 @@ pub enum OwnerEffect {
     Log(LogOp),
     /// Read the requested messages: the viewer is allowed to see them.
     Read(HistoryRequest),
+    /// Log and count this.
+    Report(Event),
 }
 
 /// The time on two clocks.
@@ -108,7 +108,6 @@ pub struct Owner {
     me: ServerId,
     room: RoomId,
     policy: Arc<RoomPolicy>,
-    metrics: Arc<Metrics>,
     ids: RecordIds,
     phase: Phase,
     /// State of the last activation, kept until the log has been read again.
@@ -165,13 +164,12 @@ enum Phase {
 
 impl Owner {
     /// Creates an idle owner of `room`; `ids` are for the records that it appends.
-    pub fn new(me: ServerId, room: RoomId, ids: RecordIds, policy: Arc<RoomPolicy>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(me: ServerId, room: RoomId, ids: RecordIds, policy: Arc<RoomPolicy>) -> Self {
         let seed = retry::seed(room.as_str());
         Self {
             me,
             room,
             policy,
-            metrics,
             ids,
             phase: Phase::Idle,
             retained: None,
@@ -326,11 +324,8 @@ impl Owner {
             // An operation is requested in one phase and ends in the same; this would be a defect
             // of the caller.
             (_, unexpected) => {
-                static UNASKED: LogRateLimit = LogRateLimit::new();
-                debug!(room = %self.room, ?unexpected, "unexpected log operation");
-                if let Some(suppressed) = UNASKED.pass() {
-                    error!(suppressed, "a log operation ended that was not requested (level debug names the room)");
-                }
+                let event = Event::ResultUnexpected { room: self.room.clone(), result: format!("{unexpected:?}") };
+                effects.push(OwnerEffect::Report(event));
             }
         }
         if is_proven {
@@ -375,13 +370,13 @@ impl Owner {
     }
 
     fn advance_activation(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
-        self.refuse_implausible();
+        self.refuse_implausible(effects);
         self.refuse_stale(effects);
         let waiting = (&mut self.proposals, &mut self.attaches, !self.history_requests.is_empty());
         if let Phase::Active(active) = &mut self.phase
             && let Err(error) = active.advance(waiting, &mut self.ids, now, effects)
         {
-            self.on_encode_failed(&error, now);
+            self.on_encode_failed(&error, now, effects);
         }
     }
 

@@ -23,11 +23,10 @@ use model::rpc::{self, RpcError, Trace};
 use model::servers::Servers;
 use model::settings::Settings;
 use model::size_limits::SizeLimits;
-use runtime::metrics::Metrics;
-use tracing::debug;
 
 use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{Author, RoomPolicy};
+use crate::event::Event;
 use crate::history::HistoryReader;
 use crate::home_liveness::HomeLiveness;
 use crate::log_operation::{LogOp, LogResult};
@@ -61,7 +60,6 @@ pub struct Rooms {
     servers: Arc<Servers>,
     senders: AllowedSenders,
     policy: Arc<RoomPolicy>,
-    metrics: Arc<Metrics>,
     forget_ms: u64,
     lease_secs: u32,
     // Ordered: effects must depend on the inputs only, or no run of a simulation could be repeated.
@@ -161,6 +159,8 @@ pub enum Effect {
     Probe(ServerId),
     /// Check `servers.json` again: a server that it does not list sent a message.
     RequestRecheck,
+    /// Log and count this.
+    Report(Event),
 }
 
 /// The requester of a log operation.
@@ -193,7 +193,7 @@ pub struct OutgoingReply {
 
 impl Rooms {
     /// Creates a server without rooms in memory.
-    pub fn new(identity: Identity, settings: &Settings, size_limits: SizeLimits, metrics: Arc<Metrics>) -> Self {
+    pub fn new(identity: Identity, settings: &Settings, size_limits: SizeLimits) -> Self {
         let Identity { me, incarnation, servers, is_fenced } = identity;
         let lease_secs = settings.room.lease_secs;
         Self {
@@ -204,7 +204,6 @@ impl Rooms {
             first_incarnation: incarnation,
             incarnation,
             policy: Arc::new(RoomPolicy::new(settings, size_limits)),
-            metrics,
             forget_ms: u64::from(settings.room.forget_secs) * 1_000,
             lease_secs,
             owners: BTreeMap::new(),
@@ -261,7 +260,7 @@ impl Rooms {
                 self.apply_liveness(now);
             }
             SenderCheck::Repeated => {
-                debug!(%connector, ?count, "a repeated or overtaken message of a connector was ignored")
+                self.report(Event::MessageRepeated { connector, count });
             }
             SenderCheck::Stale(known) => self.answer_stale((connector, incoming.reply, incoming.trace), known),
             SenderCheck::Unclear => {}
@@ -376,6 +375,10 @@ impl Rooms {
         self.unusable.len()
     }
 
+    fn report(&mut self, event: Event) {
+        self.effects.push(Effect::Report(event));
+    }
+
     fn take_effects(&mut self) -> Vec<Effect> {
         let mut effects = std::mem::take(&mut self.effects);
         if self.is_yielding {
@@ -397,7 +400,7 @@ impl Rooms {
         let owner = self.owners.entry(room.clone()).or_insert_with(|| {
             self.owners_created += 1;
             let ids = RecordIds::new(&self.me, self.incarnation, self.owners_created);
-            Owner::new(self.me.clone(), room.clone(), ids, self.policy.clone(), self.metrics.clone())
+            Owner::new(self.me.clone(), room.clone(), ids, self.policy.clone())
         });
         // Lazily, when the owner is used: a change of liveness would otherwise cost a step per
         // room.
@@ -422,6 +425,7 @@ impl Rooms {
         match effect {
             OwnerEffect::Respond(requester, response) => self.answer(requester, &response),
             OwnerEffect::Notify(connector, response, trace) => self.send(connector, None, trace, &response),
+            OwnerEffect::Report(event) => self.report(event),
             OwnerEffect::Read(request) => {
                 self.start_reader(HistoryReader::new(room.clone(), request, self.policy.size_limits()))
             }

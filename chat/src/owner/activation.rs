@@ -11,12 +11,12 @@ use model::record::{
 };
 use model::room::{Checkpoint, RoomState};
 use model::rpc::messages::{LogPosition, RpcResponse, Unavailable};
-use runtime::metrics::Metrics;
 
 use super::recent_records::RecentRecords;
 use super::{Attach, Now, OwnerEffect, Proposal};
 use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{Draft, DraftContext, RoomPolicy, Undo};
+use crate::event::Event;
 use crate::log_operation::LogOp;
 use crate::log_walk::{Until, Walk};
 use crate::recent_joins::RecentJoins;
@@ -30,7 +30,6 @@ pub(super) struct ActivationStart {
     pub(super) me: ServerId,
     pub(super) room: RoomId,
     pub(super) policy: Arc<RoomPolicy>,
-    pub(super) metrics: Arc<Metrics>,
     pub(super) epoch: Epoch,
     pub(super) liveness: Arc<ConnectorLiveness>,
     /// The log's last message; it may be behind the last record.
@@ -71,7 +70,6 @@ pub(super) struct Activation {
     me: ServerId,
     pub(super) room: RoomId,
     pub(super) policy: Arc<RoomPolicy>,
-    metrics: Arc<Metrics>,
     pub(super) epoch: Epoch,
     /// Ahead of the log by the record in flight.
     pub(super) state: RoomState,
@@ -155,7 +153,6 @@ impl Activation {
             me: start.me,
             room: start.room,
             policy: start.policy,
-            metrics: start.metrics,
             epoch: start.epoch,
             state: RoomState::replay(&start.records),
             position: Position::NONE,
@@ -497,9 +494,7 @@ impl Activation {
             return;
         };
         let PendingAppend { record, size, proposals, before, .. } = *appending;
-        self.metrics.records_committed.add();
-        self.metrics.entries_committed.add_many(record.entries.len() as u64);
-        self.metrics.record_entries.add(record.entries.len());
+        effects.push(OwnerEffect::Report(Event::Committed { entries: record.entries.len() }));
         self.state.apply_metadata(position, &record);
         self.set_last_record(position, &record, size);
         // A connector whose last member left by this record is in `before`. One that has its first

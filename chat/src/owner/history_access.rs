@@ -5,11 +5,10 @@ use std::iter;
 
 use model::ids::{Incarnation, SessionId};
 use model::rpc::messages::HistoryQuery;
-use runtime::log_rate_limit::LogRateLimit;
-use tracing::{debug, warn};
 
 use super::activation::Activation;
 use super::{Now, Owner, OwnerEffect, Phase, Requester};
+use crate::event::Event;
 
 /// Most requests that wait in one room; further ones are dropped, and the connector repeats them.
 const MAX_WAITING: usize = 256;
@@ -46,7 +45,7 @@ impl Owner {
         // The state may lag behind the log, for example after a takeover elsewhere, so a missing
         // viewer is refused only after the log's end is proven.
         if self.history_requests.len() >= MAX_WAITING {
-            return self.metrics.histories_dropped.add();
+            return effects.push(OwnerEffect::Report(Event::HistoryDropped));
         }
         self.history_requests.push(request);
         self.advance(now, effects);
@@ -61,14 +60,8 @@ impl Owner {
             }
             // Dropped without a response: a connector that is right repeats the request until it
             // learns that the member left.
-            static REFUSED: LogRateLimit = LogRateLimit::new();
-            self.metrics.bus_refused.viewer.add();
-            let connector = &request.requester.connector;
-            debug!(room = %self.room, %connector, "messages for a member that is not the connector's");
-            if let Some(suppressed) = REFUSED.pass() {
-                let what = "a connector asked for messages on behalf of a member that it does not have";
-                warn!(%connector, suppressed, "{what} (level debug names the room)");
-            }
+            let (room, connector) = (self.room.clone(), request.requester.connector);
+            effects.push(OwnerEffect::Report(Event::ViewerRefused { room, connector }));
         }
     }
 

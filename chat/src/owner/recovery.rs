@@ -4,19 +4,16 @@
 //! Messages that are no records are passed over. Where records are missing, the room continues from
 //! the remaining ones.
 
-use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use model::record::{Epoch, Position, Record};
 use model::rpc::messages::Unavailable;
-use runtime::log_rate_limit::LogRateLimit;
-use tracing::{debug, error, warn};
 
 use super::activation::{Activation, ActivationStart, RetainedState};
 use super::{Now, Owner, OwnerEffect, Phase};
 use crate::bad_records::{BadRecord, cap_times};
-use crate::log::jetstream;
+use crate::event::Event;
 use crate::log_operation::{LogOp, ReadError, Tail};
 use crate::log_tail::{LogEnd, MAX_MESSAGES, TailSearchStep};
 use crate::log_walk::{Step, Until, Walk, decode_all};
@@ -51,9 +48,9 @@ impl Owner {
     fn begin_walk(&mut self, LogEnd { epoch, end, last, bad }: LogEnd, now: Now, effects: &mut Vec<OwnerEffect>) {
         self.is_unusable = false;
         let Some((position, record)) = last else {
-            self.report_bad(&bad);
+            self.report_bad(&bad, effects);
             let read = RecoveredLog { epoch, end, records: Vec::new(), missing: Vec::new(), is_whole: true };
-            return self.activate(read, now);
+            return self.activate(read, now, effects);
         };
         let walk = Walk::new(Until::Checkpoint, position, record);
         self.phase = Phase::Walking { epoch, end, walk, bad };
@@ -89,23 +86,25 @@ impl Owner {
             // Read once more before records count as missing: the loss costs members or messages,
             // the second read a moment.
             self.incomplete_at = Some(end);
-            return self.on_records_missing(now);
+            return self.on_records_missing(now, effects);
         }
-        self.report_bad(&bad);
+        self.report_bad(&bad, effects);
         let is_whole = leads_back && missing.is_empty();
-        self.activate(RecoveredLog { epoch, end, records: walk.records(), missing, is_whole }, now);
+        self.activate(RecoveredLog { epoch, end, records: walk.records(), missing, is_whole }, now, effects);
     }
 
-    fn activate(&mut self, read: RecoveredLog, now: Now) {
+    fn activate(&mut self, read: RecoveredLog, now: Now, effects: &mut Vec<OwnerEffect>) {
         let RecoveredLog { epoch, end, mut records, missing, is_whole } = read;
-        self.metrics.activations.add();
+        effects.push(OwnerEffect::Report(Event::Activated));
         self.incomplete_at = None;
         if !is_whole {
-            self.report_missing(&missing);
+            let (room, positions) = (self.room.clone(), missing);
+            effects.push(OwnerEffect::Report(Event::RecordsMissing { room, positions }));
         }
         // Capped before folding, so that no later record is held up by a time from the future.
         for position in cap_times(&mut records, now.wall_ms) {
-            self.report_future(position);
+            let room = self.room.clone();
+            effects.push(OwnerEffect::Report(Event::RecordFromFuture { room, position }));
         }
         // A log that holds the room's records defines its state; an empty one of the same epoch was
         // erased. Where some are missing, the retained state behind the last one may be complete.
@@ -118,7 +117,6 @@ impl Owner {
             me: self.me.clone(),
             room: self.room.clone(),
             policy: self.policy.clone(),
-            metrics: self.metrics.clone(),
             epoch,
             liveness: self.liveness.clone(),
             end,
@@ -128,56 +126,19 @@ impl Owner {
         })));
     }
 
-    /// Logs the messages that are no records.
-    fn report_bad(&self, bad: &[(Position, BadRecord)]) {
-        static BAD: LogRateLimit = LogRateLimit::new();
-        for (position, reason) in bad {
-            self.metrics.records_bad.add();
-            self.report(&BAD, *position, reason, "a room's log has a message that is no record of it, passed over");
-        }
-    }
-
-    fn report(&self, limit: &LogRateLimit, position: Position, reason: &dyn Display, message: &'static str) {
-        let (room, at) = (&self.room, position.0);
-        debug!(%room, position = at, %reason, "{message}");
-        if let Some(suppressed) = limit.pass() {
-            // The line carries the command that repairs the log.
-            let remove = jetstream::removal(self.policy.stream(), position);
-            error!(%room, position = at, %reason, remove, suppressed, "{message}");
-        }
+    fn report_bad(&self, bad: &[(Position, BadRecord)], effects: &mut Vec<OwnerEffect>) {
+        effects.extend(bad.iter().map(|(position, reason)| {
+            let (room, position, reason) = (self.room.clone(), *position, reason.to_string());
+            OwnerEffect::Report(Event::RecordBad { room, position, reason })
+        }));
     }
 
     fn mark_unusable(&mut self, last: Position, now: Now, effects: &mut Vec<OwnerEffect>) {
-        static UNUSABLE: LogRateLimit = LogRateLimit::new();
-        self.metrics.records_bad.add();
         let reason = format!("more than {MAX_MESSAGES} messages behind the last record, this one is the last");
-        self.report(&UNUSABLE, last, &reason, "a room cannot be used: its log ends with messages that are no records");
+        let event = Event::RoomUnusable { room: self.room.clone(), position: last, reason: reason.clone() };
+        effects.push(OwnerEffect::Report(event));
         self.is_unusable = true;
         self.end_activation(now);
         self.fail_waiting(Unavailable::LogAway, &reason, now, effects);
-    }
-
-    fn report_missing(&self, missing: &[Position]) {
-        static MISSING: LogRateLimit = LogRateLimit::new();
-        self.metrics.records_missing.add_many(missing.len() as u64);
-        let (room, newest) = (&self.room, missing.first().map(|position| position.0));
-        debug!(%room, ?missing, "records missing");
-        if let Some(suppressed) = MISSING.pass() {
-            let count = missing.len();
-            error!(%room, newest, count, suppressed, "a room's log lacks records, the room goes on from what is left");
-        }
-    }
-
-    fn report_future(&self, position: Position) {
-        static FUTURE: LogRateLimit = LogRateLimit::new();
-        self.metrics.records_from_future.add();
-        let (room, position) = (&self.room, position.0);
-        debug!(%room, position, "record from the future");
-        if let Some(suppressed) = FUTURE.pass() {
-            warn!(
-                %room, position, suppressed,
-                "a record is more than a day ahead of this server's clock, the room's time does not follow it"
-            );
-        }
     }
 }

@@ -4,10 +4,9 @@
 
 use model::ids::{Incarnation, ServerId};
 use model::rpc::messages::{KnownIncarnation, RpcResponse, is_plausible_number};
-use runtime::log_rate_limit::LogRateLimit;
-use tracing::warn;
 
 use super::{Author, Owner, OwnerEffect, Phase, Proposal, Requester};
+use crate::event::Event;
 
 impl Owner {
     /// Refuses requests of incarnations below one that the log names. The response tells the
@@ -33,21 +32,18 @@ impl Owner {
     }
 
     /// Drops proposals with implausible numbers.
-    pub(super) fn refuse_implausible(&mut self) {
+    pub(super) fn refuse_implausible(&mut self, effects: &mut Vec<OwnerEffect>) {
         let Phase::Active(active) = &self.phase else { return };
         // Committed, such a number would make all later proposals of the connector look like late
         // copies.
-        let (liveness, state, metrics) = (&self.liveness, &active.state, &self.metrics);
+        let (liveness, state) = (&self.liveness, &active.state);
         self.proposals.retain(|Proposal { author: Author { connector, incarnation }, number, .. }| {
             let last = state.last_proposal(connector);
             let last = last.filter(|last| liveness.current_incarnation(connector, last.incarnation) == *incarnation);
             let is_plausible = is_plausible_number(*number, last.map_or(0, |last| last.number));
             if !is_plausible {
-                metrics.bus_implausible.add();
-                static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();
-                if let Some(suppressed) = IMPLAUSIBLE.pass() {
-                    warn!(%connector, number, suppressed, "a proposal with a number that cannot be was ignored");
-                }
+                let event = Event::ProposalImplausible { connector: connector.clone(), number: *number };
+                effects.push(OwnerEffect::Report(event));
             }
             is_plausible
         });

@@ -4,10 +4,9 @@ use std::fmt::Display;
 
 use model::backoff::{self, Policy};
 use model::rpc::messages::{RpcResponse, Unavailable};
-use runtime::log_rate_limit::LogRateLimit;
-use tracing::{debug, error, warn};
 
 use super::{Now, Owner, OwnerEffect};
+use crate::event::Event;
 use crate::log_operation::{AppendError, ReadError};
 
 /// Backoff between retries of a failed log, in milliseconds; with jitter just below two seconds at
@@ -21,7 +20,7 @@ pub(super) fn seed(room: &str) -> u64 {
 
 impl Owner {
     pub(super) fn on_append_failed(&mut self, error: &AppendError, now: Now, effects: &mut Vec<OwnerEffect>) {
-        self.metrics.appends_failed.add();
+        effects.push(OwnerEffect::Report(Event::AppendFailed));
         // The record may be in the log, or may yet arrive: a lagging replica must not answer the
         // next read.
         self.needs_latest = true;
@@ -43,28 +42,18 @@ impl Owner {
     }
 
     /// Retries after a record that this version cannot encode.
-    pub(super) fn on_encode_failed(&mut self, error: &dyn Display, now: Now) {
-        static UNREADABLE: LogRateLimit = LogRateLimit::new();
-        debug!(room = %self.room, %error, "room log unusable");
-        if let Some(suppressed) = UNREADABLE.pass() {
-            error!(%error, suppressed, "a room's log cannot be used, retrying (level debug names the room)");
-        }
+    pub(super) fn on_encode_failed(&mut self, error: &dyn Display, now: Now, effects: &mut Vec<OwnerEffect>) {
+        let event = Event::RecordUnencodable { room: self.room.clone(), error: error.to_string() };
+        effects.push(OwnerEffect::Report(event));
         self.end_activation(now);
         self.schedule_retry(now);
     }
 
     /// Retries a read that did not find all records.
-    pub(super) fn on_records_missing(&mut self, now: Now) {
+    pub(super) fn on_records_missing(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
         // Retention evicted the last checkpoint while it was looked for, and the next read begins
         // later; or records are missing, and the next read confirms that.
-        static GONE: LogRateLimit = LogRateLimit::new();
-        debug!(room = %self.room, "records evicted or missing");
-        if let Some(suppressed) = GONE.pass() {
-            warn!(
-                suppressed,
-                "records of a room were evicted from its log, or are missing, reading again (level debug names the room)"
-            );
-        }
+        effects.push(OwnerEffect::Report(Event::RecordsNotFound { room: self.room.clone() }));
         self.end_activation(now);
         self.schedule_retry(now);
     }
@@ -78,16 +67,8 @@ impl Owner {
         now: Now,
         effects: &mut Vec<OwnerEffect>,
     ) {
-        static FULL: LogRateLimit = LogRateLimit::new();
-        static AWAY: LogRateLimit = LogRateLimit::new();
-        let limit = match because {
-            Unavailable::LogFull => &FULL,
-            Unavailable::LogAway => &AWAY,
-        };
-        debug!(room = %self.room, %error, "log operation failed");
-        if let Some(suppressed) = limit.pass() {
-            warn!(%error, suppressed, "a room cannot be appended to, retrying (level debug names the room)");
-        }
+        let event = Event::LogFailed { room: self.room.clone(), because, error: error.to_string() };
+        effects.push(OwnerEffect::Report(event));
         self.schedule_retry(now);
         for proposal in self.proposals.drain(..) {
             effects.push(OwnerEffect::Respond(

@@ -28,6 +28,7 @@ struct OwnerHarness {
     log: Memory,
     operation: Option<LogOp>,
     sent: Vec<OwnerEffect>,
+    events: Vec<Event>,
     now: Now,
     /// The position that connectors propose from.
     at: LogPosition,
@@ -71,9 +72,9 @@ impl OwnerHarness {
         let me = ServerId::new("chat-server-1").unwrap();
         let at = LogPosition { epoch: Epoch(1), ..LogPosition::default() };
         let ids = RecordIds::new(&me, Incarnation(1), 1);
-        let owner = Owner::new(me, room(), ids, policy, Metrics::new());
+        let owner = Owner::new(me, room(), ids, policy);
         let now = Now { ticks: 0, wall_ms: 1_000 };
-        Self { owner, log, operation: None, sent: Vec::new(), now, at, run: Incarnation(1) }
+        Self { owner, log, operation: None, sent: Vec::new(), events: Vec::new(), now, at, run: Incarnation(1) }
     }
 
     fn take(&mut self, effects: Vec<OwnerEffect>) {
@@ -83,6 +84,7 @@ impl OwnerHarness {
                     assert!(self.operation.is_none(), "one operation at a time");
                     self.operation = Some(operation);
                 }
+                OwnerEffect::Report(event) => self.events.push(event),
                 effect => self.sent.push(effect),
             }
         }
@@ -181,6 +183,20 @@ impl OwnerHarness {
             _ => None,
         };
         self.sent.iter().rev().find_map(catch_up).unwrap()
+    }
+
+    /// Returns the number of events of a kind.
+    fn events(&self, is_kind: impl Fn(&Event) -> bool) -> usize {
+        self.events.iter().filter(|event| is_kind(event)).count()
+    }
+
+    /// Returns the number of records that were reported as missing.
+    fn missing(&self) -> usize {
+        let count = |event: &Event| match event {
+            Event::RecordsMissing { positions, .. } => positions.len(),
+            _ => 0,
+        };
+        self.events.iter().map(count).sum()
     }
 
     fn outcomes(&self, number: u8) -> Vec<Outcome> {

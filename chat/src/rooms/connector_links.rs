@@ -5,11 +5,10 @@ use std::sync::Arc;
 use model::ids::ServerId;
 use model::rpc::messages::{ChatStats, FromChat, RpcResponse};
 use model::rpc::{self, Trace};
-use runtime::log_rate_limit::LogRateLimit;
-use tracing::warn;
 
 use super::{ConnectorLink, Effect, OutgoingReply, Rooms, SILENCE_MS};
 use crate::connector_liveness::ConnectorLiveness;
+use crate::event::Event;
 use crate::owner::{Now, Requester};
 
 impl Rooms {
@@ -46,8 +45,8 @@ impl Rooms {
     pub(super) fn detach_silent(&mut self, ticks: u64) {
         for (connector, link) in &mut self.links {
             if !link.is_silent && ticks.saturating_sub(link.last_message_at) >= SILENCE_MS {
-                let secs = SILENCE_MS / 1_000;
-                warn!(%connector, "no message from a connector for {secs} s, it follows no rooms any more");
+                let event = Event::ConnectorSilent { connector: connector.clone(), secs: SILENCE_MS / 1_000 };
+                self.effects.push(Effect::Report(event));
                 link.is_silent = true;
                 // The connector may still believe that it follows. With its next message it finds
                 // this number missing and attaches again.
@@ -130,12 +129,7 @@ impl Rooms {
                 self.effects.push(Effect::Send(OutgoingReply { connector, reply, method, room, trace, body, record }));
             }
             // The number is used: the connector notices the gap and catches up.
-            Err(error) => {
-                static UNWRITABLE: LogRateLimit = LogRateLimit::new();
-                if let Some(suppressed) = UNWRITABLE.pass() {
-                    warn!(%error, %connector, suppressed, "a message to a connector cannot be encoded");
-                }
-            }
+            Err(error) => self.report(Event::MessageUnencodable { connector, error: error.to_string() }),
         }
     }
 }

@@ -2,11 +2,8 @@
 //! and connectors believe the later one, which has the higher incarnation. So the older one stays
 //! silent: its appends would only make those of the other fail.
 
-use model::ids::ServerId;
-use runtime::log_rate_limit::LogRateLimit;
-use tracing::{error, info};
-
 use super::{ConnectorLink, Rooms};
+use crate::event::Event;
 use crate::owner::{Now, Owner};
 
 /// Milliseconds after which a report is confirmed.
@@ -56,11 +53,7 @@ impl Rooms {
     pub(super) fn check_duplicate_id(&mut self, now: Now) {
         let has_newer_run = self.has_newer_run(now.ticks) && !self.is_handing_over;
         if has_newer_run {
-            static OLDER: LogRateLimit = LogRateLimit::new();
-            if let Some(suppressed) = OLDER.pass() {
-                let (server, mine) = (&self.me, self.incarnation.0);
-                error!(%server, mine, suppressed, "another process has this server's id, and started later: end one");
-            }
+            self.report(Event::DuplicateId { mine: self.incarnation });
         }
         match (self.is_yielding, has_newer_run) {
             (false, true) => self.yield_rooms(),
@@ -108,8 +101,7 @@ impl Rooms {
 
     /// Takes the rooms back after the later process ended.
     fn resume_rooms(&mut self, now: Now) {
-        let server: &ServerId = &self.me;
-        info!(%server, "the other process with this server's id is gone, going on");
+        self.report(Event::DuplicateIdEnded);
         self.is_yielding = false;
         // Connectors attach again, because they find a number missing.
         self.links.values_mut().for_each(|link| link.number += 1);

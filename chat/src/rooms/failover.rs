@@ -9,6 +9,7 @@ use model::rpc::messages::{RpcRequest, RpcResponse};
 use model::servers::Servers;
 
 use super::{Effect, MAX_WAITING, Rooms};
+use crate::event::Event;
 use crate::home_liveness::HomeState;
 use crate::owner::{Now, Owner, Requester};
 
@@ -43,7 +44,7 @@ impl Rooms {
             HomeState::Alive => self.answer(requester, &RpcResponse::NotOwner { room }),
             HomeState::Down => {
                 if self.failover_rooms.insert(room.clone()) {
-                    self.metrics.takeovers.add();
+                    self.report(Event::TakenOver);
                 }
                 self.with_owner(&room, |owner, effects| owner.take_over(now, effects));
                 self.dispatch(requester, incarnation, request, now);
@@ -51,7 +52,7 @@ impl Rooms {
             HomeState::ProbeNow | HomeState::Probing if self.waiting_requests.len() < MAX_WAITING => {
                 self.waiting_requests.push((requester, incarnation, request));
             }
-            HomeState::ProbeNow | HomeState::Probing => self.metrics.questions_dropped.add(),
+            HomeState::ProbeNow | HomeState::Probing => self.report(Event::RequestDropped),
         }
     }
 

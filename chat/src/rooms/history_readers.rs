@@ -1,8 +1,7 @@
 //! Reads messages of the past, with one reader per request.
 
-use tracing::debug;
-
 use super::{Effect, LogRequester, MAX_READERS, Rooms};
+use crate::event::Event;
 use crate::history::{self, HistoryReader, ReaderStep};
 use crate::log_operation::LogResult;
 
@@ -15,7 +14,7 @@ impl Rooms {
         if self.readers.len() >= MAX_READERS {
             // Load shedding: history is less urgent than appends, and the connector repeats the
             // request.
-            return self.metrics.histories_dropped.add();
+            return self.report(Event::HistoryDropped);
         }
         let bound = history::walk_bound(reader.span());
         // Records in the owner's memory save the search of the log's end, and often the read.
@@ -44,7 +43,7 @@ impl Rooms {
         match self.readers.get_mut(&number).map(|reader| reader.on_log_result(done)) {
             Some(Ok(next)) => self.advance_reader(number, next),
             Some(Err(error)) => {
-                debug!(%error, "history could not be read, the connector repeats the request");
+                self.report(Event::HistoryFailed { error: error.to_string() });
                 self.readers.remove(&number);
             }
             None => {}

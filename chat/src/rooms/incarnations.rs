@@ -6,11 +6,10 @@ use model::ids::{Incarnation, ServerId};
 use model::lineage::Lineage;
 use model::rpc::Trace;
 use model::rpc::messages::{KnownIncarnation, RpcRequest, RpcResponse};
-use runtime::log_rate_limit::LogRateLimit;
-use tracing::{debug, info, warn};
 
 use super::duplicate_id::{CONFIRM_MS, NewerRunReport};
 use super::{ConnectorLink, Rooms};
+use crate::event::Event;
 
 /// Most earlier incarnations of a connector that are remembered as accepted.
 const MAX_FORMER: usize = 8;
@@ -118,8 +117,8 @@ impl Rooms {
         // A server that is about to end needs no new incarnation, and one that yields to a live
         // process must not go above that.
         if !self.is_handing_over && !self.is_newer_run_reported(ticks) {
-            let (before, known) = (self.incarnation.0, known.incarnation);
-            info!(server = %self.me, %connector, before, known = known.0, "a later incarnation is known, going on above it");
+            let (before, known) = (self.incarnation, known.incarnation);
+            self.report(Event::IncarnationRaised { connector: connector.clone(), before, known });
             self.incarnation = known.above(self.first_incarnation);
         }
     }
@@ -130,8 +129,7 @@ impl Rooms {
         (connector, reply, trace): (ServerId, Option<String>, Trace),
         known: KnownIncarnation,
     ) {
-        let (known_incarnation, live) = (known.incarnation.0, known.live);
-        debug!(%connector, known = known_incarnation, live, "message of an earlier incarnation of a connector");
+        self.report(Event::MessageStale { connector: connector.clone(), known });
         if reply.is_some() {
             // Uses no number: the sender may not be the process that counts them.
             let envelope = self.envelope(0, RpcResponse::Stale(known));
@@ -141,12 +139,7 @@ impl Rooms {
 
     /// Reports an implausible incarnation, which changes nothing.
     pub(super) fn report_implausible(&mut self, connector: &ServerId, incarnation: Incarnation) {
-        self.metrics.bus_implausible.add();
-        static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();
-        if let Some(suppressed) = IMPLAUSIBLE.pass() {
-            let incarnation = incarnation.0;
-            warn!(%connector, incarnation, suppressed, "an incarnation from after the year 2100 was ignored");
-        }
+        self.report(Event::IncarnationImplausible { connector: connector.clone(), incarnation });
     }
 }
 

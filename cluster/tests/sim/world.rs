@@ -239,7 +239,7 @@ impl World {
             servers: self.servers.clone(),
             is_fenced: true,
         };
-        let rooms = Rooms::new(identity, &Settings::default(), self.size_limits(), self.metrics.clone());
+        let rooms = Rooms::new(identity, &Settings::default(), self.size_limits());
         ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0, leaves_since: None }
     }
 

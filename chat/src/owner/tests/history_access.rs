@@ -17,10 +17,10 @@ impl OwnerHarness {
     }
 
     /// Returns the numbers of granted and refused requests since the last call.
-    fn views(&mut self) -> (usize, u64) {
+    fn views(&mut self) -> (usize, usize) {
         let before = self.sent.len();
         self.sent.retain(|effect| !matches!(effect, OwnerEffect::Read(_)));
-        (before - self.sent.len(), self.owner.metrics.bus_refused.viewer.get())
+        (before - self.sent.len(), self.events(|event| matches!(event, Event::ViewerRefused { .. })))
     }
 }
 
@@ -101,7 +101,7 @@ fn a_number_that_cannot_be_is_not_stored() {
         harness.propose(1, number, vec![say(1)]);
     }
     harness.run();
-    assert_eq!(harness.owner.metrics.bus_implausible.get(), 2);
+    assert_eq!(harness.events(|event| matches!(event, Event::ProposalImplausible { .. })), 2);
     harness.propose(1, 1 << 62, vec![say(1)]);
     harness.run();
     harness.propose(1, (1 << 62) + 1, vec![say(1)]);

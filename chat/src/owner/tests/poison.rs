@@ -103,7 +103,11 @@ fn a_message_that_is_no_record_costs_itself() {
         assert_eq!(harness.outcomes(1), [Outcome::Done(0)], "kind {kind}");
         let (_, delivered) = harness.records_to(1).pop().unwrap();
         assert!(delivered.follows(before, last.id));
-        assert_eq!(harness.owner.metrics.records_bad.get(), 1, "kind {kind}");
+        assert_eq!(
+            harness.events(|event| matches!(event, Event::RecordBad { .. } | Event::RoomUnusable { .. })),
+            1,
+            "kind {kind}"
+        );
         // The record behind it is as in any log.
         harness.at = LogPosition { epoch: Epoch(1), position, id: record.id };
         harness.propose(1, 10, vec![say(1)]);
@@ -131,7 +135,7 @@ fn a_successor_goes_on_from_the_last_record_before_poison() {
     assert_eq!((records.len(), records[0].1.prev), (1, before));
     assert_eq!(now.position, successor.last().0);
     assert_eq!(successor.members(), ["ann"]);
-    assert_eq!(successor.owner.metrics.records_bad.get(), 5);
+    assert_eq!(successor.events(|event| matches!(event, Event::RecordBad { .. } | Event::RoomUnusable { .. })), 5);
 }
 
 /// Its connector applied a record of a newer version, which this owner passes over.
@@ -263,7 +267,7 @@ fn a_bad_record_in_the_middle_costs_its_own_entries() {
         let members = successor.members();
         assert!(members.contains(&"ann".to_owned()) && members.contains(&"bob-7".to_owned()));
         assert!(!members.contains(&"cid".to_owned()), "{members:?}");
-        assert_eq!(successor.owner.metrics.records_missing.get(), 1);
+        assert_eq!(successor.missing(), 1);
         // One that did not exist yet either.
         successor.attach(2, LogPosition { epoch: Epoch(1), position: lost, id: RecordId(5) });
         successor.run();
@@ -272,7 +276,7 @@ fn a_bad_record_in_the_middle_costs_its_own_entries() {
         let mut next = successor.successor();
         next.attach(1, LogPosition::default());
         next.run();
-        assert_eq!(next.owner.metrics.records_missing.get(), 0);
+        assert_eq!(next.missing(), 0);
     }
 }
 
@@ -289,7 +293,7 @@ fn an_owner_that_knows_the_last_record_needs_none_before_it() {
     let (_, CatchUp::Since { records, .. }) = harness.catch_up() else { panic!("{:?}", harness.catch_up()) };
     assert!(records[0].1.follows(last.position, last.id));
     assert!(harness.members().contains(&"cid".to_owned()));
-    assert_eq!(harness.owner.metrics.records_missing.get(), 1);
+    assert_eq!(harness.missing(), 1);
     harness.attach(
         2,
         LogPosition { epoch: Epoch(1), position: Position(lost.0 - 1), id: harness.id_at(Position(lost.0 - 1)) },
@@ -373,7 +377,7 @@ fn a_clock_that_is_set_back_by_days_is_no_record_from_the_future() {
     successor.attach(1, LogPosition::default());
     successor.run();
     assert_eq!(successor.last().1.time, FAR_MS);
-    assert_eq!(successor.owner.metrics.records_from_future.get(), 0);
+    assert_eq!(successor.events(|event| matches!(event, Event::RecordFromFuture { .. })), 0);
 }
 
 impl OwnerHarness {

@@ -150,7 +150,7 @@ impl ScriptedCluster {
     fn chat(&self, number: usize, run: u64, incarnation: Incarnation) -> Chat {
         let (me, servers) = (id("chat", number), list(&[0, 1, 2]));
         let identity = Identity { me, incarnation, servers, is_fenced: true };
-        let rooms = Rooms::new(identity, &Settings::default(), SizeLimits::default(), self.metrics.clone());
+        let rooms = Rooms::new(identity, &Settings::default(), SizeLimits::default());
         Chat { rooms, run, is_dead: false, leaves: false, asleep: None }
     }
 

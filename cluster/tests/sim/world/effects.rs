@@ -1,6 +1,7 @@
 //! The execution of effects of chat servers and connectors, and the log.
 
 use bytes::Bytes;
+use chat::report;
 use model::subjects;
 
 use super::*;
@@ -21,6 +22,7 @@ impl World {
                 ChatEffect::Probe(home) => self.probe(chat, home),
                 // Each server looks at the list at its own moment.
                 ChatEffect::RequestRecheck => {}
+                ChatEffect::Report(event) => report::count(&event, &self.metrics),
             }
         }
     }

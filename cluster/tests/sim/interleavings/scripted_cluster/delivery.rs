@@ -2,6 +2,7 @@
 
 use chat::log_operation::{LogOp, LogResult};
 use chat::owner::Now;
+use chat::report;
 use chat::rooms::{Effect as ChatEffect, IncomingRequest};
 use connector::connector_state::{ClientResponse, Effect, Now as HubNow};
 use connector::room::{Push, RoomResponse};
@@ -159,6 +160,10 @@ impl ScriptedCluster {
             ChatEffect::Log { requester: asker, op, .. } => Some(InTransit::ToLog { chat, run, asker, op }),
             ChatEffect::Probe(home) => Some(InTransit::Probe { chat, home: number("chat", &home) }),
             ChatEffect::RequestRecheck => None,
+            ChatEffect::Report(event) => {
+                report::count(&event, &self.metrics);
+                None
+            }
         }));
     }
 
