@@ -14,6 +14,7 @@ COPY shared/frontend/Cargo.toml shared/frontend/
 COPY shared/testkit/Cargo.toml shared/testkit/
 COPY gate/Cargo.toml gate/
 COPY connector/Cargo.toml connector/
+COPY chat/owner/Cargo.toml chat/owner/
 COPY chat/Cargo.toml chat/
 COPY client/Cargo.toml client/
 COPY load/Cargo.toml load/

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use model::ids::RoomId;
 use model::record::{Epoch, Position};
 
-use crate::log_operation::{AppendError, ReadError, Tail};
+use owner::log_operation::{AppendError, ReadError, Tail};
 
 /// A log of many rooms. Clones are the same log.
 ///

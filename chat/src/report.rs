@@ -13,8 +13,8 @@ use runtime::log_rate_limit::LogRateLimit;
 use runtime::metrics::Metrics;
 use tracing::{debug, error, info, warn};
 
-use crate::event::Event;
 use crate::log::jetstream;
+use owner::event::Event;
 
 /// Logs and counts the events of one chat server.
 pub(crate) struct Reporter {

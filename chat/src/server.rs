@@ -26,11 +26,11 @@ use tracing::{debug, info, warn};
 
 use crate::log::log_health::LogHealth;
 use crate::log::{Log, LogStatus, ReadConsistency};
-use crate::log_operation::{AppendError, LogOp, LogResult, ReadError};
 use crate::operations::{MAX_IN_FLIGHT, Operations, requests};
-use crate::owner::Now;
 use crate::report::Reporter;
-use crate::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
+use owner::log_operation::{AppendError, LogOp, LogResult, ReadError};
+use owner::room::Now;
+use owner::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
 
 /// Interval of retries and sweeps.
 const TICK: Duration = Duration::from_millis(200);

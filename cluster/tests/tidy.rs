@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The crates of the workspace, and the others that each may use outside of its tests.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("wire", &[]),
     ("model", &["wire"]),
     ("runtime", &["model", "wire"]),
@@ -17,7 +17,8 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("testkit", &["model", "runtime"]),
     ("gate", &["bus", "frontend", "model", "node", "runtime", "wire"]),
     ("connector", &["bus", "frontend", "model", "node", "runtime", "wire"]),
-    ("chat", &["bus", "model", "node", "runtime", "wire"]),
+    ("owner", &["model", "wire"]),
+    ("chat", &["bus", "model", "node", "owner", "runtime", "wire"]),
     ("client", &["wire"]),
     ("load", &["client", "wire"]),
     ("bench", &[]),
@@ -27,19 +28,20 @@ const ALLOWED: [(&str, &[&str]); 16] = [
 ];
 
 /// The folders of the crates that are not called after their package.
-const FOLDERS: [(&str, &str); 8] = [
+const FOLDERS: [(&str, &str); 9] = [
     ("model", "shared/model"),
     ("runtime", "shared/runtime"),
     ("bus", "shared/bus"),
     ("node", "shared/node"),
     ("frontend", "shared/frontend"),
     ("testkit", "shared/testkit"),
+    ("owner", "chat/owner"),
     ("fuzz-checks", "fuzz/checks"),
     ("bot", "examples/bot-rust"),
 ];
 
 /// The crates without a runtime, I/O, clock or randomness.
-const PURE: [&str; 2] = ["wire", "model"];
+const PURE: [&str; 3] = ["wire", "model", "owner"];
 
 /// The external crates below those, procedural macros aside. `libc` comes with `cpufeatures`, which
 /// asks the processor for its instructions on some platforms.

@@ -24,7 +24,7 @@ use self::api::{Api, ApiError, MessageQuery, StoredMessage, code};
 pub use self::stream::{Difference, OpenError};
 use self::stream_epoch::{EpochTracker, StreamEpoch, StreamStatus};
 use super::{LogStatus, ReadConsistency};
-use crate::log_operation::{AppendError, ReadError, Tail};
+use owner::log_operation::{AppendError, ReadError, Tail};
 
 /// JetStream's description of a stream at its limit. The same code is also used for a disk that
 /// failed.

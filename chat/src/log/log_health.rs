@@ -6,7 +6,7 @@ use model::record::Position;
 use tokio::time::Instant;
 
 use super::LogStatus;
-use crate::log_operation::{AppendError, ReadError};
+use owner::log_operation::{AppendError, ReadError};
 
 /// Time without an append after one that failed, until the server appends a probe.
 // Without a probe, a log whose rooms are silent would count as failed for ever.

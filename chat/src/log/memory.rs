@@ -11,7 +11,7 @@ use runtime::clock;
 use tokio::time::Instant;
 
 use super::LogStatus;
-use crate::log_operation::{AppendError, Tail};
+use owner::log_operation::{AppendError, Tail};
 
 /// Approximate cost of a record besides its bytes: position, time, place in the queue.
 const RECORD_OVERHEAD: usize = 64;

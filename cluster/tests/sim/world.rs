@@ -12,9 +12,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chat::log::memory::Memory;
-use chat::log_operation::{AppendError, LogOp, LogResult, ReadError};
-use chat::owner::Now;
-use chat::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
 use connector::chat_servers::ChatServers;
 use connector::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
 use connector::drain_schedule::DrainSchedule;
@@ -27,6 +24,9 @@ use model::record::{Epoch, Position};
 use model::rpc::Trace;
 use model::settings::LogSettings;
 use model::size_limits::SizeLimits;
+use owner::log_operation::{AppendError, LogOp, LogResult, ReadError};
+use owner::room::Now;
+use owner::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
 use runtime::config::{Server, Servers, Settings};
 use runtime::metrics::Metrics;
 

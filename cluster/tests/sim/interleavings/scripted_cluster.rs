@@ -11,8 +11,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chat::log::memory::Memory;
-use chat::log_operation::Tail;
-use chat::rooms::{Identity, Rooms};
 use connector::connector_state::{ClientRequest, ConnectorState};
 use frontend::Ending;
 use model::ids::{Incarnation, RoomId, ServerId};
@@ -22,6 +20,8 @@ use model::record::{Position, Record};
 use model::room::RoomState;
 use model::settings::LogSettings;
 use model::size_limits::SizeLimits;
+use owner::log_operation::Tail;
+use owner::rooms::{Identity, Rooms};
 use runtime::config::{Servers, Settings};
 use runtime::metrics::Metrics;
 

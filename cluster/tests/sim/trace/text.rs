@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use chat::log_operation::{LogOp, LogResult};
-use chat::rooms::LogRequester;
 use connector::connector_state::{ClientRequest, ClientResponse};
 use connector::room::{Push, RoomResponse};
 use model::ids::{Name, ServerId, SessionId};
@@ -14,6 +12,8 @@ use model::rpc;
 use model::rpc::messages::{
     CatchUp, FromChat, FromConnector, Item, KnownIncarnation, LogPosition, RpcRequest, RpcResponse,
 };
+use owner::log_operation::{LogOp, LogResult};
+use owner::rooms::LogRequester;
 
 use super::Hop;
 use crate::user::Received;

@@ -1,15 +1,15 @@
 //! The movement of messages in a scripted cluster, and the texts for their effects.
 
-use chat::log_operation::{LogOp, LogResult};
-use chat::owner::Now;
 use chat::report;
-use chat::rooms::{Effect as ChatEffect, IncomingRequest};
 use connector::connector_state::{ClientResponse, Effect, Now as HubNow};
 use connector::room::{Push, RoomResponse};
 use model::ids::ServerId;
 use model::record::Entry;
 use model::rpc::Trace;
 use model::subjects;
+use owner::log_operation::{LogOp, LogResult};
+use owner::room::Now;
+use owner::rooms::{Effect as ChatEffect, IncomingRequest};
 
 use super::super::transit::{InTransit, Selector};
 use super::{CHATS, CONNECTORS, Client, ScriptedCluster, id, room};

@@ -11,7 +11,7 @@ use model::servers::Servers;
 use super::{Effect, MAX_WAITING, Rooms};
 use crate::event::Event;
 use crate::home_liveness::HomeState;
-use crate::owner::{Now, Owner, Requester};
+use crate::room::{Now, Owner, Requester};
 
 impl Rooms {
     pub(super) fn home(&self, room: &RoomId) -> Option<ServerId> {

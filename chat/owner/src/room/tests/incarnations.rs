@@ -29,7 +29,7 @@ fn at(position: u64) -> LogPosition {
 }
 
 /// A log in which connector 1 had incarnation 9, and has a member.
-fn log_of_run_9() -> Memory {
+fn log_of_run_9() -> TestLog {
     let mut harness = OwnerHarness::new();
     harness.run = Incarnation(9);
     harness.propose(1, 40, vec![join(1, "ann")]);

@@ -4,10 +4,9 @@ use model::ids::{Incarnation, Name, ServerId};
 use model::membership::Token;
 use model::record::{Epoch, LINKS, RecordId, VERSION};
 use model::rpc::Trace;
-use model::settings::LogSettings;
 
 use super::*;
-use crate::log::memory::Memory;
+use crate::test_log::TestLog;
 
 const PAGE_BYTES: usize = 40 * 1024;
 
@@ -34,7 +33,7 @@ fn whisper(text: &str, between: [u128; 2]) -> Entry {
 
 /// A log whose records have the positions 1, 2, 3, ...
 struct HistoryHarness {
-    log: Memory,
+    log: TestLog,
     records: Vec<(Position, Record)>,
     size_limits: SizeLimits,
 }
@@ -42,11 +41,7 @@ struct HistoryHarness {
 impl HistoryHarness {
     /// Retains so many records.
     fn keeping(max_records: usize) -> Self {
-        Self {
-            log: Memory::starting_at(5, &LogSettings { max_records, ..LogSettings::default() }),
-            records: Vec::new(),
-            size_limits: SizeLimits::default(),
-        }
+        Self { log: TestLog::retaining(5, max_records), records: Vec::new(), size_limits: SizeLimits::default() }
     }
 
     fn with(mut self, records: impl IntoIterator<Item = Vec<Entry>>) -> Self {
@@ -110,7 +105,7 @@ impl HistoryHarness {
                 let read = self.log.read(&room(), &positions);
                 LogResult::Read(Ok(positions.into_iter().zip(read).collect()))
             }
-            LogOp::Epoch => LogResult::Epoch(Ok(self.log.status().epoch)),
+            LogOp::Epoch => LogResult::Epoch(Ok(self.log.epoch())),
             LogOp::Append { .. } => panic!("a reader appends"),
         }
     }
@@ -292,7 +287,7 @@ fn messages_behind_the_last_record_are_passed_over() {
 #[test]
 fn a_page_is_from_the_log_that_its_epoch_names() {
     let of_text = |epoch: u64, text: &str| {
-        let log = Memory::starting_at(epoch, &LogSettings::default());
+        let log = TestLog::new(epoch);
         let harness = HistoryHarness { log, records: Vec::new(), size_limits: SizeLimits::default() };
         harness.with((0..200).map(|_| vec![say(text)]))
     };

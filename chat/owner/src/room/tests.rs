@@ -6,13 +6,12 @@ use model::membership::Token;
 use model::record::{Entry, Outcome, Record, RecordId, VERSION};
 use model::room::RoomState;
 use model::rpc::messages::{CatchUp, Claim, Unavailable};
-use model::settings::LogSettings;
 use model::settings::Settings;
 use model::size_limits::SizeLimits;
 
 use super::*;
-use crate::log::memory::Memory;
 use crate::log_operation::{AppendError, ReadError};
+use crate::test_log::TestLog;
 
 mod clocks;
 mod history_access;
@@ -25,7 +24,7 @@ mod poison;
 /// An owner, its log, and its effects besides log operations.
 struct OwnerHarness {
     owner: Owner,
-    log: Memory,
+    log: TestLog,
     operation: Option<LogOp>,
     sent: Vec<OwnerEffect>,
     events: Vec<Event>,
@@ -60,14 +59,14 @@ fn say(session: u64) -> Item {
 
 impl OwnerHarness {
     fn new() -> Self {
-        Self::on(Memory::starting_at(1, &LogSettings::default()))
+        Self::on(TestLog::new(1))
     }
 
-    fn on(log: Memory) -> Self {
+    fn on(log: TestLog) -> Self {
         Self::with(log, &Settings::default(), SizeLimits::default())
     }
 
-    fn with(log: Memory, settings: &Settings, size_limits: SizeLimits) -> Self {
+    fn with(log: TestLog, settings: &Settings, size_limits: SizeLimits) -> Self {
         let policy = Arc::new(RoomPolicy::new(settings, size_limits));
         let me = ServerId::new("chat-server-1").unwrap();
         let at = LogPosition { epoch: Epoch(1), ..LogPosition::default() };
@@ -119,7 +118,7 @@ impl OwnerHarness {
                 let read = self.log.read(&room(), &positions);
                 LogResult::Read(Ok(positions.into_iter().zip(read).collect()))
             }
-            LogOp::Epoch => LogResult::Epoch(Ok(self.log.status().epoch)),
+            LogOp::Epoch => LogResult::Epoch(Ok(self.log.epoch())),
         }
     }
 
@@ -278,7 +277,7 @@ fn a_repeat_during_the_append_is_not_decided_twice() {
 
 #[test]
 fn another_epochs_proposal_is_not_decided() {
-    let mut harness = OwnerHarness::on(Memory::starting_at(2, &LogSettings::default()));
+    let mut harness = OwnerHarness::on(TestLog::new(2));
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
     assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, RpcResponse::NotOwner { .. })));
@@ -367,8 +366,7 @@ fn an_append_that_came_through_unseen_is_found_and_delivered() {
 
 #[test]
 fn a_full_log_is_reported_and_the_proposal_may_be_repeated() {
-    let full = LogSettings { max_total_bytes: 0, ..LogSettings::default() };
-    let mut harness = OwnerHarness::on(Memory::starting_at(1, &full));
+    let mut harness = OwnerHarness::on(TestLog::full(1));
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
     let said = RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull };
@@ -465,7 +463,7 @@ fn a_record_of_another_id_at_the_same_position_is_another_record() {
 
 #[test]
 fn a_connector_that_read_another_log_gets_the_state() {
-    let mut harness = OwnerHarness::on(Memory::starting_at(2, &LogSettings::default()));
+    let mut harness = OwnerHarness::on(TestLog::new(2));
     harness.attach(1, LogPosition { epoch: Epoch(1), position: Position(77), id: RecordId(5) });
     harness.run();
     let (now, CatchUp::State(_)) = harness.catch_up() else { panic!("records instead of the state") };
@@ -497,7 +495,7 @@ fn a_connector_above_the_first_record_of_an_erased_log_gets_the_state() {
         harness.run();
     }
     let last = LogPosition { epoch: Epoch(1), position: Position(5), id: harness.id_at(Position(5)) };
-    harness.log = Memory::starting_at(1, &LogSettings::default());
+    harness.log = TestLog::new(1);
     harness.at = last;
     for number in 6..16 {
         harness.propose(1, number, vec![say(1)]);
@@ -521,7 +519,7 @@ fn an_erased_log_goes_on_with_the_members() {
     harness.run();
     let before = harness.id_at(Position(1));
     harness.sent.clear();
-    harness.log.expire(u64::MAX);
+    harness.log.erase();
     harness.at = LogPosition { epoch: Epoch(1), position: Position(1), id: before };
     // In flight when the log is erased; it must not be in the retained state.
     harness.propose(2, 1, vec![join(1, "bob")]);

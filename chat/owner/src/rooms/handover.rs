@@ -4,7 +4,7 @@
 use model::rpc::messages::{RpcRequest, RpcResponse};
 
 use super::{Effect, Rooms};
-use crate::owner::{Now, Owner, Requester};
+use crate::room::{Now, Owner, Requester};
 
 impl Rooms {
     /// Begins to hand over all rooms. Connectors that are notified reroute at once; the next owner

@@ -10,7 +10,7 @@ fn owner_of(room: &str) -> OwnerHarness {
     let policy = Arc::new(RoomPolicy::new(&Settings::default(), SizeLimits::default()));
     let me = ServerId::new("chat-server-1").unwrap();
     let ids = RecordIds::new(&me, Incarnation(1), 1);
-    harness.owner = Owner::new(me, RoomId::new(room).unwrap(), ids, policy, Metrics::new());
+    harness.owner = Owner::new(me, RoomId::new(room).unwrap(), ids, policy);
     harness
 }
 
@@ -57,8 +57,7 @@ fn rooms_that_fail_together_are_tried_again_at_times_of_their_own() {
 
 #[test]
 fn a_full_log_is_backed_off_from_although_it_can_be_read() {
-    let full = LogSettings { max_total_bytes: 0, ..LogSettings::default() };
-    let mut harness = OwnerHarness::on(Memory::starting_at(1, &full));
+    let mut harness = OwnerHarness::on(TestLog::full(1));
     harness.attach(1, LogPosition::default());
     let mut operations = harness.run();
     for _ in 0..1_000 {

@@ -24,13 +24,8 @@ impl OwnerHarness {
         let mut successor = Self { now: self.now, ..Self::on(self.log.clone()) };
         let me = ServerId::new("chat-server-2").unwrap();
         let ids = RecordIds::new(&me, Incarnation(1), 1);
-        successor.owner = Owner::new(
-            me,
-            room(),
-            ids,
-            Arc::new(RoomPolicy::new(&Settings::default(), SizeLimits::default())),
-            Metrics::new(),
-        );
+        successor.owner =
+            Owner::new(me, room(), ids, Arc::new(RoomPolicy::new(&Settings::default(), SizeLimits::default())));
         successor
     }
 
@@ -171,7 +166,7 @@ fn a_room_that_holds_nothing_but_poison_is_new() {
 fn an_erased_room_with_poison_keeps_its_members() {
     let mut harness = OwnerHarness::with_ann(1);
     let (position, last) = harness.last();
-    harness.log.expire(u64::MAX);
+    harness.log.erase();
     harness.publish(&b"garbage"[..]);
     harness.at = LogPosition { epoch: Epoch(1), position, id: last.id };
     harness.propose(2, 1, vec![join(1, "bob")]);

@@ -4,7 +4,7 @@
 
 use super::{ConnectorLink, Rooms};
 use crate::event::Event;
-use crate::owner::{Now, Owner};
+use crate::room::{Now, Owner};
 
 /// Milliseconds after which a report is confirmed.
 // A live process sends twice in this time, so a single stray message is not enough.

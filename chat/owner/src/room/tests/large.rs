@@ -13,14 +13,14 @@ const SMALL: usize = 64 * 1024;
 /// Most bytes of a message's headers.
 const HEADERS: usize = 1_200;
 
-fn harness_on(log: Memory, payload: usize) -> OwnerHarness {
+fn harness_on(log: TestLog, payload: usize) -> OwnerHarness {
     let room = RoomSettings { max_members: 20_000, ..RoomSettings::default() };
     let settings = Settings { room, ..Settings::default() };
     OwnerHarness::with(log, &settings, SizeLimits::for_payload(payload).unwrap())
 }
 
 fn harness(payload: usize) -> OwnerHarness {
-    harness_on(Memory::starting_at(1, &LogSettings::default()), payload)
+    harness_on(TestLog::new(1), payload)
 }
 
 /// Lets members join, so many per proposal. Returns the number of the last proposal.

@@ -62,8 +62,7 @@ fn an_owner_that_is_behind_reads_before_it_says_no() {
     let mut harness = OwnerHarness::new();
     harness.attach(1, LogPosition::default());
     harness.run();
-    let mut other =
-        OwnerHarness::on(std::mem::replace(&mut harness.log, Memory::starting_at(1, &LogSettings::default())));
+    let mut other = OwnerHarness::on(std::mem::replace(&mut harness.log, TestLog::new(1)));
     other.propose(1, 1, vec![join(1, "ann")]);
     other.run();
     harness.log = other.log;

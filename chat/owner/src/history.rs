@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::log_operation::{LogOp, LogResult, ReadError, Tail};
 use crate::log_tail::{TailSearch, TailSearchStep};
 use crate::log_walk::{Step, Until, Walk, decode_all};
-use crate::owner::{HistoryRequest, Requester};
+use crate::room::{HistoryRequest, Requester};
 
 /// Most records examined for one page; the cursor lets the next request continue behind them.
 // A bound per request, so that a room of whispers to others cannot make one page read the whole

@@ -30,7 +30,7 @@ use crate::event::Event;
 use crate::history::HistoryReader;
 use crate::home_liveness::HomeLiveness;
 use crate::log_operation::{LogOp, LogResult};
-use crate::owner::{Attach, HistoryRequest, Now, Owner, OwnerEffect, Proposal, Requester};
+use crate::room::{Attach, HistoryRequest, Now, Owner, OwnerEffect, Proposal, Requester};
 use duplicate_id::NewerRunReport;
 use incarnations::SenderCheck;
 

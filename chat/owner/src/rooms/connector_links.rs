@@ -9,7 +9,7 @@ use model::rpc::{self, Trace};
 use super::{ConnectorLink, Effect, OutgoingReply, Rooms, SILENCE_MS};
 use crate::connector_liveness::ConnectorLiveness;
 use crate::event::Event;
-use crate::owner::{Now, Requester};
+use crate::room::{Now, Requester};
 
 impl Rooms {
     pub(super) fn update_liveness(&mut self) {
