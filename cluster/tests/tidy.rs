@@ -44,8 +44,9 @@ const FOLDERS: [(&str, &str); 9] = [
 const PURE: [&str; 3] = ["wire", "model", "owner"];
 
 /// The external crates below those, procedural macros aside. `libc` comes with `cpufeatures`, which
-/// asks the processor for its instructions on some platforms.
-const PURE_USES: [&str; 28] = [
+/// asks the processor for its instructions on some platforms; the `icu` crates have Unicode tables,
+/// and `litemap` to `zerovec` are their containers.
+const PURE_USES: [&str; 49] = [
     "base64",
     "block-buffer",
     "bytes",
@@ -58,12 +59,23 @@ const PURE_USES: [&str; 28] = [
     "crypto-common",
     "digest",
     "hybrid-array",
+    "icu_casemap",
+    "icu_casemap_data",
+    "icu_collections",
+    "icu_locale_core",
+    "icu_normalizer",
+    "icu_normalizer_data",
+    "icu_properties",
+    "icu_properties_data",
+    "icu_provider",
     "itoa",
     "libc",
+    "litemap",
     "md-5",
     "memchr",
     "num-traits",
     "percent-encoding",
+    "potential_utf",
     "rmp",
     "rmp-serde",
     "serde",
@@ -71,8 +83,18 @@ const PURE_USES: [&str; 28] = [
     "serde_core",
     "serde_json",
     "sha2",
+    "smallvec",
+    "stable_deref_trait",
     "thiserror",
+    "tinystr",
     "typenum",
+    "utf8_iter",
+    "utf_types",
+    "writeable",
+    "yoke",
+    "zerofrom",
+    "zerotrie",
+    "zerovec",
     "zmij",
 ];
 
