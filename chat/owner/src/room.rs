@@ -8,6 +8,7 @@
 
 mod activation;
 mod catch_up_reply;
+mod context;
 pub(crate) mod history_access;
 mod ownership;
 mod recent_records;
@@ -22,7 +23,7 @@ use model::backoff::Backoff;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::record::{Epoch, Position, RecordIds};
 use model::rpc::Trace;
-use model::rpc::messages::{Item, LogPosition, RpcResponse};
+use model::rpc::messages::{Item, LogPosition};
 
 use crate::bad_records::BadRecord;
 use crate::connector_liveness::ConnectorLiveness;
@@ -32,6 +33,7 @@ use crate::log_operation::{LogOp, LogResult};
 use crate::log_tail::TailSearch;
 use crate::log_walk::{Until, Walk};
 use activation::{Activation, RetainedState};
+pub use context::Context;
 pub use history_access::HistoryRequest;
 
 /// A connector that waits for a response.
@@ -76,21 +78,6 @@ impl Proposal {
     fn size(&self) -> usize {
         self.items.iter().map(Item::size).sum()
     }
-}
-
-/// An effect of an owner, to be performed in order.
-#[derive(Debug, PartialEq, Eq)]
-pub enum OwnerEffect {
-    /// Respond to a request.
-    Respond(Requester, RpcResponse),
-    /// Send a message to a connector that did not request it.
-    Notify(ServerId, RpcResponse, Option<Trace>),
-    /// Perform the operation and report to [`Owner::on_log_result`].
-    Log(LogOp),
-    /// Read the requested messages: the viewer is allowed to see them.
-    Read(HistoryRequest),
-    /// Log and count this.
-    Report(Event),
 }
 
 /// The time on two clocks.
@@ -217,17 +204,17 @@ impl Owner {
     }
 
     /// Takes an attach: the connector follows the room from now on.
-    pub fn attach(&mut self, attach: Attach, now: Now, effects: &mut Vec<OwnerEffect>) {
+    pub fn attach(&mut self, attach: Attach, now: Now, cx: &mut Context<'_>) {
         self.used_at = now.ticks;
         self.followers.insert(attach.requester.connector.clone());
         // A repeated request replaces the one before: its connector waits for one response.
         self.attaches.retain(|a| a.requester.connector != attach.requester.connector);
         self.attaches.push(attach);
-        self.advance(now, effects);
+        self.advance(now, cx);
     }
 
     /// Takes a proposal.
-    pub fn propose(&mut self, mut proposal: Proposal, now: Now, effects: &mut Vec<OwnerEffect>) {
+    pub fn propose(&mut self, mut proposal: Proposal, now: Now, cx: &mut Context<'_>) {
         self.used_at = now.ticks;
         proposal.author.resolve(&self.liveness);
         self.followers.insert(proposal.requester.connector.clone());
@@ -239,7 +226,7 @@ impl Owner {
             Some(waiting) => waiting.requester = proposal.requester,
             None => self.proposals.push_back(proposal),
         }
-        self.advance(now, effects);
+        self.advance(now, cx);
     }
 
     /// Removes a follower.
@@ -248,18 +235,18 @@ impl Owner {
     }
 
     /// Retries failed operations. Must be called often while [`Owner::awaits_retry`].
-    pub fn tick(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
-        self.advance(now, effects);
+    pub fn tick(&mut self, now: Now, cx: &mut Context<'_>) {
+        self.advance(now, cx);
     }
 
     /// Appends a checkpoint if the last record is old, and notifies connectors that have members
     /// here but do not follow. Must be called every few seconds.
-    pub fn maintain(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
+    pub fn maintain(&mut self, now: Now, cx: &mut Context<'_>) {
         if let Phase::Active(active) = &mut self.phase {
             active.refresh_if_old(now);
-            active.notify_detached(&self.followers, effects);
+            active.notify_detached(&self.followers, cx);
         }
-        self.advance(now, effects);
+        self.advance(now, cx);
     }
 
     /// Returns the position of an active owner and its newest records as a walk backwards.
@@ -286,23 +273,23 @@ impl Owner {
     }
 
     /// Takes the result of the log operation in flight.
-    pub fn on_log_result(&mut self, result: LogResult, now: Now, effects: &mut Vec<OwnerEffect>) {
+    pub fn on_log_result(&mut self, result: LogResult, now: Now, cx: &mut Context<'_>) {
         let mut is_proven = false;
         if std::mem::take(&mut self.discards_result) {
             self.needs_latest = true;
             self.end_activation(now);
             if !self.may_append {
-                return self.release(effects);
+                return self.release(cx);
             }
-            return self.advance(now, effects);
+            return self.advance(now, cx);
         }
         match (&mut self.phase, result) {
-            (Phase::Reading(_), LogResult::Last(Ok(tail))) => self.on_tail(tail, now, effects),
-            (Phase::Walking { .. }, LogResult::Read(Ok(records))) => self.advance_walk(records, now, effects),
+            (Phase::Reading(_), LogResult::Last(Ok(tail))) => self.on_tail(tail, now, cx),
+            (Phase::Walking { .. }, LogResult::Read(Ok(records))) => self.advance_walk(records, now, cx),
             // A commit proves the position to all attaches that wait, so they need no read of their
             // own.
             (Phase::Active(active), LogResult::Append(Ok(position))) => {
-                active.on_committed(position, &self.followers, effects);
+                active.on_committed(position, &self.followers, cx);
                 self.needs_latest = false;
                 self.backoff.reset();
                 active.add_proven(self.attaches.drain(..));
@@ -311,27 +298,28 @@ impl Owner {
             (Phase::Active(active), LogResult::Last(Ok(tail))) => {
                 if active.is_last(&tail) {
                     self.backoff.reset();
-                    active.confirm_position(effects);
+                    active.confirm_position(cx);
                     is_proven = true;
                 } else {
                     // Another server appended: this state is outdated.
                     self.end_activation(now);
                 }
             }
-            (Phase::Active(active), LogResult::Read(Ok(records))) => active.continue_catch_up(records, effects),
-            (_, LogResult::Append(Err(error))) => self.on_append_failed(&error, now, effects),
-            (_, LogResult::Last(Err(error)) | LogResult::Read(Err(error))) => self.on_read_failed(&error, now, effects),
+            (Phase::Active(active), LogResult::Read(Ok(records))) => active.continue_catch_up(records, cx),
+            (_, LogResult::Append(Err(error))) => self.on_append_failed(&error, now, cx),
+            (_, LogResult::Last(Err(error)) | LogResult::Read(Err(error))) => self.on_read_failed(&error, now, cx),
             // An operation is requested in one phase and ends in the same; this would be a defect
             // of the caller.
             (_, unexpected) => {
+                debug_assert!(false, "{}: a result that was not requested: {unexpected:?}", self.room);
                 let event = Event::ResultUnexpected { room: self.room.clone(), result: format!("{unexpected:?}") };
-                effects.push(OwnerEffect::Report(event));
+                cx.report(event);
             }
         }
         if is_proven {
-            self.resolve_history_requests(effects);
+            self.resolve_history_requests(cx);
         }
-        self.advance(now, effects);
+        self.advance(now, cx);
     }
 
     fn is_appending(&self, proposal: &Proposal) -> bool {
@@ -352,31 +340,31 @@ impl Owner {
         is_asked || !self.followers.is_empty()
     }
 
-    fn advance(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
+    fn advance(&mut self, now: Now, cx: &mut Context<'_>) {
         if self.is_handing_over {
-            return self.release_if_quiet(effects);
+            return self.release_if_quiet(cx);
         }
         match &mut self.phase {
             Phase::Idle => {
                 if self.may_append && self.is_wanted() && self.retry_at.is_none_or(|at| at <= now.ticks) {
                     self.retry_at = None;
                     self.phase = Phase::Reading(TailSearch::default());
-                    effects.push(OwnerEffect::Log(LogOp::Last { certain: self.needs_latest }));
+                    cx.request_log(LogOp::Last { certain: self.needs_latest });
                 }
             }
             Phase::Reading(_) | Phase::Walking { .. } => {}
-            Phase::Active(_) => self.advance_activation(now, effects),
+            Phase::Active(_) => self.advance_activation(now, cx),
         }
     }
 
-    fn advance_activation(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
-        self.refuse_implausible(effects);
-        self.refuse_stale(effects);
+    fn advance_activation(&mut self, now: Now, cx: &mut Context<'_>) {
+        self.refuse_implausible(cx);
+        self.refuse_stale(cx);
         let waiting = (&mut self.proposals, &mut self.attaches, !self.history_requests.is_empty());
         if let Phase::Active(active) = &mut self.phase
-            && let Err(error) = active.advance(waiting, &mut self.ids, now, effects)
+            && let Err(error) = active.advance(waiting, &mut self.ids, now, cx)
         {
-            self.on_encode_failed(&error, now, effects);
+            self.on_encode_failed(&error, now, cx);
         }
     }
 

@@ -5,8 +5,9 @@ mod connector_links;
 mod duplicate_id;
 mod failover;
 mod handover;
-mod history_readers;
+pub(crate) mod history_readers;
 mod incarnations;
+pub(crate) mod outgoing;
 mod senders;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,20 +28,17 @@ use model::size_limits::SizeLimits;
 use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{Author, RoomPolicy};
 use crate::event::Event;
-use crate::history::HistoryReader;
 use crate::home_liveness::HomeLiveness;
 use crate::log_operation::{LogOp, LogResult};
-use crate::room::{Attach, HistoryRequest, Now, Owner, OwnerEffect, Proposal, Requester};
+use crate::room::{Attach, Context, HistoryRequest, Now, Owner, Proposal, Requester};
 use duplicate_id::NewerRunReport;
+use history_readers::HistoryReaders;
 use incarnations::SenderCheck;
+use outgoing::{Outgoing, Receiver};
 
 /// Milliseconds of silence after which a connector follows no room any more. Its next message finds
 /// a number missing, and it attaches again.
 const SILENCE_MS: u64 = 30_000;
-
-/// Most history requests that are read at once; further ones are dropped, and their connectors
-/// repeat them.
-const MAX_READERS: usize = 256;
 
 /// Most requests that wait for a probe of a home; further ones are dropped, and their connectors
 /// repeat them.
@@ -74,8 +72,7 @@ pub struct Rooms {
     links: BTreeMap<ServerId, ConnectorLink>,
     /// Liveness of the connectors, by their links.
     liveness: Arc<ConnectorLiveness>,
-    readers: BTreeMap<u64, HistoryReader>,
-    last_reader: u64,
+    readers: HistoryReaders,
     homes: HomeLiveness,
     /// Rooms of other homes in which this server is the failover owner, or was lately.
     failover_rooms: BTreeSet<RoomId>,
@@ -90,7 +87,6 @@ pub struct Rooms {
     is_yielding: bool,
     /// Records appended in this run.
     records_appended: u64,
-    owner_effects: Vec<OwnerEffect>,
     effects: Vec<Effect>,
 }
 
@@ -125,7 +121,7 @@ pub struct IncomingRequest<'a> {
 
 /// The state of a connector.
 #[derive(Debug, Default)]
-struct ConnectorLink {
+pub(crate) struct ConnectorLink {
     runs: Lineage,
     /// Earlier incarnations that were accepted and are not continued by the present one.
     former_incarnations: VecDeque<Incarnation>,
@@ -213,8 +209,7 @@ impl Rooms {
             swept_at: 0,
             links: BTreeMap::new(),
             liveness: Arc::default(),
-            readers: BTreeMap::new(),
-            last_reader: 0,
+            readers: HistoryReaders::default(),
             homes: HomeLiveness::default(),
             failover_rooms: BTreeSet::new(),
             liveness_changed: false,
@@ -223,7 +218,6 @@ impl Rooms {
             is_handing_over: false,
             is_yielding: false,
             records_appended: 0,
-            owner_effects: Vec::new(),
             effects: Vec::new(),
         }
     }
@@ -247,7 +241,8 @@ impl Rooms {
         }
         let FromConnector { connector, incarnation, continues, count, known, request, .. } = message;
         if request == RpcRequest::Probe {
-            self.answer_probe(connector, incoming.reply, incoming.trace, now);
+            let from = Receiver { connector, reply: incoming.reply, trace: Some(incoming.trace) };
+            self.answer_probe(from, now);
             return Ok(self.take_effects());
         }
         let count = incoming.is_proven.then_some(count);
@@ -262,7 +257,10 @@ impl Rooms {
             SenderCheck::Repeated => {
                 self.report(Event::MessageRepeated { connector, count });
             }
-            SenderCheck::Stale(known) => self.answer_stale((connector, incoming.reply, incoming.trace), known),
+            SenderCheck::Stale(known) => {
+                let to = Receiver { connector, reply: incoming.reply, trace: Some(incoming.trace) };
+                self.outgoing().respond_stale(to, known);
+            }
             SenderCheck::Unclear => {}
             SenderCheck::Implausible => self.report_implausible(&connector, incarnation),
         }
@@ -287,25 +285,23 @@ impl Rooms {
 
     fn dispatch(&mut self, requester: Requester, incarnation: Incarnation, request: RpcRequest, now: Now) {
         match request {
-            RpcRequest::Heartbeat | RpcRequest::Probe => self.answer_heartbeat(requester, RpcResponse::Alive, now),
+            RpcRequest::Heartbeat | RpcRequest::Probe => self.answer_heartbeat(requester, &RpcResponse::Alive, now),
             RpcRequest::Detach { room } => {
                 if let Some(owner) = self.owners.get_mut(&room) {
                     owner.detach(&requester.connector);
                 }
             }
             RpcRequest::Attach { room, at } => {
-                self.with_owner(&room, |owner, effects| {
-                    owner.attach(Attach { requester, incarnation, at }, now, effects)
-                });
+                self.with_owner(&room, |owner, cx| owner.attach(Attach { requester, incarnation, at }, now, cx));
             }
             RpcRequest::History { room, number, session, query } => {
                 let history = HistoryRequest { requester, incarnation, number, session, query };
-                self.with_owner(&room, |owner, effects| owner.request_history(history, now, effects));
+                self.with_owner(&room, |owner, cx| owner.request_history(history, now, cx));
             }
             RpcRequest::Propose { room, at, number, items } => {
                 let author = Author { connector: requester.connector.clone(), incarnation };
                 let proposal = Proposal { requester, author, at, number, items };
-                self.with_owner(&room, |owner, effects| owner.propose(proposal, now, effects));
+                self.with_owner(&room, |owner, cx| owner.propose(proposal, now, cx));
             }
         }
     }
@@ -316,8 +312,12 @@ impl Rooms {
             self.records_appended += 1;
         }
         match requester {
-            LogRequester::Owner => self.with_owner(room, |owner, effects| owner.on_log_result(done, now, effects)),
-            LogRequester::Reader(number) => self.on_history_read(number, done),
+            LogRequester::Owner => self.with_owner(room, |owner, cx| owner.on_log_result(done, now, cx)),
+            LogRequester::Reader(number) => {
+                let (me, incarnation) = (&self.me, self.incarnation);
+                let mut out = Outgoing { me, incarnation, links: &mut self.links, effects: &mut self.effects };
+                self.readers.on_log_result(number, done, &mut out);
+            }
         }
         self.take_effects()
     }
@@ -328,9 +328,9 @@ impl Rooms {
         // A connector may have missed any message, and its detach may be lost. The missing number
         // makes it attach again.
         self.links.values_mut().for_each(|link| link.number += 1);
-        self.with_all(|owner, effects| {
+        self.with_all(|owner, cx| {
             owner.start_over(now);
-            owner.tick(now, effects);
+            owner.tick(now, cx);
         });
         self.take_effects()
     }
@@ -345,7 +345,7 @@ impl Rooms {
         self.check_duplicate_id(now);
         self.check_failover_rooms(now);
         for room in std::mem::take(&mut self.retrying) {
-            self.with_owner(&room, |owner, effects| owner.tick(now, effects));
+            self.with_owner(&room, |owner, cx| owner.tick(now, cx));
         }
         self.take_effects()
     }
@@ -357,7 +357,7 @@ impl Rooms {
         let forget_ms = self.forget_ms;
         self.owners.retain(|_, owner| !owner.is_forgettable(now, forget_ms));
         self.unusable.retain(|room| self.owners.contains_key(room));
-        self.with_all(|owner, effects| owner.maintain(now, effects));
+        self.with_all(|owner, cx| owner.maintain(now, cx));
     }
 
     /// Returns the number of known connectors, including silent ones.
@@ -375,6 +375,11 @@ impl Rooms {
         self.unusable.len()
     }
 
+    fn outgoing(&mut self) -> Outgoing<'_> {
+        let (me, incarnation) = (&self.me, self.incarnation);
+        Outgoing { me, incarnation, links: &mut self.links, effects: &mut self.effects }
+    }
+
     fn report(&mut self, event: Event) {
         self.effects.push(Effect::Report(event));
     }
@@ -389,14 +394,13 @@ impl Rooms {
         effects
     }
 
-    fn with_all(&mut self, action: impl Fn(&mut Owner, &mut Vec<OwnerEffect>)) {
+    fn with_all(&mut self, action: impl Fn(&mut Owner, &mut Context<'_>)) {
         for room in self.owners.keys().cloned().collect::<Vec<_>>() {
             self.with_owner(&room, &action);
         }
     }
 
-    fn with_owner(&mut self, room: &RoomId, action: impl FnOnce(&mut Owner, &mut Vec<OwnerEffect>)) {
-        let mut owner_effects = std::mem::take(&mut self.owner_effects);
+    fn with_owner(&mut self, room: &RoomId, action: impl FnOnce(&mut Owner, &mut Context<'_>)) {
         let owner = self.owners.entry(room.clone()).or_insert_with(|| {
             self.owners_created += 1;
             let ids = RecordIds::new(&self.me, self.incarnation, self.owners_created);
@@ -406,7 +410,9 @@ impl Rooms {
         // room.
         owner.set_liveness(&self.liveness);
         owner.set_policy(&self.policy);
-        action(owner, &mut owner_effects);
+        let (me, incarnation) = (&self.me, self.incarnation);
+        let out = Outgoing { me, incarnation, links: &mut self.links, effects: &mut self.effects };
+        action(owner, &mut Context { room, out, readers: &mut self.readers });
         if owner.awaits_retry() {
             self.retrying.insert(room.clone());
         }
@@ -414,24 +420,6 @@ impl Rooms {
             self.unusable.insert(room.clone());
         } else {
             self.unusable.remove(room);
-        }
-        for effect in owner_effects.drain(..) {
-            self.perform(room, effect);
-        }
-        self.owner_effects = owner_effects;
-    }
-
-    fn perform(&mut self, room: &RoomId, effect: OwnerEffect) {
-        match effect {
-            OwnerEffect::Respond(requester, response) => self.answer(requester, &response),
-            OwnerEffect::Notify(connector, response, trace) => self.send(connector, None, trace, &response),
-            OwnerEffect::Report(event) => self.report(event),
-            OwnerEffect::Read(request) => {
-                self.start_reader(HistoryReader::new(room.clone(), request, self.policy.size_limits()))
-            }
-            OwnerEffect::Log(op) => {
-                self.effects.push(Effect::Log { room: room.clone(), requester: LogRequester::Owner, op })
-            }
         }
     }
 }

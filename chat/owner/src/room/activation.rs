@@ -10,16 +10,18 @@ use model::record::{
     CheckpointPart, DecidedProposal, Entry, Epoch, LINKS, Position, Record, RecordId, RecordIds, VERSION,
 };
 use model::room::{Checkpoint, RoomState};
+use model::rpc::EncodedResponse;
 use model::rpc::messages::{LogPosition, RpcResponse, Unavailable};
 
 use super::recent_records::RecentRecords;
-use super::{Attach, Now, OwnerEffect, Proposal};
+use super::{Attach, Context, Now, Proposal};
 use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{Draft, DraftContext, RoomPolicy, Undo};
 use crate::event::Event;
 use crate::log_operation::LogOp;
 use crate::log_walk::{Until, Walk};
 use crate::recent_joins::RecentJoins;
+use crate::rooms::outgoing::Receiver;
 
 /// A room with members gets a checkpoint at least this often, so that retention by age never evicts
 /// its last one.
@@ -276,13 +278,14 @@ impl Activation {
 
     /// Notifies connectors that have members here and do not follow: the last record makes them
     /// attach.
-    pub(super) fn notify_detached(&self, followers: &BTreeSet<ServerId>, effects: &mut Vec<OwnerEffect>) {
+    pub(super) fn notify_detached(&self, followers: &BTreeSet<ServerId>, cx: &mut Context<'_>) {
         // These connectors missed the record that named them, or the log lost the leave of their
         // members. Any record makes them attach and compare.
+        // None before the first commit in a new or erased log, which notifies them anyway.
         let Some((position, record)) = self.recent.last() else { return };
-        let response = self.record_answer(*position, record.clone());
+        let response = EncodedResponse::new(&self.record_answer(*position, record.clone()));
         for connector in self.state.connectors().filter(|connector| !followers.contains(*connector)) {
-            effects.push(OwnerEffect::Notify(connector.clone(), response.clone(), None));
+            cx.out.notify(connector.clone(), &response);
         }
     }
 
@@ -302,20 +305,20 @@ impl Activation {
         (proposals, attaches, has_history_requests): (&mut VecDeque<Proposal>, &mut Vec<Attach>, bool),
         ids: &mut RecordIds,
         now: Now,
-        effects: &mut Vec<OwnerEffect>,
+        cx: &mut Context<'_>,
     ) -> Result<(), rmp_serde::encode::Error> {
         // Before the append: their position is proven for the present state only.
-        self.answer_proven_attaches(effects);
+        self.answer_proven_attaches(cx);
         let is_due = self.notify_connectors.is_some()
             || self.checkpoint_requested
             || !self.parts.is_empty()
             || self.must_expel();
         if !self.has_pending() && (!proposals.is_empty() || is_due) {
-            self.append((proposals, &mut *attaches), ids, now, effects)?;
+            self.append((proposals, &mut *attaches), ids, now, cx)?;
         }
         if !self.has_pending() && (!attaches.is_empty() || has_history_requests) {
             self.pending = PendingOperation::Prove(std::mem::take(attaches));
-            effects.push(OwnerEffect::Log(LogOp::Last { certain: true }));
+            cx.request_log(LogOp::Last { certain: true });
         }
         Ok(())
     }
@@ -325,7 +328,7 @@ impl Activation {
         (proposals, attaches): (&mut VecDeque<Proposal>, &mut Vec<Attach>),
         ids: &mut RecordIds,
         now: Now,
-        effects: &mut Vec<OwnerEffect>,
+        cx: &mut Context<'_>,
     ) -> Result<(), rmp_serde::encode::Error> {
         self.begin_parts();
         let before: BTreeSet<ServerId> = self.state.connectors().cloned().collect();
@@ -333,7 +336,7 @@ impl Activation {
         let time = now.wall_ms.max(self.state.time());
         let checkpoint_only = std::mem::take(&mut self.checkpoint_only);
         let Decision { mut entries, decided, taken, undo } =
-            if checkpoint_only { Decision::default() } else { self.decide(proposals, attaches, effects) };
+            if checkpoint_only { Decision::default() } else { self.decide(proposals, attaches, cx) };
         if entries.is_empty() && decided.is_empty() {
             if self.notify_connectors.is_none()
                 && !self.checkpoint_requested
@@ -364,7 +367,7 @@ impl Activation {
         let size = bytes.len();
         // The expectation is the fence: if another owner appended meanwhile, the log refuses this
         // record.
-        effects.push(OwnerEffect::Log(LogOp::Append { expected: self.end, record: bytes }));
+        cx.request_log(LogOp::Append { expected: self.end, record: bytes });
         self.pending =
             PendingOperation::Append(Box::new(PendingAppend { record, size, proposals: taken, before, undo }));
         Ok(())
@@ -422,7 +425,7 @@ impl Activation {
         &mut self,
         proposals: &mut VecDeque<Proposal>,
         attaches: &mut Vec<Attach>,
-        effects: &mut Vec<OwnerEffect>,
+        cx: &mut Context<'_>,
     ) -> Decision {
         let now = self.place();
         // A connector at the last record's id has everything, also if the log was erased since.
@@ -440,12 +443,14 @@ impl Activation {
         }
         let mut taken = Vec::new();
         for last in known {
-            let Some(proposal) = proposals.pop_front() else { break };
+            let Some(proposal) = proposals.pop_front() else {
+                debug_assert!(false, "{}: a waiting proposal is gone", self.room);
+                break;
+            };
             let order = (proposal.author.incarnation, proposal.number);
             // Positions of another epoch mean nothing here: the connector must attach first.
             if proposal.at.epoch != self.epoch {
-                effects
-                    .push(OwnerEffect::Respond(proposal.requester, RpcResponse::NotOwner { room: self.room.clone() }));
+                cx.respond(proposal.requester, &RpcResponse::NotOwner { room: self.room.clone() });
             } else if last == Some(order) || is_ahead(proposal.at) {
                 // Committed, so catching up delivers the record; or the connector is ahead of this
                 // owner: one of them is behind, and a read shows which.
@@ -457,10 +462,7 @@ impl Activation {
                 // Its connector's broker takes larger messages than ours. The connector splits the
                 // proposal when this response reports that it cannot be appended.
                 let because = Unavailable::LogAway;
-                effects.push(OwnerEffect::Respond(
-                    proposal.requester,
-                    RpcResponse::Unavailable { room: self.room.clone(), because },
-                ));
+                cx.respond(proposal.requester, &RpcResponse::Unavailable { room: self.room.clone(), because });
             } else if draft.fits(&proposal.items) {
                 draft.decide(&proposal.author, proposal.number, &proposal.items);
                 taken.push(proposal);
@@ -484,32 +486,38 @@ impl Activation {
 
     /// Responds with the committed record to its proposers, and notifies all other connectors that
     /// are concerned.
-    pub(super) fn on_committed(
-        &mut self,
-        position: Position,
-        followers: &BTreeSet<ServerId>,
-        effects: &mut Vec<OwnerEffect>,
-    ) {
+    pub(super) fn on_committed(&mut self, position: Position, followers: &BTreeSet<ServerId>, cx: &mut Context<'_>) {
         let PendingOperation::Append(appending) = std::mem::replace(&mut self.pending, PendingOperation::None) else {
+            debug_assert!(false, "{}: a commit without an append", self.room);
             return;
         };
         let PendingAppend { record, size, proposals, before, .. } = *appending;
-        effects.push(OwnerEffect::Report(Event::Committed { entries: record.entries.len() }));
+        cx.report(Event::Committed { entries: record.entries.len() });
+        debug_assert!(
+            position > self.end,
+            "{}: {position:?} is not above {:?}, which it expected",
+            self.room,
+            self.end
+        );
         self.state.apply_metadata(position, &record);
         self.set_last_record(position, &record, size);
         // A connector whose last member left by this record is in `before`. One that has its first
         // member by this record proposed it, and gets the response.
         let mut others = followers | &before;
         others.extend(record.notify_connectors.iter().cloned());
-        let Some((_, record)) = self.recent.last() else { return };
-        let response = self.record_answer(position, record.clone());
+        let Some((_, record)) = self.recent.last() else {
+            debug_assert!(false, "{}: the committed record is not kept", self.room);
+            return;
+        };
+        // Encoded once: the messages differ in the number and in nothing else.
+        let response = EncodedResponse::new(&self.record_answer(position, record.clone()));
         let trace = proposals.first().map(|p| p.requester.trace.clone());
         for proposal in proposals {
             others.remove(&proposal.requester.connector);
-            effects.push(OwnerEffect::Respond(proposal.requester, response.clone()));
+            cx.out.send(proposal.requester.into(), &response);
         }
-        effects.extend(
-            others.into_iter().map(|connector| OwnerEffect::Notify(connector, response.clone(), trace.clone())),
-        );
+        for connector in others {
+            cx.out.send(Receiver { connector, reply: None, trace: trace.clone() }, &response);
+        }
     }
 }

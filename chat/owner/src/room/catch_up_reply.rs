@@ -8,7 +8,7 @@ use model::record::{Position, Record};
 use model::rpc::messages::{CatchUp, LogPosition, RpcResponse};
 
 use super::activation::{Activation, PendingOperation};
-use super::{Attach, OwnerEffect};
+use super::{Attach, Context};
 use crate::log_operation::{LogOp, Tail};
 use crate::log_walk::{Step, Until, Walk, decode_all};
 
@@ -26,11 +26,12 @@ impl Activation {
 
     /// Takes note that the position is the room's last, and answers the attaches that waited for
     /// it.
-    pub(super) fn confirm_position(&mut self, effects: &mut Vec<OwnerEffect>) {
-        if let PendingOperation::Prove(waiting) = std::mem::replace(&mut self.pending, PendingOperation::None) {
-            self.add_proven(waiting.into_iter());
+    pub(super) fn confirm_position(&mut self, cx: &mut Context<'_>) {
+        match std::mem::replace(&mut self.pending, PendingOperation::None) {
+            PendingOperation::Prove(waiting) => self.add_proven(waiting.into_iter()),
+            other => debug_assert!(false, "{}: a position is proven that no request waits for: {other:?}", self.room),
         }
-        self.answer_proven_attaches(effects);
+        self.answer_proven_attaches(cx);
     }
 
     /// Adds attaches that waited while an append proved the position.
@@ -39,56 +40,56 @@ impl Activation {
     }
 
     /// Answers attaches whose position is proven, up to the first that needs a read.
-    pub(super) fn answer_proven_attaches(&mut self, effects: &mut Vec<OwnerEffect>) {
+    pub(super) fn answer_proven_attaches(&mut self, cx: &mut Context<'_>) {
         while !self.has_pending() {
             let Some(attach) = self.proven_attaches.pop_front() else { return };
             let now = self.place();
             let from = attach.at;
             // An empty list of records confirms the position.
             if from == now {
-                self.answer_records(attach, Vec::new(), effects);
+                self.answer_records(attach, Vec::new(), cx);
             } else if from.epoch != self.epoch || from.position >= now.position {
-                self.answer_state(attach, effects);
+                self.answer_state(attach, cx);
             } else if let Some(records) = self.recent.after(from.position, from.id) {
-                self.answer_records(attach, records, effects);
+                self.answer_records(attach, records, cx);
             } else {
-                self.read_since(attach, effects);
+                self.read_since(attach, cx);
             }
         }
     }
 
-    fn read_since(&mut self, attach: Attach, effects: &mut Vec<OwnerEffect>) {
+    fn read_since(&mut self, attach: Attach, cx: &mut Context<'_>) {
         // Without recent records there is nothing to walk from: the state is the only response.
         let Some(walk) = self.walk(Until::After(attach.at.position)) else {
-            return self.answer_state(attach, effects);
+            return self.answer_state(attach, cx);
         };
         self.proven_attaches.push_front(attach);
-        self.step_catch_up(walk, effects);
+        self.step_catch_up(walk, cx);
     }
 
     /// Takes the records that a proven attach lacked.
-    pub(super) fn continue_catch_up(
-        &mut self,
-        records: Vec<(Position, Option<Bytes>)>,
-        effects: &mut Vec<OwnerEffect>,
-    ) {
+    pub(super) fn continue_catch_up(&mut self, records: Vec<(Position, Option<Bytes>)>, cx: &mut Context<'_>) {
         let PendingOperation::CatchUp(mut walk) = std::mem::replace(&mut self.pending, PendingOperation::None) else {
+            debug_assert!(false, "{}: records that no attach lacks", self.room);
             return;
         };
         // A bad record counts as evicted.
         walk.feed(decode_all(records).0);
-        self.step_catch_up(walk, effects);
+        self.step_catch_up(walk, cx);
     }
 
-    fn step_catch_up(&mut self, walk: Walk, effects: &mut Vec<OwnerEffect>) {
+    fn step_catch_up(&mut self, walk: Walk, cx: &mut Context<'_>) {
         let is_whole = walk.is_whole();
         match walk.next() {
             Step::Read(positions) => {
                 self.pending = PendingOperation::CatchUp(walk);
-                effects.push(OwnerEffect::Log(LogOp::Read(positions)));
+                cx.request_log(LogOp::Read(positions));
             }
             Step::Done(records) => {
-                let Some(attach) = self.proven_attaches.pop_front() else { return };
+                let Some(attach) = self.proven_attaches.pop_front() else {
+                    debug_assert!(false, "{}: a catch-up for no attach", self.room);
+                    return;
+                };
                 // The chain must begin where the connector is; else the records between were
                 // evicted.
                 let from = attach.at;
@@ -97,15 +98,15 @@ impl Activation {
                 };
                 if is_whole && records.first().is_some_and(goes_on) {
                     let records = records.into_iter().map(|(p, r)| (p, Arc::new(self.for_delivery(&r)))).collect();
-                    self.answer_records(attach, records, effects);
+                    self.answer_records(attach, records, cx);
                 } else {
-                    self.answer_state(attach, effects);
+                    self.answer_state(attach, cx);
                 }
             }
             Step::Unreachable => {
-                if let Some(attach) = self.proven_attaches.pop_front() {
-                    self.answer_state(attach, effects);
-                }
+                let attach = self.proven_attaches.pop_front();
+                debug_assert!(attach.is_some(), "{}: a catch-up for no attach", self.room);
+                attach.into_iter().for_each(|attach| self.answer_state(attach, cx));
             }
         }
     }
@@ -118,35 +119,35 @@ impl Activation {
         Record { time: delivered.time.min(self.state.time()), ..delivered }
     }
 
-    fn answer_state(&self, attach: Attach, effects: &mut Vec<OwnerEffect>) {
+    fn answer_state(&self, attach: Attach, cx: &mut Context<'_>) {
         let parts = self.state.checkpoints_for_connectors(self.policy.size_limits().page());
         // A state has far fewer parts than members, and those are bounded.
         let of = u16::try_from(parts.len()).unwrap_or(u16::MAX);
         for (index, part) in (0..of).zip(parts) {
             let part = Box::new(part);
             let catch_up = if of == 1 { CatchUp::State(part) } else { CatchUp::StatePart { index, of, part } };
-            self.answer(attach.clone(), catch_up, effects);
+            self.answer(attach.clone(), catch_up, cx);
         }
     }
 
-    fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, effects: &mut Vec<OwnerEffect>) {
+    fn answer_records(&self, attach: Attach, records: Vec<(Position, Arc<Record>)>, cx: &mut Context<'_>) {
         let size_limits = self.policy.size_limits();
         if records.first().is_some_and(|(_, record)| record.size() > size_limits.record()) {
             // Appended when the broker took larger messages; no message can carry it to a connector
             // now.
-            return self.answer_state(attach, effects);
+            return self.answer_state(attach, cx);
         }
         let all = records.len();
         // A connector that is far behind gets several pages instead of one large message, and
         // attaches again for each.
         let page = size_limits.count_fitting(records.iter().map(|(_, record)| &**record));
         let records = records.into_iter().take(page).collect();
-        self.answer(attach, CatchUp::Since { records, more: page < all }, effects);
+        self.answer(attach, CatchUp::Since { records, more: page < all }, cx);
     }
 
-    fn answer(&self, attach: Attach, catch_up: CatchUp, effects: &mut Vec<OwnerEffect>) {
+    fn answer(&self, attach: Attach, catch_up: CatchUp, cx: &mut Context<'_>) {
         let response =
             RpcResponse::Attached { room: self.room.clone(), requested: attach.at, now: self.place(), catch_up };
-        effects.push(OwnerEffect::Respond(attach.requester, response));
+        cx.respond(attach.requester, &response);
     }
 }

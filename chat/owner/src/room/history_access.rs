@@ -7,8 +7,9 @@ use model::ids::{Incarnation, SessionId};
 use model::rpc::messages::HistoryQuery;
 
 use super::activation::Activation;
-use super::{Now, Owner, OwnerEffect, Phase, Requester};
+use super::{Context, Now, Owner, Phase, Requester};
 use crate::event::Event;
+use crate::history::{self, HistoryReader};
 
 /// Most requests that wait in one room; further ones are dropped, and the connector repeats them.
 const MAX_WAITING: usize = 256;
@@ -36,32 +37,40 @@ impl HistoryRequest {
 
 impl Owner {
     /// Takes a history request; reads at once if the state has the viewer.
-    pub fn request_history(&mut self, request: HistoryRequest, now: Now, effects: &mut Vec<OwnerEffect>) {
+    pub fn request_history(&mut self, request: HistoryRequest, now: Now, cx: &mut Context<'_>) {
         self.used_at = now.ticks;
         if !self.is_handing_over && self.has_viewer(&request) {
-            return effects.push(OwnerEffect::Read(request));
+            return self.read(request, cx);
         }
         self.history_requests.retain(|waiting| !waiting.is_repeated_by(&request));
         // The state may lag behind the log, for example after a takeover elsewhere, so a missing
         // viewer is refused only after the log's end is proven.
         if self.history_requests.len() >= MAX_WAITING {
-            return effects.push(OwnerEffect::Report(Event::HistoryDropped));
+            return cx.report(Event::HistoryDropped);
         }
         self.history_requests.push(request);
-        self.advance(now, effects);
+        self.advance(now, cx);
+    }
+
+    /// Reads the requested messages: the viewer is allowed to see them.
+    fn read(&self, request: HistoryRequest, cx: &mut Context<'_>) {
+        let reader = HistoryReader::new(self.room.clone(), request, self.policy.size_limits());
+        // Records in the owner's memory save the search of the log's end, and often the read.
+        let at_hand = self.walk(history::walk_bound(reader.span()));
+        cx.readers.start(reader, at_hand, &mut cx.out);
     }
 
     /// Decides the waiting requests on a state that is proven to be current.
-    pub(super) fn resolve_history_requests(&mut self, effects: &mut Vec<OwnerEffect>) {
+    pub(super) fn resolve_history_requests(&mut self, cx: &mut Context<'_>) {
         for request in std::mem::take(&mut self.history_requests) {
             if self.has_viewer(&request) {
-                effects.push(OwnerEffect::Read(request));
+                self.read(request, cx);
                 continue;
             }
             // Dropped without a response: a connector that is right repeats the request until it
             // learns that the member left.
             let (room, connector) = (self.room.clone(), request.requester.connector);
-            effects.push(OwnerEffect::Report(Event::ViewerRefused { room, connector }));
+            cx.report(Event::ViewerRefused { room, connector });
         }
     }
 

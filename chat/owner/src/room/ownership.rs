@@ -1,9 +1,10 @@
 //! Ownership of the room: as its home, or as failover owner while the home is down; hand-over,
 //! release, and starting over.
 
+use model::rpc::EncodedResponse;
 use model::rpc::messages::RpcResponse;
 
-use super::{Now, Owner, OwnerEffect, Phase};
+use super::{Context, Now, Owner, Phase};
 
 impl Owner {
     /// Discards the knowledge about the log, because the connection was made anew or the log's
@@ -34,27 +35,27 @@ impl Owner {
     }
 
     /// Makes this server the failover owner until an append fails, because the home is down.
-    pub fn take_over(&mut self, now: Now, effects: &mut Vec<OwnerEffect>) {
+    pub fn take_over(&mut self, now: Now, cx: &mut Context<'_>) {
         self.is_failover = true;
         self.may_append = true;
-        self.advance(now, effects);
+        self.advance(now, cx);
     }
 
     /// Sets if this server is the room's home.
-    pub fn set_home(&mut self, is_home: bool, now: Now, effects: &mut Vec<OwnerEffect>) {
+    pub fn set_home(&mut self, is_home: bool, now: Now, cx: &mut Context<'_>) {
         self.is_failover = !is_home;
         if is_home {
             self.may_append = true;
-            self.advance(now, effects);
+            self.advance(now, cx);
         }
     }
 
     /// Prepares a graceful shutdown: finishes the operation in flight, then releases the room.
-    pub fn hand_over(&mut self, effects: &mut Vec<OwnerEffect>) {
+    pub fn hand_over(&mut self, cx: &mut Context<'_>) {
         self.is_handing_over = true;
         self.is_failover = true;
         self.may_append = false;
-        self.release_if_quiet(effects);
+        self.release_if_quiet(cx);
     }
 
     /// Cancels the hand-over: this server may own the room again.
@@ -63,15 +64,15 @@ impl Owner {
     }
 
     /// Releases the room, unless an operation is in flight.
-    pub(super) fn release_if_quiet(&mut self, effects: &mut Vec<OwnerEffect>) {
+    pub(super) fn release_if_quiet(&mut self, cx: &mut Context<'_>) {
         if self.is_quiet() {
-            self.release(effects);
+            self.release(cx);
         }
     }
 
     /// Releases the room: redirects all waiting connectors and followers. The result of an
     /// operation in flight is discarded.
-    pub fn release(&mut self, effects: &mut Vec<OwnerEffect>) {
+    pub fn release(&mut self, cx: &mut Context<'_>) {
         self.may_append = false;
         // The next owner may change the room; this state must not outlive that.
         self.retained = None;
@@ -91,14 +92,14 @@ impl Owner {
         let requesters =
             requesters.chain(attaches.into_iter().chain(self.attaches.drain(..)).map(|attach| attach.requester));
         let requesters = requesters.chain(self.history_requests.drain(..).map(|request| request.requester));
-        let not_owner = RpcResponse::NotOwner { room: self.room.clone() };
+        let not_owner = EncodedResponse::new(&RpcResponse::NotOwner { room: self.room.clone() });
         for requester in requesters {
             self.followers.remove(&requester.connector);
-            effects.push(OwnerEffect::Respond(requester, not_owner.clone()));
+            cx.out.send(requester.into(), &not_owner);
         }
         // Connectors without a waiting request are notified as well, or they would find out only
         // with the next request.
         let followers = std::mem::take(&mut self.followers);
-        effects.extend(followers.into_iter().map(|connector| OwnerEffect::Notify(connector, not_owner.clone(), None)));
+        followers.into_iter().for_each(|connector| cx.out.notify(connector, &not_owner));
     }
 }

@@ -30,6 +30,7 @@ impl RecentRecords {
             let Some((_, old)) = self.records.pop_front() else { return };
             self.bytes -= old.size();
         }
+        debug_assert!(self.records.iter().is_sorted_by_key(|(position, _)| *position), "positions rise");
     }
 
     /// Returns the newest record.

@@ -11,7 +11,7 @@ use model::record::{Epoch, Position, Record};
 use model::rpc::messages::Unavailable;
 
 use super::activation::{Activation, ActivationStart, RetainedState};
-use super::{Now, Owner, OwnerEffect, Phase};
+use super::{Context, Now, Owner, Phase};
 use crate::bad_records::{BadRecord, cap_times};
 use crate::event::Event;
 use crate::log_operation::{LogOp, ReadError, Tail};
@@ -33,37 +33,34 @@ struct RecoveredLog {
 
 impl Owner {
     /// Takes the last message, or one before it.
-    pub(super) fn on_tail(&mut self, tail: Tail, now: Now, effects: &mut Vec<OwnerEffect>) {
-        let Phase::Reading(search) = &mut self.phase else { return };
+    pub(super) fn on_tail(&mut self, tail: Tail, now: Now, cx: &mut Context<'_>) {
+        let Phase::Reading(search) = &mut self.phase else {
+            debug_assert!(false, "a tail for a room that does not read: {:?}", self.phase);
+            return;
+        };
         match search.feed(tail) {
-            TailSearchStep::Before(position) => effects.push(OwnerEffect::Log(LogOp::Before(position))),
-            TailSearchStep::Found(end) => self.begin_walk(end, now, effects),
-            TailSearchStep::TooMany(last) => self.mark_unusable(last, now, effects),
-            TailSearchStep::EpochChanged => {
-                self.on_read_failed(&ReadError("its epoch changed".to_owned()), now, effects)
-            }
+            TailSearchStep::Before(position) => cx.request_log(LogOp::Before(position)),
+            TailSearchStep::Found(end) => self.begin_walk(end, now, cx),
+            TailSearchStep::TooMany(last) => self.mark_unusable(last, now, cx),
+            TailSearchStep::EpochChanged => self.on_read_failed(&ReadError("its epoch changed".to_owned()), now, cx),
         }
     }
 
-    fn begin_walk(&mut self, LogEnd { epoch, end, last, bad }: LogEnd, now: Now, effects: &mut Vec<OwnerEffect>) {
+    fn begin_walk(&mut self, LogEnd { epoch, end, last, bad }: LogEnd, now: Now, cx: &mut Context<'_>) {
         self.is_unusable = false;
         let Some((position, record)) = last else {
-            self.report_bad(&bad, effects);
+            self.report_bad(&bad, cx);
             let read = RecoveredLog { epoch, end, records: Vec::new(), missing: Vec::new(), is_whole: true };
-            return self.activate(read, now, effects);
+            return self.activate(read, now, cx);
         };
         let walk = Walk::new(Until::Checkpoint, position, record);
         self.phase = Phase::Walking { epoch, end, walk, bad };
-        self.advance_walk(Vec::new(), now, effects);
+        self.advance_walk(Vec::new(), now, cx);
     }
 
-    pub(super) fn advance_walk(
-        &mut self,
-        records: Vec<(Position, Option<Bytes>)>,
-        now: Now,
-        effects: &mut Vec<OwnerEffect>,
-    ) {
+    pub(super) fn advance_walk(&mut self, records: Vec<(Position, Option<Bytes>)>, now: Now, cx: &mut Context<'_>) {
         let Phase::Walking { epoch, end, mut walk, mut bad } = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            debug_assert!(false, "records for a room that does not walk");
             return;
         };
         let (records, more) = decode_all(records);
@@ -72,7 +69,7 @@ impl Owner {
         let leads_back = match walk.next() {
             Step::Read(positions) => {
                 self.phase = Phase::Walking { epoch, end, walk, bad };
-                return effects.push(OwnerEffect::Log(LogOp::Read(positions)));
+                return cx.request_log(LogOp::Read(positions));
             }
             Step::Done(_) => true,
             Step::Unreachable => false,
@@ -86,25 +83,25 @@ impl Owner {
             // Read once more before records count as missing: the loss costs members or messages,
             // the second read a moment.
             self.incomplete_at = Some(end);
-            return self.on_records_missing(now, effects);
+            return self.on_records_missing(now, cx);
         }
-        self.report_bad(&bad, effects);
+        self.report_bad(&bad, cx);
         let is_whole = leads_back && missing.is_empty();
-        self.activate(RecoveredLog { epoch, end, records: walk.records(), missing, is_whole }, now, effects);
+        self.activate(RecoveredLog { epoch, end, records: walk.records(), missing, is_whole }, now, cx);
     }
 
-    fn activate(&mut self, read: RecoveredLog, now: Now, effects: &mut Vec<OwnerEffect>) {
+    fn activate(&mut self, read: RecoveredLog, now: Now, cx: &mut Context<'_>) {
         let RecoveredLog { epoch, end, mut records, missing, is_whole } = read;
-        effects.push(OwnerEffect::Report(Event::Activated));
+        cx.report(Event::Activated);
         self.incomplete_at = None;
         if !is_whole {
             let (room, positions) = (self.room.clone(), missing);
-            effects.push(OwnerEffect::Report(Event::RecordsMissing { room, positions }));
+            cx.report(Event::RecordsMissing { room, positions });
         }
         // Capped before folding, so that no later record is held up by a time from the future.
         for position in cap_times(&mut records, now.wall_ms) {
             let room = self.room.clone();
-            effects.push(OwnerEffect::Report(Event::RecordFromFuture { room, position }));
+            cx.report(Event::RecordFromFuture { room, position });
         }
         // A log that holds the room's records defines its state; an empty one of the same epoch was
         // erased. Where some are missing, the retained state behind the last one may be complete.
@@ -126,19 +123,19 @@ impl Owner {
         })));
     }
 
-    fn report_bad(&self, bad: &[(Position, BadRecord)], effects: &mut Vec<OwnerEffect>) {
-        effects.extend(bad.iter().map(|(position, reason)| {
+    fn report_bad(&self, bad: &[(Position, BadRecord)], cx: &mut Context<'_>) {
+        for (position, reason) in bad {
             let (room, position, reason) = (self.room.clone(), *position, reason.to_string());
-            OwnerEffect::Report(Event::RecordBad { room, position, reason })
-        }));
+            cx.report(Event::RecordBad { room, position, reason });
+        }
     }
 
-    fn mark_unusable(&mut self, last: Position, now: Now, effects: &mut Vec<OwnerEffect>) {
+    fn mark_unusable(&mut self, last: Position, now: Now, cx: &mut Context<'_>) {
         let reason = format!("more than {MAX_MESSAGES} messages behind the last record, this one is the last");
         let event = Event::RoomUnusable { room: self.room.clone(), position: last, reason: reason.clone() };
-        effects.push(OwnerEffect::Report(event));
+        cx.report(event);
         self.is_unusable = true;
         self.end_activation(now);
-        self.fail_waiting(Unavailable::LogAway, &reason, now, effects);
+        self.fail_waiting(Unavailable::LogAway, &reason, now, cx);
     }
 }

@@ -3,16 +3,19 @@
 //! implausible numbers.
 
 use model::ids::{Incarnation, ServerId};
-use model::rpc::messages::{KnownIncarnation, RpcResponse, is_plausible_number};
+use model::rpc::messages::{KnownIncarnation, is_plausible_number};
 
-use super::{Author, Owner, OwnerEffect, Phase, Proposal, Requester};
+use super::{Author, Context, Owner, Phase, Proposal, Requester};
 use crate::event::Event;
 
 impl Owner {
     /// Refuses requests of incarnations below one that the log names. The response tells the
     /// connector to continue above it.
-    pub(super) fn refuse_stale(&mut self, effects: &mut Vec<OwnerEffect>) {
-        let Phase::Active(active) = &self.phase else { return };
+    pub(super) fn refuse_stale(&mut self, cx: &mut Context<'_>) {
+        let Phase::Active(active) = &self.phase else {
+            debug_assert!(false, "{}: requests are checked without a state", self.room);
+            return;
+        };
         // If these were accepted, the log could not distinguish their proposals from late copies of
         // a dead run's, nor their members from a later run's.
         let (liveness, state, followers) = (&self.liveness, &active.state, &mut self.followers);
@@ -21,10 +24,7 @@ impl Owner {
                 state.latest_run(connector).filter(|latest| *latest > liveness.current_incarnation(connector, run));
             let Some(incarnation) = latest else { return false };
             followers.remove(connector);
-            effects.push(OwnerEffect::Respond(
-                requester.clone(),
-                RpcResponse::Stale(KnownIncarnation { incarnation, live: false }),
-            ));
+            cx.out.respond_stale(requester.clone().into(), KnownIncarnation { incarnation, live: false });
             true
         };
         self.attaches.retain(|a| !refuse_if_stale(&a.requester, &a.requester.connector, a.incarnation));
@@ -32,8 +32,11 @@ impl Owner {
     }
 
     /// Drops proposals with implausible numbers.
-    pub(super) fn refuse_implausible(&mut self, effects: &mut Vec<OwnerEffect>) {
-        let Phase::Active(active) = &self.phase else { return };
+    pub(super) fn refuse_implausible(&mut self, cx: &mut Context<'_>) {
+        let Phase::Active(active) = &self.phase else {
+            debug_assert!(false, "{}: requests are checked without a state", self.room);
+            return;
+        };
         // Committed, such a number would make all later proposals of the connector look like late
         // copies.
         let (liveness, state) = (&self.liveness, &active.state);
@@ -43,7 +46,7 @@ impl Owner {
             let is_plausible = is_plausible_number(*number, last.map_or(0, |last| last.number));
             if !is_plausible {
                 let event = Event::ProposalImplausible { connector: connector.clone(), number: *number };
-                effects.push(OwnerEffect::Report(event));
+                cx.report(event);
             }
             is_plausible
         });

@@ -1,16 +1,22 @@
 //! An owner on a log in memory whose results arrive when the test performs them.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use model::ids::{Incarnation, Name};
 use model::membership::Token;
 use model::record::{Entry, Outcome, Record, RecordId, VERSION};
 use model::room::RoomState;
-use model::rpc::messages::{CatchUp, Claim, Unavailable};
+use model::rpc;
+use model::rpc::messages::{CatchUp, Claim, FromChat, RpcResponse, Unavailable};
 use model::settings::Settings;
 use model::size_limits::SizeLimits;
 
 use super::*;
 use crate::log_operation::{AppendError, ReadError};
+use crate::rooms::history_readers::HistoryReaders;
+use crate::rooms::outgoing::Outgoing;
+use crate::rooms::{Effect, LogRequester, OutgoingReply};
 use crate::test_log::TestLog;
 
 mod clocks;
@@ -21,12 +27,23 @@ mod log_failures;
 mod payload_limit;
 mod poison;
 
+/// An effect besides log operations and events.
+#[derive(Debug, PartialEq, Eq)]
+enum Sent {
+    /// A response to a request.
+    Respond(Requester, RpcResponse),
+    /// A message that was not requested.
+    Notify(ServerId, RpcResponse, Option<Trace>),
+    /// The requested messages are read, or were at hand.
+    Read,
+}
+
 /// An owner, its log, and its effects besides log operations.
 struct OwnerHarness {
     owner: Owner,
     log: TestLog,
     operation: Option<LogOp>,
-    sent: Vec<OwnerEffect>,
+    sent: Vec<Sent>,
     events: Vec<Event>,
     now: Now,
     /// The position that connectors propose from.
@@ -76,37 +93,51 @@ impl OwnerHarness {
         Self { owner, log, operation: None, sent: Vec::new(), events: Vec::new(), now, at, run: Incarnation(1) }
     }
 
-    fn take(&mut self, effects: Vec<OwnerEffect>) {
+    fn call(&mut self, action: impl FnOnce(&mut Owner, &mut Context<'_>)) {
+        let (mut links, mut effects, mut readers) = (BTreeMap::new(), Vec::new(), HistoryReaders::default());
+        let me = ServerId::new("chat-server-1").unwrap();
+        let out = Outgoing { me: &me, incarnation: Incarnation(1), links: &mut links, effects: &mut effects };
+        action(&mut self.owner, &mut Context { room: &room(), out, readers: &mut readers });
         for effect in effects {
             match effect {
-                OwnerEffect::Log(operation) => {
+                Effect::Log { requester: LogRequester::Owner, op, .. } => {
                     assert!(self.operation.is_none(), "one operation at a time");
-                    self.operation = Some(operation);
+                    self.operation = Some(op);
                 }
-                OwnerEffect::Report(event) => self.events.push(event),
-                effect => self.sent.push(effect),
+                Effect::Log { requester: LogRequester::Reader(_), .. } => self.sent.push(Sent::Read),
+                Effect::Report(event) => self.events.push(event),
+                Effect::Send(OutgoingReply { connector, reply, trace, body, .. }) => {
+                    let message: FromChat = rpc::decode(&body).unwrap();
+                    self.sent.push(match (message.response, reply) {
+                        (RpcResponse::History { .. }, _) => Sent::Read,
+                        (response, Some(reply)) => {
+                            Sent::Respond(Requester { connector, reply, trace: trace.unwrap() }, response)
+                        }
+                        (response, None) => Sent::Notify(connector, response, trace),
+                    });
+                }
+                Effect::Probe(_) | Effect::RequestRecheck => unreachable!("an owner probes no home"),
             }
         }
     }
 
     fn attach(&mut self, number: u8, at: LogPosition) {
-        let mut effects = Vec::new();
-        self.owner.attach(Attach { requester: requester(number), incarnation: self.run, at }, self.now, &mut effects);
-        self.take(effects);
+        let (now, incarnation) = (self.now, self.run);
+        self.call(|owner, cx| owner.attach(Attach { requester: requester(number), incarnation, at }, now, cx));
     }
 
     fn propose(&mut self, who: u8, number: u64, items: Vec<Item>) {
         let author = Author { connector: connector(who), incarnation: self.run };
         let at = self.at;
-        let mut effects = Vec::new();
-        self.owner.propose(Proposal { requester: requester(who), author, at, number, items }, self.now, &mut effects);
-        self.take(effects);
+        let now = self.now;
+        self.call(|owner, cx| {
+            owner.propose(Proposal { requester: requester(who), author, at, number, items }, now, cx)
+        });
     }
 
     fn done(&mut self, done: LogResult) {
-        let mut effects = Vec::new();
-        self.owner.on_log_result(done, self.now, &mut effects);
-        self.take(effects);
+        let now = self.now;
+        self.call(|owner, cx| owner.on_log_result(done, now, cx));
     }
 
     fn perform(&mut self, operation: LogOp) -> LogResult {
@@ -149,23 +180,21 @@ impl OwnerHarness {
     fn tick(&mut self, ms: u64) {
         self.now.ticks += ms;
         self.now.wall_ms += ms;
-        let mut effects = Vec::new();
-        self.owner.tick(self.now, &mut effects);
-        self.take(effects);
+        let now = self.now;
+        self.call(|owner, cx| owner.tick(now, cx));
     }
 
     fn maintain(&mut self, ms: u64) {
         self.now.wall_ms += ms;
-        let mut effects = Vec::new();
-        self.owner.maintain(self.now, &mut effects);
-        self.take(effects);
+        let now = self.now;
+        self.call(|owner, cx| owner.maintain(now, cx));
     }
 
     /// Returns the records sent to a connector, as responses or notifications.
     fn records_to(&self, number: u8) -> Vec<(Position, Arc<Record>)> {
-        let record = |effect: &OwnerEffect| match effect {
-            OwnerEffect::Respond(Requester { connector: to, .. }, RpcResponse::Record { position, record, .. })
-            | OwnerEffect::Notify(to, RpcResponse::Record { position, record, .. }, _)
+        let record = |effect: &Sent| match effect {
+            Sent::Respond(Requester { connector: to, .. }, RpcResponse::Record { position, record, .. })
+            | Sent::Notify(to, RpcResponse::Record { position, record, .. }, _)
                 if *to == connector(number) =>
             {
                 Some((*position, Arc::new(Record::clone(record))))
@@ -177,8 +206,8 @@ impl OwnerHarness {
 
     /// Returns the last response to an attach.
     fn catch_up(&self) -> (LogPosition, CatchUp) {
-        let catch_up = |effect: &OwnerEffect| match effect {
-            OwnerEffect::Respond(_, RpcResponse::Attached { now, catch_up, .. }) => Some((*now, catch_up.clone())),
+        let catch_up = |effect: &Sent| match effect {
+            Sent::Respond(_, RpcResponse::Attached { now, catch_up, .. }) => Some((*now, catch_up.clone())),
             _ => None,
         };
         self.sent.iter().rev().find_map(catch_up).unwrap()
@@ -280,7 +309,7 @@ fn another_epochs_proposal_is_not_decided() {
     let mut harness = OwnerHarness::on(TestLog::new(2));
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
-    assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, RpcResponse::NotOwner { .. })));
+    assert!(matches!(&harness.sent[0], Sent::Respond(_, RpcResponse::NotOwner { .. })));
 }
 
 #[test]
@@ -353,7 +382,7 @@ fn an_append_that_came_through_unseen_is_found_and_delivered() {
     let append = harness.operation.take().unwrap();
     harness.perform(append);
     harness.done(LogResult::Append(Err(AppendError::Unclear("no answer".to_owned()))));
-    assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, RpcResponse::Unavailable { .. })));
+    assert!(matches!(&harness.sent[0], Sent::Respond(_, RpcResponse::Unavailable { .. })));
     harness.tick(250);
     harness.run();
     let (_, open) = harness.records_to(2).pop().unwrap();
@@ -370,7 +399,7 @@ fn a_full_log_is_reported_and_the_proposal_may_be_repeated() {
     harness.propose(1, 1, vec![join(1, "ann")]);
     harness.run();
     let said = RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull };
-    assert!(matches!(&harness.sent[0], OwnerEffect::Respond(_, response) if *response == said));
+    assert!(matches!(&harness.sent[0], Sent::Respond(_, response) if *response == said));
 }
 
 #[test]
@@ -437,9 +466,8 @@ fn a_connector_that_read_further_than_the_log_goes_gets_the_state() {
     let ahead = LogPosition { epoch: Epoch(1), position: Position(9), id: RecordId(9) };
     let author = Author { connector: connector(2), incarnation: Incarnation(1) };
     let proposal = Proposal { requester: requester(2), author, at: ahead, number: 1, items: vec![join(1, "bob")] };
-    let mut effects = Vec::new();
-    harness.owner.propose(proposal, harness.now, &mut effects);
-    harness.take(effects);
+    let now = harness.now;
+    harness.call(|owner, cx| owner.propose(proposal, now, cx));
     harness.run();
     assert!(matches!(harness.catch_up(), (LogPosition { position: Position(1), .. }, CatchUp::State(_))));
     assert!(harness.records_to(2).is_empty(), "nothing was decided");

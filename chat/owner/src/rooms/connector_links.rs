@@ -1,12 +1,12 @@
-//! Links to connectors: their incarnations, their silence, and the numbered messages to them.
+//! Links to connectors: their silence, and responses to heartbeats and probes.
 
 use std::sync::Arc;
 
-use model::ids::ServerId;
-use model::rpc::messages::{ChatStats, FromChat, RpcResponse};
-use model::rpc::{self, Trace};
+use model::rpc::EncodedResponse;
+use model::rpc::messages::{ChatStats, RpcResponse};
 
-use super::{ConnectorLink, Effect, OutgoingReply, Rooms, SILENCE_MS};
+use super::outgoing::Receiver;
+use super::{Effect, Rooms, SILENCE_MS};
 use crate::connector_liveness::ConnectorLiveness;
 use crate::event::Event;
 use crate::room::{Now, Requester};
@@ -38,7 +38,7 @@ impl Rooms {
     /// Applies a change of liveness in every room.
     pub(super) fn apply_liveness(&mut self, now: Now) {
         if std::mem::take(&mut self.liveness_changed) {
-            self.with_all(|owner, effects| owner.tick(now, effects));
+            self.with_all(|owner, cx| owner.tick(now, cx));
         }
     }
 
@@ -58,17 +58,18 @@ impl Rooms {
 
     /// Responds to a probe with the server's state. A prober is no connector: its messages have no
     /// numbers.
-    pub(super) fn answer_probe(&mut self, from: ServerId, reply: Option<String>, trace: Trace, now: Now) {
+    pub(super) fn answer_probe(&mut self, from: Receiver, now: Now) {
         let response = if self.is_handing_over { RpcResponse::Leaving } else { RpcResponse::Alive };
-        let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(0, response) };
-        self.send_envelope((from, reply, Some(trace)), &envelope);
+        let stats = self.stats(now);
+        self.outgoing().send_numbered(0, from, &EncodedResponse::new(&response), Some(&stats));
     }
 
     /// Responds to a heartbeat, with the statistics that the connector reports to gates.
-    pub(super) fn answer_heartbeat(&mut self, requester: Requester, response: RpcResponse, now: Now) {
-        let number = self.next_number(&requester.connector);
-        let envelope = FromChat { stats: Some(self.stats(now)), ..self.envelope(number, response) };
-        self.send_envelope((requester.connector, Some(requester.reply), Some(requester.trace)), &envelope);
+    pub(super) fn answer_heartbeat(&mut self, requester: Requester, response: &RpcResponse, now: Now) {
+        let stats = self.stats(now);
+        let mut out = self.outgoing();
+        let number = out.next_number(&requester.connector);
+        out.send_numbered(number, requester.into(), &EncodedResponse::new(response), Some(&stats));
     }
 
     fn stats(&self, now: Now) -> ChatStats {
@@ -77,59 +78,6 @@ impl Rooms {
             uptime_ms: now.ticks,
             rooms: self.count() as u64,
             records: self.records_appended,
-        }
-    }
-
-    pub(super) fn answer(&mut self, requester: Requester, response: &RpcResponse) {
-        if let RpcResponse::Stale(known) = response {
-            return self.answer_stale((requester.connector, Some(requester.reply), requester.trace), *known);
-        }
-        self.send(requester.connector, Some(requester.reply), Some(requester.trace), response);
-    }
-
-    /// Numbers, encodes and sends a message to a connector.
-    pub(super) fn send(
-        &mut self,
-        connector: ServerId,
-        reply: Option<String>,
-        trace: Option<Trace>,
-        response: &RpcResponse,
-    ) {
-        let number = self.next_number(&connector);
-        let envelope = self.envelope(number, response.clone());
-        self.send_envelope((connector, reply, trace), &envelope);
-    }
-
-    /// Returns the number of the next message to a connector.
-    fn next_number(&mut self, connector: &ServerId) -> u64 {
-        let link = self
-            .links
-            .entry(connector.clone())
-            // A connector that never sent to this run follows nothing here, but may have members.
-            // Its numbers begin with this message.
-            .or_insert_with(|| ConnectorLink { is_silent: true, ..ConnectorLink::default() });
-        link.number += 1;
-        link.number
-    }
-
-    pub(super) fn envelope(&self, number: u64, response: RpcResponse) -> FromChat {
-        let (v, chat, incarnation) = (rpc::VERSION, self.me.clone(), self.incarnation);
-        FromChat { v, chat, incarnation, number, stats: None, response }
-    }
-
-    pub(super) fn send_envelope(
-        &mut self,
-        (connector, reply, trace): (ServerId, Option<String>, Option<Trace>),
-        envelope: &FromChat,
-    ) {
-        match rpc::encode(envelope) {
-            Ok(body) => {
-                let (method, room) = (envelope.response.method(), envelope.response.room().cloned());
-                let record = envelope.response.record().cloned();
-                self.effects.push(Effect::Send(OutgoingReply { connector, reply, method, room, trace, body, record }));
-            }
-            // The number is used: the connector notices the gap and catches up.
-            Err(error) => self.report(Event::MessageUnencodable { connector, error: error.to_string() }),
         }
     }
 }

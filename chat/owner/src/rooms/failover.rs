@@ -33,7 +33,10 @@ impl Rooms {
         request: RpcRequest,
         now: Now,
     ) {
-        let Some(room) = request.room().cloned() else { return };
+        let Some(room) = request.room().cloned() else {
+            debug_assert!(false, "a request about no room has another home: {request:?}");
+            return;
+        };
         let state = match self.home(&room) {
             // Without a common log there is no compare-and-set between servers: a takeover would
             // split the room.
@@ -41,12 +44,12 @@ impl Rooms {
             _ => HomeState::Alive,
         };
         match state {
-            HomeState::Alive => self.answer(requester, &RpcResponse::NotOwner { room }),
+            HomeState::Alive => self.outgoing().respond(requester, &RpcResponse::NotOwner { room }),
             HomeState::Down => {
                 if self.failover_rooms.insert(room.clone()) {
                     self.report(Event::TakenOver);
                 }
-                self.with_owner(&room, |owner, effects| owner.take_over(now, effects));
+                self.with_owner(&room, |owner, cx| owner.take_over(now, cx));
                 self.dispatch(requester, incarnation, request, now);
             }
             HomeState::ProbeNow | HomeState::Probing if self.waiting_requests.len() < MAX_WAITING => {
@@ -91,11 +94,11 @@ impl Rooms {
             match state {
                 HomeState::Alive => {
                     self.failover_rooms.remove(&room);
-                    self.with_owner(&room, |owner, effects| owner.release(effects));
+                    self.with_owner(&room, |owner, cx| owner.release(cx));
                 }
-                HomeState::Down => self.with_owner(&room, |owner, effects| {
+                HomeState::Down => self.with_owner(&room, |owner, cx| {
                     if owner.needs_home_check() {
-                        owner.take_over(now, effects);
+                        owner.take_over(now, cx);
                     }
                 }),
                 HomeState::ProbeNow | HomeState::Probing => {}
@@ -116,7 +119,7 @@ impl Rooms {
     pub(super) fn update_homes(&mut self, now: Now) {
         for room in self.owners.keys().cloned().collect::<Vec<_>>() {
             let is_home = self.home(&room).as_ref() == Some(&self.me);
-            self.with_owner(&room, |owner, effects| owner.set_home(is_home, now, effects));
+            self.with_owner(&room, |owner, cx| owner.set_home(is_home, now, cx));
             if is_home {
                 self.failover_rooms.remove(&room);
             } else {

@@ -1,6 +1,7 @@
 //! Graceful shutdown of a chat server: operations in flight are finished, and all rooms are handed
 //! over.
 
+use model::rpc::EncodedResponse;
 use model::rpc::messages::{RpcRequest, RpcResponse};
 
 use super::{Effect, Rooms};
@@ -13,8 +14,9 @@ impl Rooms {
         self.is_handing_over = true;
         self.failover_rooms.clear();
         let connectors = self.links.iter().filter(|(_, link)| !link.is_silent).map(|(connector, _)| connector.clone());
+        let leaving = EncodedResponse::new(&RpcResponse::Leaving);
         for connector in connectors.collect::<Vec<_>>() {
-            self.send(connector, None, None, &RpcResponse::Leaving);
+            self.outgoing().notify(connector, &leaving);
         }
         self.with_all(Owner::hand_over);
         self.take_effects()
@@ -25,8 +27,8 @@ impl Rooms {
         match request.room().cloned() {
             // The hand-over detaches all connectors anyway.
             Some(_) if matches!(request, RpcRequest::Detach { .. }) => {}
-            Some(room) => self.answer(requester, &RpcResponse::NotOwner { room }),
-            None => self.answer_heartbeat(requester, RpcResponse::Leaving, now),
+            Some(room) => self.outgoing().respond(requester, &RpcResponse::NotOwner { room }),
+            None => self.answer_heartbeat(requester, &RpcResponse::Leaving, now),
         }
     }
 

@@ -4,8 +4,7 @@
 
 use model::ids::{Incarnation, ServerId};
 use model::lineage::Lineage;
-use model::rpc::Trace;
-use model::rpc::messages::{KnownIncarnation, RpcRequest, RpcResponse};
+use model::rpc::messages::{KnownIncarnation, RpcRequest};
 
 use super::duplicate_id::{CONFIRM_MS, NewerRunReport};
 use super::{ConnectorLink, Rooms};
@@ -95,7 +94,10 @@ impl Rooms {
     /// is higher and not live.
     pub(super) fn record_known_incarnation(&mut self, connector: &ServerId, known: KnownIncarnation, ticks: u64) {
         let (mine, is_yielding) = (self.incarnation, self.is_yielding);
-        let Some(link) = self.links.get_mut(connector) else { return };
+        let Some(link) = self.links.get_mut(connector) else {
+            debug_assert!(false, "{connector} was accepted without a link");
+            return;
+        };
         let before = link.report.take();
         if known.incarnation <= mine {
             link.accepts_us |= known.incarnation == mine;
@@ -120,20 +122,6 @@ impl Rooms {
             let (before, known) = (self.incarnation, known.incarnation);
             self.report(Event::IncarnationRaised { connector: connector.clone(), before, known });
             self.incarnation = known.above(self.first_incarnation);
-        }
-    }
-
-    /// Responds to a message of an outdated incarnation with the latest known one.
-    pub(super) fn answer_stale(
-        &mut self,
-        (connector, reply, trace): (ServerId, Option<String>, Trace),
-        known: KnownIncarnation,
-    ) {
-        self.report(Event::MessageStale { connector: connector.clone(), known });
-        if reply.is_some() {
-            // Uses no number: the sender may not be the process that counts them.
-            let envelope = self.envelope(0, RpcResponse::Stale(known));
-            self.send_envelope((connector, reply, Some(trace)), &envelope);
         }
     }
 

@@ -11,15 +11,14 @@ impl OwnerHarness {
         let query =
             HistoryQuery { viewer: Token::new(member.into()).membership(), span: HistoryRange::Last, limit: 10 };
         let request = HistoryRequest { requester: requester(number), incarnation: self.run, number: 7, session, query };
-        let mut effects = Vec::new();
-        self.owner.request_history(request, self.now, &mut effects);
-        self.take(effects);
+        let now = self.now;
+        self.call(|owner, cx| owner.request_history(request, now, cx));
     }
 
     /// Returns the numbers of granted and refused requests since the last call.
     fn views(&mut self) -> (usize, usize) {
         let before = self.sent.len();
-        self.sent.retain(|effect| !matches!(effect, OwnerEffect::Read(_)));
+        self.sent.retain(|effect| !matches!(effect, Sent::Read));
         (before - self.sent.len(), self.events(|event| matches!(event, Event::ViewerRefused { .. })))
     }
 }

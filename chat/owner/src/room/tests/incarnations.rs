@@ -14,10 +14,8 @@ impl OwnerHarness {
     }
 
     fn stale(&self) -> Vec<u64> {
-        let known = |effect: &OwnerEffect| match effect {
-            OwnerEffect::Respond(_, RpcResponse::Stale(KnownIncarnation { incarnation, live: false })) => {
-                Some(incarnation.0)
-            }
+        let known = |effect: &Sent| match effect {
+            Sent::Respond(_, RpcResponse::Stale(KnownIncarnation { incarnation, live: false })) => Some(incarnation.0),
             _ => None,
         };
         self.sent.iter().filter_map(known).collect()
@@ -46,7 +44,7 @@ fn a_run_below_one_that_the_log_names_is_refused_as_stale() {
     harness.run();
     assert_eq!(harness.stale(), [9, 9]);
     assert!(harness.all()[1].1.proposals.is_empty(), "nothing is decided");
-    assert!(!harness.sent.iter().any(|effect| matches!(effect, OwnerEffect::Respond(_, RpcResponse::Attached { .. }))));
+    assert!(!harness.sent.iter().any(|effect| matches!(effect, Sent::Respond(_, RpcResponse::Attached { .. }))));
     assert!(harness.owner.followers.is_empty());
 }
 

@@ -55,7 +55,7 @@ fn delivered_state(harness: &mut OwnerHarness) -> RoomState {
     harness.run();
     let mut state = RoomState::default();
     let parts = harness.sent.iter().filter_map(|effect| match effect {
-        OwnerEffect::Respond(
+        Sent::Respond(
             _,
             RpcResponse::Attached { catch_up: CatchUp::State(part) | CatchUp::StatePart { part, .. }, .. },
         ) => Some(part),
@@ -89,9 +89,7 @@ fn nothing_is_more_than_half_of_what_the_broker_takes() {
     assert!(records(&harness).iter().any(|(_, record)| record.part.is_some_and(|part| part.of > 5)));
     let chat = ServerId::new("chat-server-1").unwrap();
     for effect in &harness.sent {
-        let (OwnerEffect::Respond(_, response) | OwnerEffect::Notify(_, response, _)) = effect else {
-            panic!("{effect:?}")
-        };
+        let (Sent::Respond(_, response) | Sent::Notify(_, response, _)) = effect else { panic!("{effect:?}") };
         let (chat, response) = (chat.clone(), response.clone());
         let message = FromChat {
             v: rpc::VERSION,

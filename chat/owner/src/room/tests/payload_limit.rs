@@ -15,8 +15,8 @@ fn shrink(harness: &mut OwnerHarness) {
     harness.owner.set_policy(&policy);
 }
 
-fn is_unavailable(effect: &OwnerEffect) -> bool {
-    matches!(effect, OwnerEffect::Respond(_, RpcResponse::Unavailable { because: Unavailable::LogAway, .. }))
+fn is_unavailable(effect: &Sent) -> bool {
+    matches!(effect, Sent::Respond(_, RpcResponse::Unavailable { because: Unavailable::LogAway, .. }))
 }
 
 #[test]

@@ -211,7 +211,7 @@ fn too_much_poison_makes_the_room_unusable_until_some_is_removed() {
     harness.propose(1, 9, vec![say(1)]);
     assert!(harness.owner.is_unusable() && harness.owner.awaits_retry());
     assert!(
-        matches!(harness.sent.last(), Some(OwnerEffect::Respond(_, RpcResponse::Unavailable { .. }))),
+        matches!(harness.sent.last(), Some(Sent::Respond(_, RpcResponse::Unavailable { .. }))),
         "{:?}",
         harness.sent
     );
