@@ -11,14 +11,17 @@ COPY shared/runtime/Cargo.toml shared/runtime/
 COPY shared/bus/Cargo.toml shared/bus/
 COPY shared/node/Cargo.toml shared/node/
 COPY shared/frontend/Cargo.toml shared/frontend/
+COPY shared/witness/Cargo.toml shared/witness/
 COPY shared/testkit/Cargo.toml shared/testkit/
 COPY gate/Cargo.toml gate/
 COPY connector/Cargo.toml connector/
+COPY connector/follower/Cargo.toml connector/follower/
 COPY chat/owner/Cargo.toml chat/owner/
 COPY chat/Cargo.toml chat/
 COPY client/Cargo.toml client/
 COPY load/Cargo.toml load/
 COPY bench/Cargo.toml bench/
+COPY tests/Cargo.toml tests/
 COPY cluster/Cargo.toml cluster/
 COPY examples/bot-rust/Cargo.toml examples/bot-rust/
 COPY fuzz/checks/Cargo.toml fuzz/checks/

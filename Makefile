@@ -42,18 +42,14 @@ compose-test: ## Build the image, start seven servers and NATS in containers, ch
 idle-memory: ## Measure the memory of an idle session on a connector; fails above 10 KiB
 	@scripts/idle-memory
 
-# The benches start the release build, which cargo does not build for another package's benches.
-build_shaddock := cargo build --release --package cluster --bin shaddock
-
 bench: tools ## Measure load beside Socket.IO and bare sockets, and write docs/bench; SCENES='fan-out storm' measures some and writes nothing
 	@scripts/fetch-socket.io
-	$(build_shaddock)
 	ulimit -n "$$(ulimit -H -n)" && cargo bench --package bench --bench load -- $(SCENES)
 
 bench-log: tools ## Measure the log in JetStream; fails below 3,000 activations/s, or above 2 ms for 50 records
 	cargo bench --package chat --bench log
 
-sim := cargo test --quiet --profile simulate -p cluster --test sim -- --exact simulate --nocapture
+sim := cargo test --quiet --profile simulate -p system-tests --test sim -- --exact simulate --nocapture
 
 simulate: ## Run SEEDS (1000) seeds from FROM (0) on of every scenario, or SCENARIO=S; TRACE=1 prints each event
 	@SHADDOCK_SIM_SEEDS=$(or $(SEEDS),1000) SHADDOCK_SIM_FROM=$(or $(FROM),0) SHADDOCK_SIM_SCENARIO='$(SCENARIO)' \
@@ -66,17 +62,15 @@ chaos: minutes := $(or $(MINUTES),30)
 chaos: simulated := $(shell expr \( $(minutes) + 4 \) / 5)
 chaos: tools ## Break things for MINUTES (30), a fifth of them simulated; prints recovery times and losses
 	SHADDOCK_SIM_MINUTES=$(simulated) $(sim)
-	SHADDOCK_CHAOS_MINUTES=$(shell expr $(minutes) - $(simulated)) cargo test --release -p cluster --test chaos promises -- --nocapture
+	SHADDOCK_CHAOS_MINUTES=$(shell expr $(minutes) - $(simulated)) cargo test --release -p system-tests --test chaos promises -- --nocapture
 
 cases: tools ## Try inputs that once failed on the release build, all or CASES='A2 B'; prints a line for each
 	@scripts/try-cases $(CASES)
 
 bench-messages: tools ## Measure the CPU time per message with the log in memory, in JetStream, and signed; has no limits
-	$(build_shaddock)
 	cargo bench --package bench --bench messages
 
 bench-failover: tools ## Measure failover and re-sharding; SCENES='death names' picks some; fails where a promise is broken
-	$(build_shaddock)
 	cargo bench --package bench --bench failover -- $(SCENES)
 
 fuzz: ## Run the fuzz targets, SECONDS (60) for each of TARGETS='package message'; needs nightly and cargo-fuzz

@@ -3,112 +3,113 @@
  */
 
 import { connect, connectorUrl } from './pomelo-client.js';
-import { People } from './people.js';
+import { MemberPanel } from './members.js';
 import { element, messageParts, Timeline } from './timeline.js';
 
 const HISTORY_PAGE = 50;
-/** Pixels from an edge that count as being at it. */
-const NEAR = 90;
+/** Distance from an edge of the message list that counts as being at it. */
+const EDGE_PX = 90;
 const LOOPBACK = /^(localhost|127\.|\[?::1\]?$)/;
+// Keys in the browser's storage: open tabs and visited browsers have them, so they keep their names.
 /** This tab's membership, so that a reload of the page resumes it. */
-const STAY = 'shaddock-stay';
-const NAME = 'shaddock-name';
+const MEMBERSHIP_KEY = 'shaddock-stay';
+const NAME_KEY = 'shaddock-name';
 
 const page = Object.fromEntries([...document.querySelectorAll('[id]')].map((found) => [found.id, found]));
 
 /** Texts for the codes of refusals. */
-const WORDS = {
+const ERROR_TEXTS = {
   'name-taken': 'A member of this room has that name. Choose another one.',
   'room-full': 'This room is full.',
-  forbidden: 'It has a word that is forbidden here.',
+  forbidden: 'It contains a forbidden word.',
   'too-long': 'It is too long.',
   rate: 'That was too fast. Wait a moment.',
   'no-such-member': 'This member has left.',
   connect: 'The server cannot be reached.',
-  timeout: 'The server did not answer in time.',
+  timeout: 'The server did not respond in time.',
   closed: 'You left the room.',
-  resumed: 'This conversation goes on in another window.',
+  resumed: 'This conversation continues in another window.',
 };
 
-function words(error) {
-  return WORDS[error.reason] ?? WORDS[error.code] ?? error.message;
+function errorText(error) {
+  return ERROR_TEXTS[error.reason] ?? ERROR_TEXTS[error.code] ?? error.message;
 }
 
 // The form for name and room
 
-function openDoor(refusal = '') {
-  const { user = localStorage.getItem(NAME) ?? '', room } = stay() ?? {};
+function showEntryForm(refusal = '') {
+  const { user = localStorage.getItem(NAME_KEY) ?? '', room } = savedMembership() ?? {};
   page.chat.hidden = true;
-  page.door.hidden = false;
+  page.entry.hidden = false;
   page.user.value ||= user;
   page.room.value = new URLSearchParams(location.search).get('room') ?? room ?? page.room.value;
-  refuse(refusal);
+  showRefusal(refusal);
   document.title = 'Shaddock';
   (page.user.value && !refusal ? page.room : page.user).focus();
 }
 
-function refuse(text) {
+function showRefusal(text) {
   page.refusal.textContent = text;
   page.refusal.hidden = text === '';
 }
 
-function stay() {
-  return JSON.parse(sessionStorage.getItem(STAY));
+function savedMembership() {
+  return JSON.parse(sessionStorage.getItem(MEMBERSHIP_KEY));
 }
 
-async function knock(user, rid, session) {
+async function enterRoom(user, rid, session) {
   page['enter-button'].disabled = true;
-  refuse('');
+  showRefusal('');
   try {
     const room = await connect({ gate: location.origin, user, room: rid, session, address });
-    localStorage.setItem(NAME, user);
-    sessionStorage.setItem(STAY, JSON.stringify({ user, room: rid, token: room.session.token }));
-    new Visit(room);
+    localStorage.setItem(NAME_KEY, user);
+    sessionStorage.setItem(MEMBERSHIP_KEY, JSON.stringify({ user, room: rid, token: room.session.token }));
+    new RoomView(room);
   } catch (error) {
-    openDoor(words(error));
+    showEntryForm(errorText(error));
   } finally {
     page['enter-button'].disabled = false;
   }
 }
 
 /**
- * Replaces a loopback address of a connector by the host of this page: only the machine of the
- * cluster could reach it.
+ * Replaces a loopback address of a connector by the host of this page: such an address is only
+ * reachable on the machine of the cluster.
  */
 function address({ host, port }, gate) {
-  const isElsewhere = LOOPBACK.test(host) && !LOOPBACK.test(location.hostname);
-  return connectorUrl({ host: isElsewhere ? location.hostname : host, port }, gate);
+  const isUnreachable = LOOPBACK.test(host) && !LOOPBACK.test(location.hostname);
+  return connectorUrl({ host: isUnreachable ? location.hostname : host, port }, gate);
 }
 
 // A room
 
-class Visit {
+class RoomView {
   #room;
   #timeline;
-  #people;
-  #target = '*';
+  #memberPanel;
+  #recipient = '*';
   /**
-   * The cursor of older messages; null at the beginning of the room, undefined while they are read.
+   * The cursor of older messages; null at the beginning of the room, undefined during a read.
    */
   #cursor;
   #unseen = 0;
   #countdown;
-  /** Removes all listeners of this visit. */
-  #over = new AbortController();
+  /** Removes all event listeners of this room. */
+  #listeners = new AbortController();
 
   constructor(room) {
     this.#room = room;
-    const onName = (name) => this.#aim(name);
+    const onName = (name) => this.#setRecipient(name);
     this.#timeline = new Timeline(page.messages, { user: room.user, onName });
-    this.#people = new People(page, { user: room.user, onName });
-    this.#open();
+    this.#memberPanel = new MemberPanel(page, { user: room.user, onName });
+    this.#show();
     this.#listen();
     this.#readOlder();
   }
 
-  #open() {
+  #show() {
     const { room: rid } = this.#room;
-    page.door.hidden = true;
+    page.entry.hidden = true;
     page.chat.hidden = false;
     page.title.textContent = rid;
     page.pending.replaceChildren();
@@ -118,35 +119,35 @@ class Visit {
     history.replaceState(null, '', link);
     page.link.href = page['link-narrow'].href = link.href;
     page.copy.hidden = !navigator.clipboard;
-    this.#aim('*');
-    this.#people.show(this.#room);
+    this.#setRecipient('*');
+    this.#memberPanel.show(this.#room);
     this.#showState(this.#room.state);
   }
 
   #listen() {
     const room = this.#room;
-    room.on('chat', (message) => this.#tell(message));
-    room.on('add', ({ user }) => this.#note('news', `${user} joined`));
-    room.on('leave', ({ user }) => this.#note('news', `${user} left`));
-    room.on('gap', () => this.#note('gap', 'Some messages are missing here.'));
-    room.on('users', () => this.#people.show(room));
+    room.on('chat', (message) => this.#showMessage(message));
+    room.on('add', ({ user }) => this.#addNotice('news', `${user} joined`));
+    room.on('leave', ({ user }) => this.#addNotice('news', `${user} left`));
+    room.on('gap', () => this.#addNotice('gap', 'Some messages are missing here.'));
+    room.on('users', () => this.#memberPanel.show(room));
     room.on('state', (state) => this.#showState(state));
-    const on = (target, event, handler) => target.addEventListener(event, handler, { signal: this.#over.signal });
-    on(page.say, 'submit', (event) => this.#submit(event));
-    on(page.text, 'keydown', (event) => this.#key(event));
-    on(page['whisper-off'], 'click', () => this.#aim('*'));
-    on(page.scroller, 'scroll', () => this.#scrolled());
-    on(page.newest, 'click', () => this.#toNewest());
-    on(page.leave, 'click', () => this.#depart());
-    on(page.copy, 'click', () => this.#copy());
+    const on = (target, event, handler) => target.addEventListener(event, handler, { signal: this.#listeners.signal });
+    on(page.composer, 'submit', (event) => this.#onSubmit(event));
+    on(page.text, 'keydown', (event) => this.#onKey(event));
+    on(page['whisper-off'], 'click', () => this.#setRecipient('*'));
+    on(page.scroller, 'scroll', () => this.#onScroll());
+    on(page.newest, 'click', () => this.#scrollToNewest());
+    on(page.leave, 'click', () => this.#leave());
+    on(page.copy, 'click', () => this.#copyLink());
     on(page['banner-button'], 'click', () => this.#retry());
     on(window, 'online', () => room.reconnect());
-    on(document, 'visibilitychange', () => this.#looked());
+    on(document, 'visibilitychange', () => this.#onVisibilityChange());
   }
 
   // Deliveries
 
-  #tell(message) {
+  #showMessage(message) {
     const follows = this.#isAtEnd();
     if (!this.#timeline.add(message)) {
       return;
@@ -158,29 +159,29 @@ class Visit {
       this.#unseen += document.hidden ? 1 : 0;
       this.#showTitle();
     }
-    this.#keepEnd(follows || isOwn);
+    this.#followEnd(follows || isOwn);
   }
 
-  #note(className, text) {
+  #addNotice(className, text) {
     const follows = this.#isAtEnd();
     this.#timeline.note(className, text, this.#room.session);
-    this.#keepEnd(follows);
+    this.#followEnd(follows);
   }
 
   #isAtEnd() {
     const { scrollHeight, scrollTop, clientHeight } = page.scroller;
-    return scrollHeight - scrollTop - clientHeight < NEAR;
+    return scrollHeight - scrollTop - clientHeight < EDGE_PX;
   }
 
-  #keepEnd(follows) {
+  #followEnd(follows) {
     if (follows) {
-      this.#toNewest();
+      this.#scrollToNewest();
     } else {
       page.newest.hidden = false;
     }
   }
 
-  #toNewest() {
+  #scrollToNewest() {
     if (this.#timeline.trim()) {
       this.#cursor = this.#timeline.oldest.seq;
       page.older.textContent = '';
@@ -189,11 +190,11 @@ class Visit {
     page.newest.hidden = true;
   }
 
-  #scrolled() {
+  #onScroll() {
     if (this.#isAtEnd()) {
       page.newest.hidden = true;
     }
-    if (page.scroller.scrollTop < NEAR && this.#cursor) {
+    if (page.scroller.scrollTop < EDGE_PX && this.#cursor) {
       this.#readOlder(this.#cursor);
     }
   }
@@ -210,12 +211,12 @@ class Visit {
       this.#cursor = cursor ?? null;
       page.scroller.scrollTop = before ? scrollTop + page.scroller.scrollHeight - scrollHeight : page.scroller.scrollHeight;
     } catch (error) {
-      page.older.textContent = `Older messages could not be read: ${words(error)}`;
+      page.older.textContent = `Older messages could not be read: ${errorText(error)}`;
       this.#cursor = before ?? null;
     }
   }
 
-  #looked() {
+  #onVisibilityChange() {
     if (!document.hidden) {
       this.#unseen = 0;
       this.#room.reconnect();
@@ -230,56 +231,56 @@ class Visit {
   // Sending
 
   /** Sets the recipient of the next messages: `*` for all. */
-  #aim(target) {
-    this.#target = target;
+  #setRecipient(target) {
+    this.#recipient = target;
     const isWhisper = target !== '*';
     page.whisper.hidden = !isWhisper;
     page['whisper-name'].textContent = isWhisper ? target : '';
-    page.say.classList.toggle('whispering', isWhisper);
+    page.composer.classList.toggle('whispering', isWhisper);
     page.text.placeholder = isWhisper ? `Whisper to ${target}` : `Message to ${this.#room.room}`;
     page.send.textContent = isWhisper ? 'Whisper' : 'Send';
-    this.#people.close();
+    this.#memberPanel.close();
     page.text.focus();
   }
 
-  #key(event) {
+  #onKey(event) {
     if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
-      this.#submit(event);
+      this.#onSubmit(event);
     } else if (event.key === 'Escape') {
-      this.#aim('*');
+      this.#setRecipient('*');
     }
   }
 
-  #submit(event) {
+  #onSubmit(event) {
     event.preventDefault();
     const text = page.text.value.trim();
     if (text !== '') {
       page.text.value = '';
-      this.#send(this.#target, text);
+      this.#send(this.#recipient, text);
     }
     page.text.focus();
   }
 
-  /** Shows a message below the others until it is committed, or the reason of its refusal. */
+  /** Shows a message below the others until it is committed, or with the reason if it was refused. */
   async #send(target, msg) {
     const made = element('li', 'message own');
     made.classList.toggle('whispered', target !== '*');
-    const fate = element('p', 'fate', 'sending …');
-    made.append(...messageParts({ from: this.#room.user, target, msg }, { user: this.#room.user }), fate);
+    const status = element('p', 'status', 'sending …');
+    made.append(...messageParts({ from: this.#room.user, target, msg }, { user: this.#room.user }), status);
     page.pending.append(made);
-    this.#toNewest();
+    this.#scrollToNewest();
     try {
       await (target === '*' ? this.#room.say(msg) : this.#room.whisper(target, msg));
       made.remove();
     } catch (error) {
-      this.#failed(made, fate, error, () => this.#send(target, msg));
+      this.#showFailure(made, status, error, () => this.#send(target, msg));
     }
   }
 
-  #failed(made, fate, error, again) {
+  #showFailure(made, status, error, again) {
     made.classList.add('failed');
-    fate.textContent = `${error.unknown ? 'Perhaps not sent' : 'Not sent'}: ${words(error)}`;
-    fate.setAttribute('role', 'alert');
+    status.textContent = `${error.unknown ? 'Perhaps not sent' : 'Not sent'}: ${errorText(error)}`;
+    status.setAttribute('role', 'alert');
     for (const [label, then] of [['Try again', again], ['Discard', () => {}]]) {
       const button = element('button', '', label);
       button.type = 'button';
@@ -287,7 +288,7 @@ class Visit {
         made.remove();
         then();
       });
-      fate.append(button);
+      status.append(button);
     }
   }
 
@@ -298,47 +299,47 @@ class Visit {
     page['connection-text'].textContent = state;
     clearInterval(this.#countdown);
     if (state === 'reconnecting') {
-      this.#count(performance.now() + delay);
-      this.#countdown = setInterval(() => this.#count(performance.now() + (delay -= 1_000)), 1_000);
+      this.#showCountdown(performance.now() + delay);
+      this.#countdown = setInterval(() => this.#showCountdown(performance.now() + (delay -= 1_000)), 1_000);
     }
-    page['banner-button'].textContent = state === 'closed' ? 'Come back here' : 'Try now';
+    page['banner-button'].textContent = state === 'closed' ? 'Resume here' : 'Try now';
     if (state === 'closed') {
-      page['banner-text'].textContent = words(error);
+      page['banner-text'].textContent = errorText(error);
     }
     page.banner.hidden = state === 'online';
   }
 
-  #count(at) {
+  #showCountdown(at) {
     const seconds = Math.ceil((at - performance.now()) / 1_000);
     const when = seconds > 0 ? `trying again in ${seconds} s` : 'trying again';
-    page['banner-text'].textContent = `Connection lost, ${when}. Your messages are sent then.`;
+    page['banner-text'].textContent = `Connection lost, ${when}. Your messages will be sent then.`;
   }
 
   #retry() {
     if (this.#room.state.state === 'closed') {
       const { user, room, session } = this.#room;
-      this.#end();
-      knock(user, room, { token: session.token });
+      this.#close();
+      enterRoom(user, room, { token: session.token });
     } else {
       this.#room.reconnect();
     }
   }
 
-  /** Leaves on request of the user. A room that ended by itself stays readable. */
-  #depart() {
-    sessionStorage.removeItem(STAY);
-    this.#end();
-    openDoor();
+  /** Leaves at the user's request. A room that ended by itself remains readable. */
+  #leave() {
+    sessionStorage.removeItem(MEMBERSHIP_KEY);
+    this.#close();
+    showEntryForm();
   }
 
-  #end() {
+  #close() {
     this.#room.close();
     clearInterval(this.#countdown);
-    this.#over.abort();
-    this.#people.end();
+    this.#listeners.abort();
+    this.#memberPanel.end();
   }
 
-  async #copy() {
+  async #copyLink() {
     await navigator.clipboard.writeText(page.link.href);
     page.copy.textContent = 'Copied';
     setTimeout(() => (page.copy.textContent = 'Copy link'), 2_000);
@@ -347,12 +348,12 @@ class Visit {
 
 page.enter.addEventListener('submit', (event) => {
   event.preventDefault();
-  knock(page.user.value.trim(), page.room.value.trim());
+  enterRoom(page.user.value.trim(), page.room.value.trim());
 });
 
-openDoor();
-const here = stay();
-const wanted = new URLSearchParams(location.search).get('room');
-if (here && (wanted ?? here.room) === here.room) {
-  knock(here.user, here.room, { token: here.token });
+showEntryForm();
+const saved = savedMembership();
+const requested = new URLSearchParams(location.search).get('room');
+if (saved && (requested ?? saved.room) === saved.room) {
+  enterRoom(saved.user, saved.room, { token: saved.token });
 }

@@ -9,17 +9,18 @@ export class ChatError extends Error {
   readonly name: 'ChatError';
   /**
    * A stable word: that of the server (`name-taken`, `forbidden`, `too-long`, `rate`,
-   * `no-such-member`, ...; `refused` from servers that give none), or ours: `timeout`, `closed`,
-   * `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol` (no Pomelo
-   * server, or one that is not understood), `unknown` (the stay ended before the answer),
-   * `bad-options`, `bad-target` (a whisper to no name), `bad-body` (a value without a JSON form).
+   * `no-such-member`, ...; `refused` from servers that give none), or one of the client: `timeout`,
+   * `closed`, `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol`
+   * (no Pomelo server, or one that is not understood), `unknown` (the membership ended before the
+   * response), `bad-options`, `bad-target` (a whisper to no name), `bad-body` (a value without a
+   * JSON form).
    */
   readonly code: string;
-  /** The `code` of the server's answer; 0 if there was none. */
+  /** The `code` of the server's response; 0 if there was none. */
   readonly status: number;
-  /** It may have happened all the same, or happen yet. */
+  /** The effect may have happened all the same, or happen yet. */
   readonly unknown: boolean;
-  /** Why the server kicked us; else empty. */
+  /** The reason of a kick; else empty. */
   readonly reason: string;
 }
 
@@ -30,7 +31,7 @@ export interface ChatMessage {
   /** `*`, or the recipient of a whisper. */
   target: string;
   /**
-   * Rises within a room and an epoch, and is not gapless. Stock Pomelo servers give none of these
+   * Rises within a room and an epoch, with gaps. Stock Pomelo servers give none of these
    * three.
    */
   seq?: number;
@@ -46,7 +47,7 @@ export interface HistoryPage {
   epoch: number;
   /** True if no requested message has been evicted. */
   complete: boolean;
-  /** There may be more: pass this as `before`, or as `after`, to read them. */
+  /** More may exist: pass this as `before`, or as `after`, to read them. */
   cursor?: number;
 }
 
@@ -56,7 +57,7 @@ export interface MembersPage {
   total: number;
   seq: number;
   time: number;
-  /** There are more: pass this as `after` to read them. */
+  /** More exist: pass this as `after` to read them. */
   cursor?: string;
 }
 
@@ -66,7 +67,7 @@ export interface Sent {
   time?: number;
 }
 
-/** Names a stay in a room, so that it can be taken up again. */
+/** Names a membership, so that a later connection can resume it. */
 export interface Session {
   /** A secret. */
   token: string;
@@ -77,9 +78,9 @@ export interface Session {
 
 export interface RoomState {
   state: 'connecting' | 'online' | 'reconnecting' | 'closed';
-  /** Failed tries since the last connection. */
+  /** Failed attempts since the last connection. */
   attempt: number;
-  /** Milliseconds from this event to the next try. */
+  /** Milliseconds from this event to the next attempt. */
   delay: number;
   /** The last failure. */
   error: Error | null;
@@ -99,10 +100,10 @@ export interface RoomEvents {
    * or not all.
    */
   gap: { from?: number; to?: number; epoch?: number };
-  /** The connection: lost, tried again, there. */
+  /** A change of the connection: lost, being made again, open. */
   state: RoomState;
   /**
-   * The server is about to close the connection. After `slow` the client comes back, else `close`
+   * The server is about to close the connection. After `slow` the client reconnects, else `close`
    * follows.
    */
   kick: { reason: string };
@@ -130,22 +131,23 @@ export type WebSocketConstructor = new (url: string) => WebSocketLike;
 
 export interface ConnectOptions {
   /**
-   * A gate's URL: `ws:`, `wss:`, or as its page's (a fragment is dropped); or `host:port`. Its
-   * connectors are asked for with or without TLS as it is.
+   * A gate's URL: `ws:`, `wss:`, or that of its page (a fragment is dropped); or `host:port`. Its
+   * connectors are reached with TLS if the gate is.
    */
   gate: string;
-  /** Our name: 1 to 64 characters, no control characters, no `*`. */
+  /** The member's name: 1 to 64 characters, no control characters, no `*`. */
   user: string;
-  /** The room's: likewise. */
+  /** The room's name: likewise. */
   room: string;
   /**
-   * A stay to resume, from `room.session`. With `seq` and `epoch` missed messages are delivered.
+   * A membership to resume, from `room.session`. With `seq` and `epoch` missed messages are
+   * delivered.
    */
   session?: Session;
   /** Milliseconds for being in the room; 15,000 unless given. */
   connectTimeout?: number;
   /**
-   * Milliseconds for the answer to a request; 10,000 unless given. A connection that takes longer
+   * Milliseconds for the response to a request; 10,000 unless given. A connection that takes longer
    * is given up.
    */
   requestTimeout?: number;
@@ -155,8 +157,8 @@ export interface ConnectOptions {
    */
   sendTimeout?: number;
   /**
-   * The first wait before coming back is random below twice this, each further one below twice the
-   * one before; 500.
+   * The first wait before reconnecting is random below twice this, each further one below twice
+   * the bound before; 500 milliseconds unless given.
    */
   minDelay?: number;
   /** No wait is longer; 10,000 milliseconds unless given. */
@@ -169,14 +171,14 @@ export interface ConnectOptions {
    * messages is a `gap`.
    */
   maxHeld?: number;
-  /** Returns the URL of the connector that the gate names; by default that of the gate's answer. */
+  /** Returns the URL of the connector that the gate names; by default that of the gate's response. */
   address?: (entry: { host: string; port: number }, gate: string) => string;
-  /** For places without one of their own. */
+  /** For environments without a `WebSocket` of their own. */
   WebSocket?: WebSocketConstructor;
 }
 
 /**
- * Enters a room, through a gate, and stays there until it is closed or refused.
+ * Enters a room, through a gate, and remains its member until it is closed or refused.
  *
  * Rejected with the refusal of the server, or after `connectTimeout` with the last failure.
  * Handlers that are added at once when it is fulfilled miss nothing.
@@ -184,17 +186,17 @@ export interface ConnectOptions {
 export function connect(options: ConnectOptions): Promise<Room>;
 
 /**
- * A member's stay in a room, over as many connections as it takes.
+ * A membership of a room, over as many connections as it takes.
  *
- * The promises of its methods may be left alone: a rejection that is not awaited is dropped, and
- * ends no node process.
+ * The promises of its methods need not be awaited: a rejection that no caller awaits is dropped,
+ * and ends no node process.
  */
 export class Room {
   private constructor();
   readonly user: string;
   readonly room: string;
   readonly state: RoomState;
-  /** The session for a later `connect`, which resumes this stay. */
+  /** The session for a later `connect`, which resumes this membership. */
   readonly session: Session;
   /** The names that are known to be in the room: all if `names`, else some. */
   readonly users: Set<string>;
@@ -217,11 +219,14 @@ export class Room {
    * long, or too many messages wait. Messages are committed once and in the order of the calls,
    * over lost connections too. With `error.unknown` it may have been committed all the same.
    */
+  send(text: string, options?: { timeout?: number }): Promise<Sent>;
+
+  /** @deprecated The former name of `send`. */
   say(text: string, options?: { timeout?: number }): Promise<Sent>;
 
   /**
-   * Sends a message to one member, as `say`; `bad-target` if `name` is none, as `*`. It comes as a
-   * `chat` event here, too.
+   * Sends a message to one member, as `send`; `bad-target` if `name` is no name, as `*`. The sender
+   * gets it as a `chat` event, too.
    */
   whisper(name: string, text: string, options?: { timeout?: number }): Promise<Sent>;
 
@@ -238,8 +243,8 @@ export class Room {
   request(route: string, body: object, options?: { timeout?: number }): Promise<Record<string, unknown>>;
 
   /**
-   * Makes sure of the connection now, for a network that may be another one: does not wait for the
-   * next try, and replaces a connection that shows no sign of life within about two seconds.
+   * Checks the connection now, for a network that may be another one: does not wait for the next
+   * attempt, and replaces a connection that shows no sign of life within about two seconds.
    */
   reconnect(): void;
 
@@ -258,7 +263,7 @@ export interface SocketOptions {
   signal?: AbortSignal;
   onPush?: (route: string, body: Record<string, unknown>) => void;
   onKick?: (reason: string) => void;
-  /** Bytes came: a sign of life. */
+  /** Called when bytes arrive: a sign of life. */
   onReceive?: () => void;
 }
 
@@ -270,24 +275,24 @@ export class PomeloSocket {
   /** The reason of the end of the connection; never rejected. */
   readonly closed: Promise<ChatError>;
   /**
-   * Returns the body of the response, a refusal included. `onAnswer` gets it before any later
-   * package is read; the promise is then of the value that `onAnswer` returns.
+   * Returns the body of the response, a refusal included. `onResponse` gets it before any later
+   * package is read; the promise is then of the value that `onResponse` returns.
    */
   request<T = Record<string, unknown>>(
     route: string,
     body: object,
-    options?: { timeout?: number; onAnswer?: (body: Record<string, unknown>) => T },
+    options?: { timeout?: number; onResponse?: (body: Record<string, unknown>) => T },
   ): Promise<T>;
   notify(route: string, body: object): void;
   /**
-   * Sends a heartbeat, which is answered at once; false if the connection is not open, or has no
-   * heartbeats.
+   * Sends a heartbeat, which the server answers at once; false if the connection is not open, or
+   * has no heartbeats.
    */
   sendHeartbeat(): boolean;
   close(error?: ChatError): void;
 }
 
-/** Asks a gate which connector `uid` is to use. */
+/** Requests the connector for `uid` from a gate. */
 export function queryEntry(gate: string, uid: string, options?: SocketOptions): Promise<{ host: string; port: number }>;
 
 /** Returns the URL of a connector, with TLS if the gate has it: the default of `address`. */
@@ -316,7 +321,7 @@ export function encodePackage(type: number, body?: Uint8Array): Uint8Array;
 export function encodeMessage(message: Message): Uint8Array;
 export function decodeMessage(bytes: Uint8Array): Required<Message>;
 
-/** Takes packages out of bytes that may be cut anywhere. */
+/** Reads packages from bytes that may be cut anywhere. */
 export class PackageReader {
   read(bytes: Uint8Array): Package[];
 }

@@ -6,10 +6,10 @@
  *
  *   const room = await connect({ gate: 'ws://127.0.0.1:3014', user: 'ann', room: 'lobby' });
  *   room.on('chat', ({ from, msg }) => console.log(from, msg));
- *   await room.say('hello');
+ *   await room.send('hello');
  *
- * It owns the way to the room: it finds a connector, comes back after a lost connection, sends each
- * message once, and delivers each message once and in order. It knows no page and stores nothing.
+ * It finds a connector, reconnects after a lost connection, commits each message once, and delivers
+ * each message once and in order. It knows no page and stores nothing.
  *
  * @module pomelo-client
  */
@@ -23,22 +23,24 @@ export const ROUTES = Object.freeze({
   MEMBERS: 'chat.chatHandler.members',
 });
 
-// --- Errors ----------------------------------------------------------------------------------------------------------
+// --- Errors --------------------------------------------------------------------------------------
 
 /**
  * The reason of a failure.
  *
  * `code` is a stable word: that of the server (`name-taken`, `forbidden`, `too-long`, `rate`,
- * `no-such-member`, ...; `refused` from servers that give none), or ours: `timeout`, `closed`,
- * `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol` (no Pomelo
- * server, or one that we do not understand), `bad-options`, `bad-target`, `bad-body` (not JSON).
+ * `no-such-member`, ...; `refused` from servers that give none), or one of the client: `timeout`,
+ * `closed`, `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol` (no
+ * Pomelo server, or one that is not understood), `bad-options`, `bad-target`, `bad-body` (not
+ * JSON).
  */
 export class ChatError extends Error {
   /**
    * @param {string} code
    * @param {string} [message]
-   * @param {{ status?: number, unknown?: boolean, reason?: string }} [more] `status`: the `code` of the server's answer, 0
-   *   if there was none; `unknown`: it may have happened all the same, or happen yet; `reason`: why we were kicked
+   * @param {{ status?: number, unknown?: boolean, reason?: string }} [more] `status`: the `code` of
+   *   the server's response, 0 if there was none; `unknown`: the effect may have happened all the
+   *   same, or happen yet; `reason`: that of a kick
    */
   constructor(code, message = code, { status = 0, unknown = false, reason = '' } = {}) {
     super(message);
@@ -61,10 +63,10 @@ function succeeded(body) {
   }
   const text = String(body.reason ?? '');
   const code = /^[a-z-]+(?=:|$)/.exec(text)?.[0] ?? 'refused';
-  throw new ChatError(code, text || `the server answered ${status}`, { status, unknown: status === 503 || status === 507 });
+  throw new ChatError(code, text || `the server responded with ${status}`, { status, unknown: status === 503 || status === 507 });
 }
 
-// --- Packages and messages -------------------------------------------------------------------------------------------
+// --- Packages and messages -----------------------------------------------------------------------
 
 /** The types of packages. */
 export const PackageType = Object.freeze({ HANDSHAKE: 1, HANDSHAKE_ACK: 2, HEARTBEAT: 3, DATA: 4, KICK: 5 });
@@ -72,7 +74,7 @@ export const PackageType = Object.freeze({ HANDSHAKE: 1, HANDSHAKE_ACK: 2, HEART
 /** The types of messages, the bodies of data packages. */
 export const MessageType = Object.freeze({ REQUEST: 0, NOTIFY: 1, RESPONSE: 2, PUSH: 3 });
 
-const HEAD = 4;
+const HEAD_BYTES = 4;
 const MAX_BODY = 0xffffff;
 const MAX_ROUTE = 255;
 const MAX_ID = 0xffffffff;
@@ -80,19 +82,19 @@ const NOTHING = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** A package: type, three bytes of length, body. */
+/** Encodes a package: type, three bytes of length, body. */
 export function encodePackage(type, body = NOTHING) {
   if (body.length > MAX_BODY) {
     throw new ChatError('too-long', `a package of ${body.length} bytes`);
   }
-  const bytes = new Uint8Array(HEAD + body.length);
+  const bytes = new Uint8Array(HEAD_BYTES + body.length);
   bytes.set([type, body.length >> 16, (body.length >> 8) & 0xff, body.length & 0xff]);
-  bytes.set(body, HEAD);
+  bytes.set(body, HEAD_BYTES);
   return bytes;
 }
 
 /**
- * Takes packages out of bytes that may be cut anywhere. Keeps an incomplete package, one at most.
+ * Reads packages from bytes that may be cut anywhere. Keeps an incomplete package, one at most.
  */
 export class PackageReader {
   #kept = NOTHING;
@@ -102,15 +104,15 @@ export class PackageReader {
     const all = this.#kept.length === 0 ? bytes : concatenated(this.#kept, bytes);
     const packages = [];
     let start = 0;
-    while (all.length - start >= HEAD) {
-      const end = start + HEAD + ((all[start + 1] << 16) | (all[start + 2] << 8) | all[start + 3]);
+    while (all.length - start >= HEAD_BYTES) {
+      const end = start + HEAD_BYTES + ((all[start + 1] << 16) | (all[start + 2] << 8) | all[start + 3]);
       if (all[start] < PackageType.HANDSHAKE || all[start] > PackageType.KICK) {
         throw new ChatError('protocol', `there is no package type ${all[start]}`);
       }
       if (end > all.length) {
         break;
       }
-      packages.push({ type: all[start], body: all.subarray(start + HEAD, end) });
+      packages.push({ type: all[start], body: all.subarray(start + HEAD_BYTES, end) });
       start = end;
     }
     this.#kept = all.slice(start);
@@ -119,10 +121,10 @@ export class PackageReader {
 }
 
 /**
- * The body of a data package.
+ * Encodes a message, the body of a data package.
  *
- * @param {{ type: number, id?: number, route?: string | number, body?: Uint8Array }} message a `route` that is a number is
- *   a code of the dictionary
+ * @param {{ type: number, id?: number, route?: string | number, body?: Uint8Array }} message a
+ *   `route` that is a number is a code of the dictionary
  */
 export function encodeMessage({ type, id = 0, route = '', body = NOTHING }) {
   const isCode = typeof route === 'number';
@@ -207,7 +209,7 @@ function encodeBody(body) {
   } catch (error) {
     throw new ChatError('bad-body', `the body has no JSON: ${error.message}`);
   }
-  if (json.length > MAX_SENT) {
+  if (json.length > MAX_SENT_BYTES) {
     throw new ChatError('too-long', `${json.length} bytes are too much`, { status: 413 });
   }
   return json;
@@ -226,12 +228,12 @@ function fromJson(bytes) {
   }
 }
 
-// --- Timers and promises ---------------------------------------------------------------------------------------------
+// --- Timers and promises -------------------------------------------------------------------------
 
 /** The longest time that `setTimeout` takes; above, it would fire at once. */
-const LONGEST = 0x7fffffff;
+const MAX_DELAY = 0x7fffffff;
 
-const startTimer = (delay, then) => setTimeout(then, Math.min(delay, LONGEST));
+const startTimer = (delay, then) => setTimeout(then, Math.min(delay, MAX_DELAY));
 
 /** The timers of one owner, by name. They end with it: none starts afterwards. */
 class Timers {
@@ -309,10 +311,10 @@ function callBack(callback, ...values) {
   }
 }
 
-// --- One connection --------------------------------------------------------------------------------------------------
+// --- One connection ------------------------------------------------------------------------------
 
 /** Largest body that is sent: servers close connections that send 64 KiB. */
-const MAX_SENT = 60 * 1024;
+const MAX_SENT_BYTES = 60 * 1024;
 
 /**
  * One connection to a gate or a connector: handshake, heartbeats, requests and pushes. It ends
@@ -341,15 +343,16 @@ export class PomeloSocket {
    * Connects and shakes hands.
    *
    * @param {string} url
-   * @param {{ timeout?: number, WebSocket?: Function, signal?: AbortSignal,
-   *           onPush?: (route: string, body: object) => void, onKick?: (reason: string) => void,
-   *           onReceive?: () => void }} [options] times are in milliseconds; errors that callbacks throw are reported, as by
-   *   {@link Room.on}
-   * @returns {Promise<PomeloSocket>} rejected with `connect`, `timeout`, `protocol`, `bad-options`, or `closed` if aborted
+   * @param {{ timeout?: number, WebSocket?: Function, signal?: AbortSignal, onPush?: (route:
+   *   string, body: object) => void, onKick?: (reason: string) => void, onReceive?: () => void }}
+   *   [options] times are in milliseconds; errors that callbacks throw are reported, as by {@link
+   *   Room.on}
+   * @returns {Promise<PomeloSocket>} rejected with `connect`, `timeout`, `protocol`, `bad-options`,
+   *   or `closed` if aborted
    */
   static async open(url, options = {}) {
     const socket = new PomeloSocket(url, options);
-    const late = () => socket.close(new ChatError('timeout', `no answer from ${url}`));
+    const late = () => socket.close(new ChatError('timeout', `no response from ${url}`));
     socket.#timers.start('open', options.timeout ?? 5_000, late);
     await socket.#opened.promise;
     return socket;
@@ -379,18 +382,18 @@ export class PomeloSocket {
    * Sends a request. The promise is of the response's body, a refusal included.
    *
    * Promises settle later than packages are read. Where the order of responses and pushes matters,
-   * `onAnswer` gets the body before any later package is read, and the promise is of the value that
-   * it returns.
+   * `onResponse` gets the body before any later package is read, and the promise is of the value
+   * that it returns.
    *
    * @param {string} route
    * @param {object} body
-   * @param {{ timeout?: number, onAnswer?: (body: object) => any }} [options]
+   * @param {{ timeout?: number, onResponse?: (body: object) => any }} [options]
    */
-  request(route, body, { timeout = 10_000, onAnswer = (answer) => answer } = {}) {
+  request(route, body, { timeout = 10_000, onResponse = (response) => response } = {}) {
     const { promise, resolve, reject } = settler();
     const id = this.#lastId = (this.#lastId % MAX_ID) + 1;
-    const expire = () => this.#takeWaiting(id)?.reject(new ChatError('timeout', `no answer to ${route}`, { unknown: true }));
-    this.#waiting.set(id, { resolve, reject, onAnswer, timer: startTimer(timeout, expire) });
+    const expire = () => this.#takeWaiting(id)?.reject(new ChatError('timeout', `no response to ${route}`, { unknown: true }));
+    this.#waiting.set(id, { resolve, reject, onResponse, timer: startTimer(timeout, expire) });
     try {
       this.#sendMessage({ type: MessageType.REQUEST, id, route }, body);
     } catch (error) {
@@ -532,17 +535,17 @@ export class PomeloSocket {
     this.#opened.resolve();
   }
 
-  /** Schedules our next heartbeat. */
+  /** Schedules the next heartbeat. */
   #scheduleHeartbeat() {
     if (this.#heartbeatInterval > 0) {
       this.#timers.start('heartbeat', this.#heartbeatInterval, () => this.sendHeartbeat());
     }
   }
 
-  /** The server answers each heartbeat at once: after two intervals of silence it is gone. */
+  /** The server answers each heartbeat at once: after two intervals of silence it is lost. */
   #restartSilenceTimer() {
     if (this.#heartbeatInterval > 0) {
-      const silent = () => this.close(new ChatError('closed', 'the server fell silent', { unknown: true }));
+      const silent = () => this.close(new ChatError('closed', 'no sign of life from the server', { unknown: true }));
       this.#timers.start('silence', 2 * this.#heartbeatInterval, silent);
     }
   }
@@ -561,7 +564,7 @@ export class PomeloSocket {
 
   #settleRequest(waiting, body) {
     try {
-      waiting?.resolve(waiting.onAnswer(body));
+      waiting?.resolve(waiting.onResponse(body));
     } catch (error) {
       waiting.reject(error);
     }
@@ -598,12 +601,13 @@ function newWebSocket(Socket, url) {
 }
 
 /**
- * Asks a gate which connector `uid` is to use.
+ * Requests the connector for `uid` from a gate.
  *
  * @param {string} gate its URL
  * @param {string} uid
  * @param {object} [options] as for {@link PomeloSocket.open}
- * @returns {Promise<{ host: string, port: number }>} rejected as {@link PomeloSocket.open}; `no-connector` if it knows none
+ * @returns {Promise<{ host: string, port: number }>} rejected as {@link PomeloSocket.open};
+ *   `no-connector` if there is none
  */
 export async function queryEntry(gate, uid, options = {}) {
   const socket = await PomeloSocket.open(gate, options);
@@ -611,29 +615,29 @@ export async function queryEntry(gate, uid, options = {}) {
     const { host, port } = succeeded(await socket.request(ROUTES.QUERY_ENTRY, { uid }, { timeout: options.timeout ?? 5_000 }));
     return { host, port };
   } catch (error) {
-    // Stock gates give no reason, and have no other.
+    // Stock gates give no reason, and refuse for no other.
     throw error.code === 'refused' ? new ChatError('no-connector', error.message, { status: error.status }) : error;
   } finally {
     socket.close();
   }
 }
 
-// --- Messages to send ------------------------------------------------------------------------------------------------
+// --- Messages to send ----------------------------------------------------------------------------
 
 /**
  * Messages whose outcome is not known yet, in the order of sending. Pure: it returns the next
  * message to send.
  *
  * After an outcome that stayed unknown nothing new is sent. When nothing is in flight any more, the
- * unknown ones are sent again, oldest first, each alone. So no later message can overtake a
- * repeated one.
+ * unknown ones are sent again, oldest first, each alone. So no later message overtakes a repeated
+ * one.
  */
 class SendQueue {
   #drafts = [];
-  #window;
+  #maxInFlight;
 
-  constructor(window) {
-    this.#window = window;
+  constructor(maxInFlight) {
+    this.#maxInFlight = maxInFlight;
   }
 
   get size() {
@@ -647,18 +651,18 @@ class SendQueue {
   /**
    * Returns the next message to send now; undefined if there is none, or it has to wait.
    *
-   * @param {Set<object>} inFlight the messages that were sent on this connection and are not
-   *   answered
+   * @param {Set<object>} inFlight the messages that were sent on this connection and have no
+   *   response
    */
   next(inFlight) {
     const isUnclear = this.#drafts.some((draft) => draft.tries > (inFlight.has(draft) ? 1 : 0));
-    if (inFlight.size >= (isUnclear ? 1 : this.#window)) {
+    if (inFlight.size >= (isUnclear ? 1 : this.#maxInFlight)) {
       return undefined;
     }
     return this.#drafts.find((draft) => !inFlight.has(draft));
   }
 
-  /** Takes a message out, if it is there. */
+  /** Removes a message, if it is queued. */
   remove(draft) {
     this.#drafts = this.#drafts.filter((other) => other !== draft);
   }
@@ -669,7 +673,7 @@ class SendQueue {
   }
 }
 
-// --- Delivered position and member list ------------------------------------------------------------------------------
+// --- Delivered position and member list ----------------------------------------------------------
 
 /**
  * The last position of a room's log that was delivered. Pure. Stock servers give no `seq`: then
@@ -756,12 +760,12 @@ class MemberList {
   }
 }
 
-// --- A room ----------------------------------------------------------------------------------------------------------
+// --- A room --------------------------------------------------------------------------------------
 
 const DEFAULTS = Object.freeze({
   connectTimeout: 15_000,
   requestTimeout: 10_000,
-  // Servers know a message's id for a minute.
+  // Below the servers' deduplication window of a minute: a later repeat could be committed twice.
   sendTimeout: 40_000,
   minDelay: 500,
   maxDelay: 10_000,
@@ -769,36 +773,36 @@ const DEFAULTS = Object.freeze({
   maxHeld: 4_096,
 });
 
-/** Messages in flight at once; servers take 64, beside other requests. */
-const WINDOW = 16;
+/** Messages in flight at once; servers take 64 requests of a session. */
+const MAX_IN_FLIGHT = 16;
 /** Pause between tries of a message whose outcome stayed unknown. */
-const AGAIN = 300;
+const REPEAT_PAUSE = 300;
 /** A connection that lasted this long resets the backoff. */
-const STABLE = 5_000;
-/** Time for a sign of life when the application asks for a check of the connection. */
-const PROBE = 1_500;
+const STABLE_AFTER = 5_000;
+/** Time for a sign of life when the application requests a check of the connection. */
+const PROBE_TIMEOUT = 1_500;
 const HISTORY_PAGE = 100;
 const MEMBERS_PAGE = 500;
 
 /** Statuses after which the next try may succeed. */
-const PASSING = new Set([429, 503, 507]);
+const RETRIED_STATUSES = new Set([429, 503, 507]);
 /** Codes after which the next try to enter may succeed. */
-const PASSING_CODES = new Set(['no-connector', 'not-in-room']);
+const RETRIED_CODES = new Set(['no-connector', 'not-in-room']);
 
 /** An own whisper, which the server does not push: it is delivered with the response to it. */
 const OWN_WHISPER = Symbol('own whisper');
 
 /** Pushes whose content is also in a later response to `enter`. */
-const ANSWERED = new Set(['onAdd', 'onLeave', 'onMembers', 'onGap']);
+const IN_ENTER_RESPONSE = new Set(['onAdd', 'onLeave', 'onMembers', 'onGap']);
 
 /**
- * A member's stay, without its connections: the part that outlives them.
+ * A membership, without its connections: the part that outlives them.
  *
  * Invariant: nothing in here depends on one connection. That part is an {@link Attempt}'s, and ends
  * with it.
  */
-class Stay {
-  sendQueue = new SendQueue(WINDOW);
+class Membership {
+  sendQueue = new SendQueue(MAX_IN_FLIGHT);
   memberList = new MemberList();
   /** True once the client was in the room. */
   hasBegun = false;
@@ -808,7 +812,7 @@ class Stay {
   constructor({ user, room, session }) {
     this.user = user;
     this.room = room;
-    // Chosen here, so that also the first try to enter can be repeated.
+    // Chosen by the client, so that the first attempt to enter can be repeated, too.
     this.token = session?.token ?? randomHex(16);
     this.delivered = new DeliveredPosition(session);
   }
@@ -819,11 +823,11 @@ class Stay {
  * once, and with it everything that belongs to a connection: sockets, timers, pushes that wait,
  * requests, reads of pages.
  *
- * After its end it emits nothing and changes nothing in the {@link Stay}: each step behind an
+ * After its end it emits nothing and changes nothing in the {@link Membership}: each step behind an
  * `await` or a handler checks that.
  */
 class Attempt {
-  #stay;
+  #membership;
   #options;
   #room;
   #socket = null;
@@ -845,16 +849,16 @@ class Attempt {
   #hasEnded = false;
 
   /**
-   * @param {Stay} stay
+   * @param {Membership} membership
    * @param {object} options of {@link connect}, with `gate` as a URL
    * @param {{ emit: Function, onBegun: Function, onOnline: Function, onStable: Function, onEnd:
    *   Function, settle: Function, settleQuery: Function }} room
    */
-  constructor(stay, options, room) {
-    this.#stay = stay;
+  constructor(membership, options, room) {
+    this.#membership = membership;
     this.#options = options;
     this.#room = room;
-    this.#epoch = stay.delivered.epoch;
+    this.#epoch = membership.delivered.epoch;
   }
 
   async start() {
@@ -901,7 +905,7 @@ class Attempt {
     }
   }
 
-  /** Throws if it has ended: for the steps behind an `await`. */
+  /** Throws if the attempt has ended: for the steps behind an `await`. */
   #check() {
     if (this.#hasEnded) {
       throw new ChatError('closed', 'the attempt has ended');
@@ -912,7 +916,7 @@ class Attempt {
     const { WebSocket, requestTimeout: timeout, address, gate } = this.#options;
     const onReceive = () => this.#timers.stop('probe');
     const options = { WebSocket, timeout, signal: this.#abort.signal, onReceive };
-    const entry = await queryEntry(gate, this.#stay.user, options);
+    const entry = await queryEntry(gate, this.#membership.user, options);
     this.#check();
     const onPush = (route, body) => this.#receivePush(route, body);
     const onKick = (reason) => this.#emit('kick', { reason });
@@ -922,16 +926,16 @@ class Attempt {
     socket.closed.then((error) => this.end(error));
   }
 
-  async #request(route, body, onAnswer) {
-    const answer = await this.#socket.request(route, body, { timeout: this.#options.requestTimeout, onAnswer });
+  async #request(route, body, onResponse) {
+    const response = await this.#socket.request(route, body, { timeout: this.#options.requestTimeout, onResponse });
     this.#check();
-    return succeeded(answer);
+    return succeeded(response);
   }
 
   #goOnline() {
     this.#check();
     this.#isOnline = true;
-    this.#timers.start('stable', STABLE, () => this.#room.onStable());
+    this.#timers.start('stable', STABLE_AFTER, () => this.#room.onStable());
     this.#room.onOnline();
     this.sendNext();
   }
@@ -951,41 +955,41 @@ class Attempt {
   async #enter() {
     this.#heldPushes ??= [];
     this.#membersRead = null;
-    const { user, room, token, delivered } = this.#stay;
+    const { user, room, token, delivered } = this.#membership;
     const { seq: since, epoch } = delivered;
-    const onAnswer = (answer) => this.#entered(answer, since);
-    const answer = await this.#request(ROUTES.ENTER, { username: user, rid: room, token, since, epoch }, onAnswer);
-    const missed = since === undefined ? null : await this.#readMissed(answer, { since, epoch });
+    const onResponse = (response) => this.#entered(response, since);
+    const response = await this.#request(ROUTES.ENTER, { username: user, rid: room, token, since, epoch }, onResponse);
+    const missed = since === undefined ? null : await this.#readMissed(response, { since, epoch });
     await this.#startRoom();
-    this.#catchUp(answer, missed, since);
-    this.#resetMembers(answer);
+    this.#catchUp(response, missed, since);
+    this.#resetMembers(response);
     const heldPushes = this.#heldPushes;
     this.#heldPushes = null;
-    this.#stay.overflows = 0;
+    this.#membership.overflows = 0;
     heldPushes.forEach((push) => this.#deliver(...push));
   }
 
   /** Applies the response before any later package is read. */
-  #entered(answer, since) {
-    const { seq, epoch, token, recovered } = succeeded(answer);
+  #entered(response, since) {
+    const { seq, epoch, token, recovered } = succeeded(response);
     if (seq !== undefined) {
       // The response repeats what was pushed before it: the members, the epoch, and all messages up
       // to its `seq`. A `seq` below the delivered one comes from a log that lost its end.
       const isLost = seq < since && !recovered;
-      this.#heldPushes = this.#heldPushes.filter(([route, push]) => (route === 'onChat' ? push.seq > seq && !isLost : !ANSWERED.has(route)));
+      this.#heldPushes = this.#heldPushes.filter(([route, push]) => (route === 'onChat' ? push.seq > seq && !isLost : !IN_ENTER_RESPONSE.has(route)));
     }
     this.#epoch = epoch;
     if (since === undefined && epoch !== undefined) {
-      this.#stay.delivered.restartIn(epoch, seq);
+      this.#membership.delivered.restartIn(epoch, seq);
     }
     this.#room.onToken(token);
-    return answer;
+    return response;
   }
 
-  /** Gives the caller of {@link connect} the time to add handlers. */
+  /** Gives the caller of {@link connect} time to add handlers. */
   async #startRoom() {
-    if (!this.#stay.hasBegun) {
-      this.#stay.hasBegun = true;
+    if (!this.#membership.hasBegun) {
+      this.#membership.hasBegun = true;
       this.#room.onBegun();
       await new Promise((resolve) => this.#timers.start('begin', 0, resolve));
     }
@@ -996,17 +1000,17 @@ class Attempt {
    * Returns the missed messages, from the response and from pages of the history; `whole` if none
    * of them was evicted.
    */
-  async #readMissed({ missed = [], recovered = false, cursor, epoch, seq }, asked) {
-    const isSame = epoch === asked.epoch;
+  async #readMissed({ missed = [], recovered = false, cursor, epoch, seq }, requested) {
+    const isSame = epoch === requested.epoch;
     // Positions of another epoch cannot be compared: there, all messages that the server offers
     // were missed.
-    const since = isSame ? asked.since : -1;
+    const since = isSame ? requested.since : -1;
     // An empty response may mean that the server had no time to read the log.
     const before = cursor ?? (!recovered && missed.length === 0 && isSame ? seq + 1 : undefined);
     if (!(before > since)) {
       return { messages: missed, whole: recovered };
     }
-    if (this.#stay.overflows > 1) {
+    if (this.#membership.overflows > 1) {
       // The room is faster than the catch-up, which would never end. The older messages are left to
       // `history`, and the application gets a gap.
       return { messages: missed, whole: false };
@@ -1028,7 +1032,7 @@ class Attempt {
     while (before > since) {
       const page = await this.#readPage({ before, limit: HISTORY_PAGE }, epoch);
       if (page.cursor >= before) {
-        throw new ChatError('protocol', 'pages of the history do not go back');
+        throw new ChatError('protocol', 'pages of the history do not advance');
       }
       pages.unshift(page.messages.filter((message) => message.seq > since));
       before = page.messages[0]?.seq <= since ? since : page.cursor;
@@ -1040,7 +1044,7 @@ class Attempt {
   async #readPage(which, epoch) {
     const page = await this.#request(ROUTES.HISTORY, which);
     if (page.epoch !== epoch) {
-      throw new ChatError('closed', 'the log is another one than a moment ago');
+      throw new ChatError('closed', 'the log was replaced between two pages');
     }
     if (!Array.isArray(page.messages)) {
       throw new ChatError('protocol', 'a page of the history has no messages');
@@ -1049,7 +1053,7 @@ class Attempt {
   }
 
   #catchUp({ epoch, seq }, missed, since) {
-    const { delivered } = this.#stay;
+    const { delivered } = this.#membership;
     const isGap = missed !== null && !missed.whole;
     if (isGap) {
       this.#emit('gap', { from: since, to: seq, epoch });
@@ -1070,9 +1074,9 @@ class Attempt {
     delivered.advance(seq);
   }
 
-  #resetMembers(answer) {
-    const { memberList } = this.#stay;
-    memberList.reset(answer);
+  #resetMembers(response) {
+    const { memberList } = this.#membership;
+    memberList.reset(response);
     this.#emitUsers();
     if (memberList.isPartial) {
       this.#readMembers();
@@ -1118,8 +1122,8 @@ class Attempt {
 
   #holdPush(route, body, epoch) {
     if (this.#heldPushes.length >= this.#options.maxHeld) {
-      this.#stay.overflows += 1;
-      this.end(new ChatError('closed', 'too much was said meanwhile'));
+      this.#membership.overflows += 1;
+      this.end(new ChatError('closed', 'too many pushes waited during the catch-up'));
     } else {
       this.#heldPushes.push([route, body, epoch]);
     }
@@ -1130,14 +1134,14 @@ class Attempt {
    * would be taken for one of this epoch.
    */
   #deliverChat(message, epoch) {
-    if (epoch === undefined || epoch === this.#stay.delivered.epoch) {
+    if (epoch === undefined || epoch === this.#membership.delivered.epoch) {
       this.#emitMessage(message);
     }
   }
 
   /** Emits a message, unless it was delivered before. */
   #emitMessage({ msg, from, target, seq, time }) {
-    const { delivered } = this.#stay;
+    const { delivered } = this.#membership;
     if (delivered.isNew(seq)) {
       delivered.advance(seq);
       this.#emit('chat', { msg, from, target, seq, time, epoch: delivered.epoch });
@@ -1145,7 +1149,7 @@ class Attempt {
   }
 
   #emitOwnWhisper(whisper, epoch) {
-    const { delivered } = this.#stay;
+    const { delivered } = this.#membership;
     const isCurrent = epoch === delivered.epoch;
     if (isCurrent && delivered.hasOwnWhisper(whisper.seq)) {
       return;
@@ -1161,19 +1165,19 @@ class Attempt {
    * messages have them.
    */
   #isOwnWhisper({ from, target }) {
-    const { user } = this.#stay;
+    const { user } = this.#membership;
     return from === user && target !== '*' && target !== user;
   }
 
   #addMember(user) {
-    this.#stay.memberList.add(user);
+    this.#membership.memberList.add(user);
     this.#membersRead?.add(user);
     this.#emit('add', { user });
     this.#emitUsers();
   }
 
   #removeMember(user) {
-    this.#stay.memberList.remove(user);
+    this.#membership.memberList.remove(user);
     this.#membersRead?.delete(user);
     this.#emit('leave', { user });
     this.#emitUsers();
@@ -1181,7 +1185,7 @@ class Attempt {
 
   #setCounts(counts) {
     this.#membersRead = null;
-    this.#stay.memberList.setCounts(counts);
+    this.#membership.memberList.setCounts(counts);
     this.#emitUsers();
     if (counts.names) {
       this.#readMembers();
@@ -1189,7 +1193,7 @@ class Attempt {
   }
 
   #emitUsers() {
-    const { users, total, names } = this.#stay.memberList;
+    const { users, total, names } = this.#membership.memberList;
     this.#emit('users', { users, total, names });
   }
 
@@ -1203,11 +1207,11 @@ class Attempt {
     }
     const reading = (this.#membersRead = new Set());
     let after;
-    const onAnswer = (answer) => {
-      const { users, cursor } = succeeded(answer);
+    const onResponse = (response) => {
+      const { users, cursor } = succeeded(response);
       const isOurs = this.#membersRead === reading;
       if (isOurs && (!Array.isArray(users) || (cursor !== undefined && cursor === after))) {
-        throw new ChatError('protocol', 'pages of the names do not go on');
+        throw new ChatError('protocol', 'pages of the member list do not advance');
       }
       after = isOurs ? cursor : undefined;
       if (isOurs) {
@@ -1215,14 +1219,14 @@ class Attempt {
       }
       if (isOurs && after === undefined) {
         this.#membersRead = null;
-        this.#stay.memberList.replace(reading);
+        this.#membership.memberList.replace(reading);
         this.#emitUsers();
       }
-      return answer;
+      return response;
     };
     try {
       do {
-        await this.#request(ROUTES.MEMBERS, { after, limit: MEMBERS_PAGE }, onAnswer);
+        await this.#request(ROUTES.MEMBERS, { after, limit: MEMBERS_PAGE }, onResponse);
       } while (after !== undefined);
     } catch (error) {
       this.end(error);
@@ -1234,7 +1238,7 @@ class Attempt {
    * evicted. An older epoch has none left.
    */
   #handleGap({ from, to, epoch }) {
-    const { delivered } = this.#stay;
+    const { delivered } = this.#membership;
     if (epoch !== delivered.epoch) {
       delivered.restartIn(epoch, to);
       this.#emit('gap', { from, to, epoch });
@@ -1247,10 +1251,10 @@ class Attempt {
 
   /** Sends queued messages, as many as may be in flight. */
   sendNext() {
-    if (!this.#isOnline || !this.#socket.isOpen || this.#timers.has('again')) {
+    if (!this.#isOnline || !this.#socket.isOpen || this.#timers.has('repeat')) {
       return;
     }
-    for (let draft; (draft = this.#stay.sendQueue.next(this.#inFlight)); ) {
+    for (let draft; (draft = this.#membership.sendQueue.next(this.#inFlight)); ) {
       this.#sendDraft(draft);
     }
   }
@@ -1259,17 +1263,17 @@ class Attempt {
     draft.tries += 1;
     this.#inFlight.add(draft);
     const isRepeat = draft.tries > 1;
-    const onAnswer = (answer) => this.#handleAnswer(draft, isRepeat, answer);
+    const onResponse = (response) => this.#handleResponse(draft, isRepeat, response);
     const { requestTimeout: timeout } = this.#options;
     // Servers answer in time, or are not there. All other errors come with the end of the
     // connection.
-    this.#socket.request(ROUTES.SEND, draft.body, { timeout, onAnswer }).catch((error) => this.end(error));
+    this.#socket.request(ROUTES.SEND, draft.body, { timeout, onResponse }).catch((error) => this.end(error));
   }
 
-  #handleAnswer(draft, isRepeat, answer) {
+  #handleResponse(draft, isRepeat, response) {
     this.#inFlight.delete(draft);
     try {
-      const { seq, time } = succeeded(answer);
+      const { seq, time } = succeeded(response);
       this.#settleSent(draft, { seq, time });
     } catch (error) {
       this.#settleRefused(draft, isRepeat, error);
@@ -1280,7 +1284,7 @@ class Attempt {
   #settleSent(draft, { seq, time }) {
     // Settled first: a handler that sends a message must not find this one in the queue.
     this.#room.settle(draft, null, { seq, time });
-    const whisper = { msg: String(draft.content), from: this.#stay.user, target: draft.target, seq, time };
+    const whisper = { msg: String(draft.content), from: this.#membership.user, target: draft.target, seq, time };
     if (this.#isOwnWhisper(whisper)) {
       this.#receivePush(OWN_WHISPER, whisper);
     }
@@ -1297,8 +1301,8 @@ class Attempt {
       return;
     }
     draft.error = error;
-    if (!this.#timers.has('again')) {
-      this.#timers.start('again', AGAIN, () => this.sendNext());
+    if (!this.#timers.has('repeat')) {
+      this.#timers.start('repeat', REPEAT_PAUSE, () => this.sendNext());
     }
   }
 
@@ -1314,32 +1318,33 @@ class Attempt {
     }
     const { route, body, timeout } = query;
     this.#socket.request(route, body, { timeout }).then(
-      (answer) => this.#room.settleQuery(query, answer),
+      (response) => this.#room.settleQuery(query, response),
       () => {},
     );
   }
 }
 
 /**
- * Enters a room, through a gate, and stays there until it is closed or refused. See the
+ * Enters a room, through a gate, and remains its member until it is closed or refused. See the
  * declarations for all options.
  *
  * @param {{ gate: string, user: string, room: string, session?: object }} options
- * @returns {Promise<Room>} fulfilled in the room; rejected with the refusal of the server, or after `connectTimeout` with the
- *   last thing that went wrong. Handlers that are added at once when it is fulfilled miss nothing.
+ * @returns {Promise<Room>} fulfilled in the room; rejected with the refusal of the server, or after
+ *   `connectTimeout` with the last failure. Handlers that are added at once when it is fulfilled
+ *   miss nothing.
  */
 export function connect(options) {
   return Room.connect(options);
 }
 
-/** A member's stay in a room, over as many connections as it takes. Comes from {@link connect}. */
+/** A membership of a room, over as many connections as it takes. Comes from {@link connect}. */
 export class Room {
   #options;
-  #stay;
+  #membership;
   #state = { state: 'connecting', attempt: 0, delay: 0, error: null };
   #handlers = new Map();
   #ids = { prefix: randomHex(4), last: 0 };
-  /** Requests of the application that are not answered yet. */
+  /** Requests of the application without a response yet. */
   #queries = new Set();
   #entered = settler();
   #timers = new Timers();
@@ -1347,7 +1352,7 @@ export class Room {
   #attempt = null;
   /** Attempts that ended since the last good connection. */
   #failures = 0;
-  /** Attempts in a row that ended because they showed no sign of life in time. */
+  /** Attempts in a row that ended for lack of a sign of life in time. */
   #failedProbes = 0;
   #isSilent = false;
 
@@ -1377,33 +1382,33 @@ export class Room {
       throw new ChatError('bad-options', `${wrong} must be a number, and not below 0`);
     }
     this.#options = { ...all, gate: gateUrl(gate) };
-    this.#stay = new Stay(all);
+    this.#membership = new Membership(all);
   }
 
-  /** Our name. */
+  /** The name of this member. */
   get user() {
-    return this.#stay.user;
+    return this.#membership.user;
   }
 
   /** The room's name. */
   get room() {
-    return this.#stay.room;
+    return this.#membership.room;
   }
 
   /**
-   * `connecting`, `online`, `reconnecting` or `closed`; with how often it was tried since, when the
-   * next try is, and why.
+   * `connecting`, `online`, `reconnecting` or `closed`; with the number of failed attempts, the
+   * delay of the next one, and the last failure.
    */
   get state() {
     return this.#state;
   }
 
   /**
-   * The session for a later {@link connect}, which resumes this stay and catches up. The token is a
-   * secret.
+   * The session for a later {@link connect}, which resumes this membership and catches up. The
+   * token is a secret.
    */
   get session() {
-    const { token, delivered } = this.#stay;
+    const { token, delivered } = this.#membership;
     return { token, seq: delivered.seq, epoch: delivered.epoch };
   }
 
@@ -1411,17 +1416,17 @@ export class Room {
    * The names that are known to be in the room: all if `names`, else some. @returns {Set<string>}
    */
   get users() {
-    return this.#stay.memberList.users;
+    return this.#membership.memberList.users;
   }
 
   /** The number of members. */
   get total() {
-    return this.#stay.memberList.total;
+    return this.#membership.memberList.total;
   }
 
   /** True if each join and leave is delivered; in a large room only the number of members is. */
   get names() {
-    return this.#stay.memberList.names;
+    return this.#membership.memberList.names;
   }
 
   /**
@@ -1431,7 +1436,7 @@ export class Room {
    *
    * @param {string} event
    * @param {(event: object) => void} handler
-   * @returns {() => void} takes the handler off again
+   * @returns {() => void} removes the handler
    * @throws {ChatError} `bad-options` if the handler is no function
    */
   on(event, handler) {
@@ -1444,8 +1449,13 @@ export class Room {
   }
 
   /** Sends a message to all members. Settles as {@link Room.whisper}. */
-  say(text, options) {
+  send(text, options) {
     return this.#send('*', text, options);
+  }
+
+  /** The former name of {@link Room.send}, for pages that were written with it. */
+  say(text, options) {
+    return this.send(text, options);
   }
 
   /**
@@ -1483,10 +1493,10 @@ export class Room {
   }
 
   /**
-   * Asks the connector anything that may be asked twice, on the next connection if this one breaks.
+   * Sends the connector a request that may be repeated: on the next connection if this one breaks.
    *
-   * @returns {Promise<object>} the answer's body; rejected with the refusal of the server, or after
-   *   `timeout`. A rejection that no caller awaits is dropped.
+   * @returns {Promise<object>} the response's body; rejected with the refusal of the server, or
+   *   after `timeout`. A rejection that no caller awaits is dropped.
    */
   request(route, body, { timeout = this.#options.requestTimeout } = {}) {
     if (this.#isClosed) {
@@ -1500,22 +1510,22 @@ export class Room {
       return handled(Promise.reject(error));
     }
     this.#queries.add(query);
-    const late = new ChatError('timeout', `no answer to ${route}`);
+    const late = new ChatError('timeout', `no response to ${route}`);
     query.timer = startTimer(timeout, () => this.#settleQuery(query, late));
     this.#attempt?.sendQuery(query);
     return query.promise;
   }
 
   /**
-   * Makes sure of the connection now: for a network that is there again. Does not wait for the time
-   * of the next try; a connection that seems to be there, or is being made, is replaced unless it
-   * shows a sign of life soon.
+   * Checks the connection now: for a network that is back. Does not wait for the time of the next
+   * attempt; a connection that seems open, or is being made, is replaced unless it shows a sign of
+   * life soon.
    */
   reconnect() {
     if (this.#attempt) {
-      // A network may be too slow for this, call after call: then there is more time for each
-      // attempt.
-      this.#attempt.probe(PROBE * (this.#failedProbes + 1));
+      // On a network slower than the limit no attempt would ever succeed: each failure allows the
+      // next one more time.
+      this.#attempt.probe(PROBE_TIMEOUT * (this.#failedProbes + 1));
     } else if (!this.#isClosed) {
       this.#startAttempt();
     }
@@ -1537,7 +1547,7 @@ export class Room {
 
   #startAttempt() {
     this.#timers.stop('pause');
-    this.#attempt = new Attempt(this.#stay, this.#options, {
+    this.#attempt = new Attempt(this.#membership, this.#options, {
       emit: (name, event) => this.#emit(name, event),
       onToken: (token) => this.#takeToken(token),
       onBegun: () => this.#resolveEntered(),
@@ -1545,7 +1555,7 @@ export class Room {
       onStable: () => (this.#failures = 0),
       onEnd: (error, isProbed) => this.#scheduleNext(error, isProbed),
       settle: (draft, error, sent) => this.#settle(draft, error, sent),
-      settleQuery: (query, answer) => this.#settleQuery(query, answer),
+      settleQuery: (query, response) => this.#settleQuery(query, response),
     });
     this.#attempt.start();
   }
@@ -1561,7 +1571,7 @@ export class Room {
     this.#queries.forEach((query) => this.#attempt?.sendQuery(query));
   }
 
-  /** An attempt has ended: schedules the next one, unless there is to be none. */
+  /** Schedules the next attempt after the end of one, unless the room is closed or refused. */
   #scheduleNext(error, isProbed) {
     this.#attempt = null;
     if (this.#isClosed) {
@@ -1574,10 +1584,10 @@ export class Room {
     const { minDelay, maxDelay } = this.#options;
     const attempt = (this.#failures += 1);
     this.#failedProbes += isProbed ? 1 : 0;
-    // The application asked for a connection that works, and waited for the probe.
+    // The application requested a connection that works, and has waited for the probe already.
     const delay = isProbed ? 0 : Math.random() * Math.min(maxDelay, minDelay * 2 ** attempt);
     this.#timers.start('pause', delay, () => this.#startAttempt());
-    this.#setState(this.#stay.hasBegun ? 'reconnecting' : 'connecting', { attempt, delay, error });
+    this.#setState(this.#membership.hasBegun ? 'reconnecting' : 'connecting', { attempt, delay, error });
     if (isProbed && !this.#attempt && !this.#isClosed) {
       this.#startAttempt();
     }
@@ -1591,9 +1601,9 @@ export class Room {
       return error.reason !== 'slow';
     }
     if (error.code === 'protocol') {
-      return !this.#stay.hasBegun;
+      return !this.#membership.hasBegun;
     }
-    return error.status !== 0 && !PASSING.has(error.status) && !PASSING_CODES.has(error.code);
+    return error.status !== 0 && !RETRIED_STATUSES.has(error.status) && !RETRIED_CODES.has(error.code);
   }
 
   #finish(error) {
@@ -1619,7 +1629,7 @@ export class Room {
   #emit(name, event) {
     const handlers = this.#handlers.get(name) ?? new Set();
     for (const handler of [...handlers]) {
-      // A handler before may have closed the room, or taken this one off.
+      // An earlier handler may have closed the room, or removed this one.
       if (!this.#isSilent && handlers.has(handler)) {
         callBack(handler, event);
       }
@@ -1627,20 +1637,20 @@ export class Room {
   }
 
   /**
-   * Abandons the messages that were sent, if the server does not know whose they are: no repeat of
-   * them is safe.
+   * Abandons the messages that were sent if the server gives another token: it cannot recognise a
+   * repeat by another membership, so none is safe.
    */
   #takeToken(token) {
-    if (token !== this.#stay.token) {
-      this.#abandon(true, new ChatError('unknown', 'the stay in the room ended', { unknown: true }));
+    if (token !== this.#membership.token) {
+      this.#abandon(true, new ChatError('unknown', 'the membership ended', { unknown: true }));
     }
-    this.#stay.token = token ?? this.#stay.token;
+    this.#membership.token = token ?? this.#membership.token;
   }
 
   // Sending
 
   #send(target, content, { timeout = this.#options.sendTimeout } = {}) {
-    const { sendQueue } = this.#stay;
+    const { sendQueue } = this.#membership;
     const { maxUnsent } = this.#options;
     if (this.#isClosed) {
       return refusal('closed', 'the room was closed');
@@ -1661,7 +1671,7 @@ export class Room {
   }
 
   #expire(draft) {
-    const message = draft.error?.message ?? 'no answer in time';
+    const message = draft.error?.message ?? 'no response in time';
     const { code, status } = draft.error ?? { code: 'timeout', status: 0 };
     this.#settle(draft, new ChatError(code, message, { status, unknown: draft.tries > 0 }));
     this.#attempt?.sendNext();
@@ -1669,7 +1679,7 @@ export class Room {
 
   /** Settles a message, rejected with `error` unless that is null. */
   #settle(draft, error, sent) {
-    this.#stay.sendQueue.remove(draft);
+    this.#membership.sendQueue.remove(draft);
     clearTimeout(draft.timer);
     if (error) {
       draft.reject(error);
@@ -1678,32 +1688,32 @@ export class Room {
     }
   }
 
-  #settleQuery(query, answer) {
+  #settleQuery(query, response) {
     this.#queries.delete(query);
     clearTimeout(query.timer);
     try {
-      if (answer instanceof Error) {
-        throw answer;
+      if (response instanceof Error) {
+        throw response;
       }
-      query.resolve(succeeded(answer));
+      query.resolve(succeeded(response));
     } catch (error) {
       query.reject(error);
     }
   }
 
   #abandon(onlySent, { code, message, status, reason }) {
-    for (const draft of this.#stay.sendQueue.list(onlySent)) {
+    for (const draft of this.#membership.sendQueue.list(onlySent)) {
       this.#settle(draft, new ChatError(code, message, { status, reason, unknown: draft.tries > 0 }));
     }
   }
 }
 
-/** A promise that is rejected already. */
+/** Returns a promise that is rejected already. */
 function refusal(code, message) {
   return handled(Promise.reject(new ChatError(code, message)));
 }
 
-/** The URL of a gate, which may be written as that of its page, or as `host:port`. */
+/** Returns the URL of a gate, which may be written as that of its page, or as `host:port`. */
 function gateUrl(gate) {
   try {
     const url = new URL(gate.includes('://') ? gate : `ws://${gate}`);

@@ -3,9 +3,9 @@
  * `#messages` and knows no connection.
  */
 
-/** Elements that are kept; older messages can be read again. */
-const MOST = 1_000;
-const TOGETHER_MS = 5 * 60_000;
+/** Elements that are kept; older messages can be read from the server again. */
+const MAX_ITEMS = 1_000;
+const GROUP_MS = 5 * 60_000;
 
 /** Returns an element with a class and a text, which is never parsed as HTML. */
 export function element(tag, className = '', text = '') {
@@ -64,7 +64,7 @@ export class Timeline {
    */
   #epochs = [0];
 
-  /** `options`: our name as `user`, and `onName`, which is called with a chosen name. */
+  /** `options`: the user's name as `user`, and `onName`, which is called with a chosen name. */
   constructor(list, options) {
     this.#list = list;
     this.#options = options;
@@ -79,7 +79,7 @@ export class Timeline {
   /** Adds a message at its place in the order; returns false if it is a duplicate. */
   add(message) {
     const { seq = Infinity } = message;
-    const epoch = this.#rank(message.epoch);
+    const epoch = this.#epochIndex(message.epoch);
     let at = this.#items.length;
     while (at > 0 && isAfter(this.#items[at - 1], epoch, seq)) {
       at -= 1;
@@ -99,21 +99,21 @@ export class Timeline {
 
   /** Adds a line about the room at the end: a join, a leave, a gap. */
   note(className, text, { epoch = 0, seq = Infinity } = {}) {
-    this.#insert(this.#items.length, { epoch: this.#rank(epoch), seq, element: element('li', className, text) });
+    this.#insert(this.#items.length, { epoch: this.#epochIndex(epoch), seq, element: element('li', className, text) });
   }
 
-  /** Removes the oldest elements, if there are too many; returns true if it did. */
+  /** Removes the oldest elements if there are too many; returns true if it removed any. */
   trim() {
-    const tooMany = this.#items.length - MOST;
-    if (tooMany < MOST / 10) {
+    const tooMany = this.#items.length - MAX_ITEMS;
+    if (tooMany < MAX_ITEMS / 10) {
       return false;
     }
     this.#items.splice(0, tooMany).forEach(({ element: gone }) => gone.remove());
-    this.#relate(0);
+    this.#group(0);
     return true;
   }
 
-  #rank(epoch = 0) {
+  #epochIndex(epoch = 0) {
     const at = this.#epochs.indexOf(epoch);
     return at < 0 ? this.#epochs.push(epoch) - 1 : at;
   }
@@ -121,19 +121,19 @@ export class Timeline {
   #insert(at, item) {
     this.#list.insertBefore(item.element, this.#items[at]?.element ?? null);
     this.#items.splice(at, 0, item);
-    this.#relate(at);
-    this.#relate(at + 1);
+    this.#group(at);
+    this.#group(at + 1);
   }
 
   /** Hides the head of a message that follows one of the same sender. */
-  #relate(at) {
+  #group(at) {
     const item = this.#items[at];
     if (!item?.message) {
       return;
     }
     const above = this.#items[at - 1]?.message;
     const { message } = item;
-    const isSame = above && above.from === message.from && above.target === message.target && message.time - above.time < TOGETHER_MS;
+    const isSame = above && above.from === message.from && above.target === message.target && message.time - above.time < GROUP_MS;
     item.element.classList.toggle('same', Boolean(isSame));
   }
 }

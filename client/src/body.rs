@@ -40,7 +40,7 @@ pub struct Entered {
     /// After [`Resume`]: the messages since, ascending; the newest that fit. Own messages and
     /// whispers are among them.
     #[serde(default)]
-    pub missed: Vec<Said>,
+    pub missed: Vec<HistoryMessage>,
     /// After [`Resume`]: true if all messages since still exist, in `missed` or behind `cursor`.
     #[serde(default)]
     pub recovered: Option<bool>,
@@ -110,7 +110,7 @@ pub enum History {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Page {
     /// By rising `seq`.
-    pub messages: Vec<Said>,
+    pub messages: Vec<HistoryMessage>,
     /// The life of the log that they are from.
     pub epoch: u64,
     /// There may be more: request the messages after it, or before it, like this page.
@@ -136,7 +136,7 @@ pub struct Members {
 
 /// A message of the past.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Said {
+pub struct HistoryMessage {
     /// Its text.
     pub msg: String,
     /// The sender's name.

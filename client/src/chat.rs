@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use wire::WireError;
 
-use crate::body::{Entered, History, Members, Message, Page, Resume, Said, Sent};
+use crate::body::{Entered, History, HistoryMessage, Members, Message, Page, Resume, Sent};
 use crate::connection::{Command, Connection};
 use crate::{ClientError, Events, Options, query_entry, routes};
 
@@ -33,6 +33,7 @@ impl ChatClient {
     pub async fn connect(address: &str, options: Options) -> Result<(Self, Events), ClientError> {
         let Options { request_timeout, max_body, .. } = options;
         let (connection, events) = Connection::open(address, options).await?;
+        // A larger limit than a package holds would let a body through that cannot be encoded.
         Ok((Self { connection, request_timeout, max_body: max_body.min(MAX_BODY) }, events))
     }
 
@@ -82,18 +83,18 @@ impl ChatClient {
     ///
     /// # Errors
     ///
-    /// As [`ChatClient::send`].
-    pub fn say(&self, content: &str) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
-        self.send(&Message::to_all(content))
+    /// As [`ChatClient::send_message`].
+    pub fn send(&self, content: &str) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
+        self.send_message(&Message::to_all(content))
     }
 
     /// Sends a whisper to one member.
     ///
     /// # Errors
     ///
-    /// As [`ChatClient::send`]; also if there is no such member.
+    /// As [`ChatClient::send_message`]; also if there is no such member.
     pub fn whisper(&self, to: &str, content: &str) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
-        self.send(&Message::to(to, content))
+        self.send_message(&Message::to(to, content))
     }
 
     /// Sends a message.
@@ -103,7 +104,7 @@ impl ChatClient {
     /// If the server refuses or does not respond. After [`ClientError::Refused`] with code 503,
     /// [`ClientError::TimedOut`] and [`ClientError::Closed`] the outcome is unknown; a message with
     /// an idempotency key can be sent again.
-    pub fn send(&self, message: &Message) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
+    pub fn send_message(&self, message: &Message) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
         self.typed(routes::SEND, message)
     }
 
@@ -126,19 +127,19 @@ impl ChatClient {
     ///
     /// # Errors
     ///
-    /// As [`ChatClient::history`]; [`ClientError::Answer`] if the log has a new epoch: resume
+    /// As [`ChatClient::history`]; [`ClientError::BadResponse`] if the log has a new epoch: resume
     /// again.
-    pub async fn missed(&self, entered: &mut Entered, since: u64) -> Result<Vec<Said>, ClientError> {
+    pub async fn missed(&self, entered: &mut Entered, since: u64) -> Result<Vec<HistoryMessage>, ClientError> {
         let mut missed = std::mem::take(&mut entered.missed);
         let mut cursor = entered.cursor;
         while let Some(before) = cursor.filter(|cursor| *cursor > since) {
             let mut page = self.history(History::Before(before), HISTORY_PAGE).await?;
             if page.epoch != entered.epoch {
-                return Err(ClientError::Answer("another epoch than a moment ago".to_owned()));
+                return Err(ClientError::BadResponse("another epoch than a moment ago".to_owned()));
             }
             // The page that reaches `since` is the last one, also if the server offers older pages.
             let is_last = page.messages.first().is_some_and(|first| first.seq <= since);
-            page.messages.retain(|said| said.seq > since);
+            page.messages.retain(|message| message.seq > since);
             missed.splice(0..0, page.messages);
             cursor = page.cursor.filter(|_| !is_last);
         }
@@ -165,7 +166,7 @@ impl ChatClient {
     ///
     /// If the session is in no room, or the server does not respond.
     pub fn leave(&self) -> impl Future<Output = Result<(), ClientError>> + use<> {
-        let response = self.ask(routes::LEAVE, &json!({}));
+        let response = self.request(routes::LEAVE, &json!({}));
         async { response.await.map(drop) }
     }
 
@@ -174,13 +175,13 @@ impl ChatClient {
     ///
     /// # Errors
     ///
-    /// If the code is another one, and as [`ChatClient::request`].
-    pub fn ask<B: Serialize>(
+    /// If the code is another one, and as [`ChatClient::request_unchecked`].
+    pub fn request<B: Serialize>(
         &self,
         route: &str,
         body: &B,
     ) -> impl Future<Output = Result<Value, ClientError>> + use<B> {
-        let response = self.request(route, body);
+        let response = self.request_unchecked(route, body);
         async {
             let body = response.await?;
             let code = code(&body)?;
@@ -192,12 +193,12 @@ impl ChatClient {
         }
     }
 
-    /// Sends a request, and returns the response's body whatever its code is.
+    /// Sends a request, and returns the response's body without a check of its code.
     ///
     /// # Errors
     ///
     /// If it cannot be sent, no response comes, or the response is no JSON object.
-    pub fn request<B: Serialize>(
+    pub fn request_unchecked<B: Serialize>(
         &self,
         route: &str,
         body: &B,
@@ -214,7 +215,7 @@ impl ChatClient {
             queued?;
             match tokio::time::timeout(deadline, response).await {
                 Ok(Ok(body)) if body.is_object() => Ok(body),
-                Ok(Ok(_)) => Err(ClientError::Answer("it is no JSON object".to_owned())),
+                Ok(Ok(_)) => Err(ClientError::BadResponse("it is no JSON object".to_owned())),
                 Ok(Err(_)) => Err(connection.closed()),
                 Err(_) => Err(ClientError::TimedOut),
             }
@@ -260,6 +261,7 @@ impl ChatClient {
             return Err(WireError::RouteTooLong(route.len()).into());
         }
         let body = wire::to_json(body)?;
+        // A refusal here costs the request. The server would close the connection.
         let max = match route {
             routes::ENTER | routes::QUERY_ENTRY => self.max_body.min(MAX_BODY_BEFORE_ENTER),
             _ => self.max_body,
@@ -275,8 +277,8 @@ impl ChatClient {
         route: &str,
         body: &B,
     ) -> impl Future<Output = Result<T, ClientError>> + use<T, B> {
-        let response = self.ask(route, body);
-        async { serde_json::from_value(response.await?).map_err(|error| ClientError::Answer(error.to_string())) }
+        let response = self.request(route, body);
+        async { serde_json::from_value(response.await?).map_err(|error| ClientError::BadResponse(error.to_string())) }
     }
 }
 
@@ -296,7 +298,7 @@ const MAX_BODY_BEFORE_ENTER: usize = 4 * 1024 - MAX_HEAD;
 /// Returns the code of a response. Pomelo's own servers may send no code, or only an `error`.
 fn code(response: &Value) -> Result<u64, ClientError> {
     match (response.get("code"), response.get("error")) {
-        (Some(code), _) => code.as_u64().ok_or_else(|| ClientError::Answer(format!("its code is {code}"))),
+        (Some(code), _) => code.as_u64().ok_or_else(|| ClientError::BadResponse(format!("its code is {code}"))),
         (None, None | Some(Value::Null | Value::Bool(false))) => Ok(200),
         (None, Some(_)) => Ok(500),
     }

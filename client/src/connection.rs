@@ -26,6 +26,8 @@ use wire::{
 use crate::{Address, ClientError, Event, Events, Options};
 
 /// Requests that may wait to be written.
+// A full queue is an error for the caller, so that a server that does not read costs bounded
+// memory.
 const COMMANDS: usize = 4_096;
 
 /// Bytes of the websocket's read buffer.
@@ -74,38 +76,38 @@ impl Connection {
         let opening = async {
             let connected = connect_async_with_config(url, Some(config), true).await;
             let (mut socket, _) = connected.map_err(|error| cannot(error.to_string()))?;
-            let greeting = shake_hands(&mut socket).await?;
-            Ok::<_, ClientError>((socket, greeting))
+            let handshake = shake_hands(&mut socket).await?;
+            Ok::<_, ClientError>((socket, handshake))
         };
-        let (socket, greeting) =
-            timeout(options.connect_timeout, opening).await.map_err(|_| cannot("no answer in time".to_owned()))??;
-        Ok(Self::run(socket, greeting, &options))
+        let (socket, handshake) =
+            timeout(options.connect_timeout, opening).await.map_err(|_| cannot("no response in time".to_owned()))??;
+        Ok(Self::run(socket, handshake, &options))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one task of a connection, owned by its handles")]
-    fn run(socket: Socket, greeting: Greeting, options: &Options) -> (Self, Events) {
+    fn run(socket: Socket, handshake: ServerHandshake, options: &Options) -> (Self, Events) {
         let (commands, queue) = mpsc::channel(COMMANDS);
         // One place more, which is kept for the end.
         let (events, received) = mpsc::channel(options.event_queue.max(1) + 1);
         let kick = Arc::new(Mutex::new(None));
         let (sink, stream) = socket.split();
-        let line = Line {
+        let task_state = ConnectionTask {
             sink,
             stream,
             unsent: VecDeque::new(),
             write_by: None,
             write_timeout: options.request_timeout,
             ending: None,
-            dictionary: greeting.dictionary,
-            heartbeat: greeting.heartbeat.filter(|_| options.heartbeats),
-            beat_at: None,
-            heard_at: Instant::now(),
+            dictionary: handshake.dictionary,
+            heartbeat: handshake.heartbeat.filter(|_| options.heartbeats),
+            heartbeat_at: None,
+            received_at: Instant::now(),
             waiting: HashMap::new(),
             next_id: 0,
             events,
             kick: kick.clone(),
         };
-        let task = tokio::spawn(line.serve(queue)).abort_handle();
+        let task = tokio::spawn(task_state.serve(queue)).abort_handle();
         (Self { commands, kick, _task: Arc::new(OwnedTask(task)) }, Events(received))
     }
 
@@ -124,20 +126,20 @@ impl Connection {
 }
 
 /// The server's handshake.
-struct Greeting {
+struct ServerHandshake {
     dictionary: Option<Dictionary>,
     heartbeat: Option<Duration>,
 }
 
-async fn shake_hands(socket: &mut Socket) -> Result<Greeting, ClientError> {
+async fn shake_hands(socket: &mut Socket) -> Result<ServerHandshake, ClientError> {
     let request = HandshakeRequest {
         client_type: Some("shaddock-rust".to_owned()),
         version: Some(env!("CARGO_PKG_VERSION").to_owned()),
         ..HandshakeRequest::default()
     };
     let hello = Package::new(PackageKind::Handshake, request.encode()?).encode()?;
-    let gone = |_| ClientError::Closed { kick: None };
-    socket.send(Frame::Binary(hello)).await.map_err(gone)?;
+    let closed = |_| ClientError::Closed { kick: None };
+    socket.send(Frame::Binary(hello)).await.map_err(closed)?;
     let response = loop {
         match socket.next().await {
             Some(Ok(Frame::Binary(frame))) => break decode_frame(&frame, wire::MAX_BODY)?.next(),
@@ -146,8 +148,8 @@ async fn shake_hands(socket: &mut Socket) -> Result<Greeting, ClientError> {
         }
     };
     let package = response.filter(|p| p.kind == PackageKind::Handshake).ok_or(WireError::Handshake("expected"))?;
-    let greeting = match HandshakeResponse::parse(&package.body)? {
-        HandshakeResponse::Accepted { heartbeat_secs, dictionary, .. } => Greeting {
+    let handshake = match HandshakeResponse::parse(&package.body)? {
+        HandshakeResponse::Accepted { heartbeat_secs, dictionary, .. } => ServerHandshake {
             dictionary: match dictionary {
                 OfferedDictionary::New(dictionary) => Some(dictionary),
                 OfferedDictionary::Off | OfferedDictionary::Known => None,
@@ -157,8 +159,8 @@ async fn shake_hands(socket: &mut Socket) -> Result<Greeting, ClientError> {
         HandshakeResponse::Refused { code } => return Err(ClientError::Handshake(code)),
     };
     let ack = Package::empty(PackageKind::HandshakeAck).encode()?;
-    socket.send(Frame::Binary(ack)).await.map_err(gone)?;
-    Ok(greeting)
+    socket.send(Frame::Binary(ack)).await.map_err(closed)?;
+    Ok(handshake)
 }
 
 /// The reason of a connection's end.
@@ -181,7 +183,7 @@ enum End {
 }
 
 /// The task's side.
-struct Line {
+struct ConnectionTask {
     sink: SplitSink<Socket, Frame>,
     stream: SplitStream<Socket>,
     /// Frames to be written. No command is taken before it is empty, so the bound is that of the
@@ -195,15 +197,15 @@ struct Line {
     dictionary: Option<Dictionary>,
     heartbeat: Option<Duration>,
     /// The time of the next heartbeat to send.
-    beat_at: Option<Instant>,
-    heard_at: Instant,
+    heartbeat_at: Option<Instant>,
+    received_at: Instant,
     waiting: HashMap<u32, oneshot::Sender<Value>>,
     next_id: u32,
     events: mpsc::Sender<Event>,
     kick: Arc<Mutex<Option<String>>>,
 }
 
-impl Line {
+impl ConnectionTask {
     async fn serve(mut self, mut commands: mpsc::Receiver<Command>) {
         let end = loop {
             if let Err(end) = self.step(&mut commands).await {
@@ -211,6 +213,7 @@ impl Line {
             }
         };
         debug!(%end, "connection ended");
+        // Dropped senders end their callers' waits at once, instead of at the time-out.
         self.waiting.clear();
         drop(commands);
         if !matches!(end, End::Failed(_) | End::Cut) {
@@ -248,8 +251,8 @@ impl Line {
     }
 
     fn wake_at(&self) -> Option<Instant> {
-        let silent = self.heartbeat.map(|heartbeat| self.heard_at + 3 * heartbeat);
-        [self.beat_at, silent, self.write_by].into_iter().flatten().min()
+        let silent = self.heartbeat.map(|heartbeat| self.received_at + 3 * heartbeat);
+        [self.heartbeat_at, silent, self.write_by].into_iter().flatten().min()
     }
 
     fn wake(&mut self) -> Result<(), End> {
@@ -257,10 +260,10 @@ impl Line {
         if self.write_by.is_some_and(|by| by <= now) {
             return Err(End::Stuck);
         }
-        if self.heartbeat.is_some_and(|heartbeat| self.heard_at + 3 * heartbeat <= now) {
+        if self.heartbeat.is_some_and(|heartbeat| self.received_at + 3 * heartbeat <= now) {
             return Err(End::Silent);
         }
-        if self.beat_at.take_if(|at| *at <= now).is_some() {
+        if self.heartbeat_at.take_if(|at| *at <= now).is_some() {
             self.send(Package::empty(PackageKind::Heartbeat).encode()?);
         }
         Ok(())
@@ -318,15 +321,19 @@ impl Line {
     }
 
     fn receive(&mut self, frame: &Bytes) -> Result<(), End> {
-        self.heard_at = Instant::now();
+        self.received_at = Instant::now();
         for package in decode_frame(frame, wire::MAX_BODY)? {
             match package.kind {
-                PackageKind::Heartbeat => self.beat_at = self.heartbeat.map(|heartbeat| self.heard_at + heartbeat),
+                // The interval counts from the server's heartbeat, as in Pomelo's clients: one is
+                // under way at most.
+                PackageKind::Heartbeat => {
+                    self.heartbeat_at = self.heartbeat.map(|heartbeat| self.received_at + heartbeat)
+                }
                 PackageKind::Data => self.message(&package.body)?,
                 PackageKind::Kick => {
                     let Kick { reason } = Kick::parse(&package.body)?;
                     *self.kick.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
-                    self.tell(Event::Kicked(reason))?;
+                    self.emit(Event::Kicked(reason))?;
                 }
                 PackageKind::Handshake | PackageKind::HandshakeAck => {}
             }
@@ -351,7 +358,7 @@ impl Line {
                         known.ok_or(WireError::RouteParts)?.to_owned()
                     }
                 };
-                self.tell(Event::of_push(route, json(&body)))
+                self.emit(Event::of_push(route, json(&body)))
             }
             // Nothing that a server sends.
             Message::Request { .. } | Message::Notify { .. } => Ok(()),
@@ -360,7 +367,7 @@ impl Line {
 
     /// Queues an event. Closes the connection of a reader that lags behind, so that no event is
     /// dropped silently.
-    fn tell(&self, event: Event) -> Result<(), End> {
+    fn emit(&self, event: Event) -> Result<(), End> {
         // The last place is for the end.
         // An unbounded queue would grow without limit, and a dropped event would leave the caller
         // with a wrong view of the room. A lost connection is visible, and a resume repairs it.

@@ -15,7 +15,7 @@ pub enum ClientError {
         reason: String,
     },
     /// No response in time. The outcome is unknown.
-    #[error("no answer in time")]
+    #[error("no response in time")]
     TimedOut,
     /// The connection is closed, or closed before a response. The outcome is unknown.
     #[error("the connection is closed{}", .kick.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
@@ -51,6 +51,6 @@ pub enum ClientError {
     #[error("this is not the protocol: {0}")]
     Protocol(#[from] WireError),
     /// The response does not fit the request.
-    #[error("the server's answer makes no sense: {0}")]
-    Answer(String),
+    #[error("the server's response is malformed: {0}")]
+    BadResponse(String),
 }

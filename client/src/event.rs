@@ -77,6 +77,8 @@ impl Event {
     /// route.
     pub(crate) fn of_push(route: String, body: Value) -> Self {
         let user = || body.get("user").and_then(Value::as_str).map(str::to_owned);
+        // Bodies are cloned, because one that does not have the form of its route is passed on as
+        // it is.
         let known = match route.as_str() {
             routes::ON_CHAT => serde_json::from_value(body.clone()).ok().map(Self::Chat),
             routes::ON_ADD => user().map(Self::Add),

@@ -60,9 +60,9 @@ impl FromStr for Address {
 /// If the gate is not there, does not respond, or knows no connector.
 pub async fn query_entry(gate: &str, uid: &str, options: &Options) -> Result<Address, ClientError> {
     let (connection, _events) = ChatClient::connect(gate, options.clone()).await?;
-    let response = connection.ask(routes::QUERY_ENTRY, &json!({ "uid": uid })).await?;
+    let response = connection.request(routes::QUERY_ENTRY, &json!({ "uid": uid })).await?;
     connection.close();
-    serde_json::from_value(response).map_err(|error| ClientError::Answer(error.to_string()))
+    serde_json::from_value(response).map_err(|error| ClientError::BadResponse(error.to_string()))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //! let (chat, mut events) = ChatClient::via_gate("127.0.0.1:3014", "ann", Options::default()).await?;
 //! let entered = chat.enter("ann", "lobby").await?;
 //! assert!(entered.users.contains(&"ann".to_owned()));
-//! chat.say("hello").await?;
+//! chat.send("hello").await?;
 //! while let Some(Event::Chat(message)) = events.next().await {
 //!     assert!(!message.msg.is_empty());
 //! }
@@ -25,7 +25,7 @@ mod gate;
 
 use std::time::Duration;
 
-pub use body::{Entered, History, Members, Message, Page, Resume, Said, Sent};
+pub use body::{Entered, History, HistoryMessage, Members, Message, Page, Resume, Sent};
 pub use chat::ChatClient;
 pub use error::ClientError;
 pub use event::{Chat, Event, Events, Gap};

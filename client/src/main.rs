@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         Ok(_) => return ExitCode::SUCCESS,
         Err(error) => error,
     };
-    // There is no other place to complain.
+    // There is no other place to report to.
     writeln!(io::stderr().lock(), "{}", without_display_controls(&format!("{error:#}"))).ok();
     ExitCode::FAILURE
 }
@@ -87,7 +87,7 @@ async fn chat(Args { user, room, gate }: Args) -> anyhow::Result<Input> {
     let input = Input { is_piped: !io::stdin().is_terminal(), lines: 0, refused: Vec::new() };
     let mut terminal = Terminal { chat, events, user, screen: Screen, input };
     terminal.enter(&room).await.with_context(|| format!("cannot enter {}", start_of(&room)))?;
-    terminal.screen.say(HELP)?;
+    terminal.screen.print(HELP)?;
     let ended = terminal.run(BufReader::new(tokio::io::stdin()).split(b'\n')).await;
     let Terminal { input, .. } = terminal;
     match ended {
@@ -105,7 +105,7 @@ impl Terminal {
                 biased;
                 event = self.events.next() => match event {
                     Some(event) => self.show(event)?,
-                    None => bail!("the connection was lost; start again to come back"),
+                    None => bail!("the connection was lost; start again to reconnect"),
                 },
                 line = lines.next_segment() => match line?.as_deref().map(String::from_utf8_lossy) {
                     Some(line) if line.trim() == "/quit" => break,
@@ -126,13 +126,15 @@ impl Terminal {
 
     async fn enter(&mut self, room: &str) -> anyhow::Result<()> {
         let entered = self.chat.enter(&self.user, room).await?;
-        self.screen.say(&format!("* you are in {room} with {}", some(&entered.users, entered.total)))?;
+        self.screen.print(&format!("* you are in {room} with {}", some(&entered.users, entered.total)))?;
         Ok(())
     }
 
     async fn typed(&mut self, line: &str) -> anyhow::Result<()> {
         self.input.lines += 1;
         let Err(error) = self.perform(line).await else { return Ok(()) };
+        // A refused line does not end the chat. A lost connection, or a screen that cannot be
+        // written, does.
         let is_end = matches!(error.downcast_ref(), Some(ClientError::Closed { .. })) || error.is::<io::Error>();
         let number = self.input.lines;
         match (is_end, self.input.is_piped) {
@@ -140,9 +142,9 @@ impl Terminal {
             (false, true) => {
                 self.input.refused.push(number);
                 // At a keyboard the line is on the screen above. A line of a file needs its number.
-                Ok(self.screen.say(&format!("! {error}; line {number}: {}", start_of(line)))?)
+                Ok(self.screen.print(&format!("! {error}; line {number}: {}", start_of(line)))?)
             }
-            (false, false) => Ok(self.screen.say(&format!("! {error}"))?),
+            (false, false) => Ok(self.screen.print(&format!("! {error}"))?),
         }
     }
 
@@ -150,19 +152,19 @@ impl Terminal {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "" => Ok(()),
-            "/help" => Ok(self.screen.say(HELP)?),
+            "/help" => Ok(self.screen.print(HELP)?),
             "/who" => self.who().await,
             "/w" => self.whisper(rest).await,
             "/leave" => Ok(self.chat.leave().await?),
             "/room" => self.enter(rest.trim()).await,
             _ if word.starts_with('/') => bail!("no such command; {HELP}"),
-            _ => Ok(self.chat.say(line).await.map(drop)?),
+            _ => Ok(self.chat.send(line).await.map(drop)?),
         }
     }
 
     async fn who(&mut self) -> anyhow::Result<()> {
         let members = self.chat.members(None, NAMES as u64).await?;
-        Ok(self.screen.say(&format!("* here: {}", some(&members.users, members.total)))?)
+        Ok(self.screen.print(&format!("* members: {}", some(&members.users, members.total)))?)
     }
 
     async fn whisper(&mut self, rest: &str) -> anyhow::Result<()> {
@@ -179,13 +181,13 @@ impl Terminal {
         match event {
             Event::Chat(chat) if chat.target == "*" => self.screen.message(chat.time, &chat.from, &chat.msg)?,
             Event::Chat(chat) => self.screen.message(chat.time, &format!("{} to you", chat.from), &chat.msg)?,
-            Event::Add(user) => self.screen.say(&format!("* {user} came"))?,
-            Event::Leave(user) => self.screen.say(&format!("* {user} went"))?,
-            Event::Members { total, .. } => self.screen.say(&format!("* {total} are here"))?,
-            Event::Gap(_) => self.screen.say("* messages are missing here")?,
+            Event::Add(user) => self.screen.print(&format!("* {user} joined"))?,
+            Event::Leave(user) => self.screen.print(&format!("* {user} left"))?,
+            Event::Members { total, .. } => self.screen.print(&format!("* {total} members"))?,
+            Event::Gap(_) => self.screen.print("* messages are missing here")?,
             Event::Other { .. } => {}
             Event::Kicked(reason) => bail!("kicked: {}", without_display_controls(&reason)),
-            Event::Closed => bail!("the connection was lost; start again to come back"),
+            Event::Closed => bail!("the connection was lost; start again to reconnect"),
         }
         Ok(())
     }

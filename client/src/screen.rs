@@ -9,7 +9,7 @@ pub(crate) struct Screen;
 
 impl Screen {
     /// Prints a line.
-    pub(crate) fn say(&self, line: &str) -> io::Result<()> {
+    pub(crate) fn print(&self, line: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
         writeln!(out, "{}", without_display_controls(line))?;
         out.flush()
@@ -18,6 +18,6 @@ impl Screen {
     /// Prints a message with its time of day in UTC.
     pub(crate) fn message(&self, time_ms: u64, who: &str, text: &str) -> io::Result<()> {
         let minutes = time_ms / 60_000;
-        self.say(&format!("{:02}:{:02} {who}: {text}", minutes / 60 % 24, minutes % 60))
+        self.print(&format!("{:02}:{:02} {who}: {text}", minutes / 60 % 24, minutes % 60))
     }
 }

@@ -79,7 +79,7 @@ async fn two_terminals_talk() {
     ann.shows("you are in lobby with ann").await;
     let mut bob = Terminal::start(&gate, "bob", "lobby");
     bob.shows("you are in lobby with ann, bob").await;
-    ann.shows("bob came").await;
+    ann.shows("bob joined").await;
     ann.types("hello 😀").await;
     ann.shows("ann: hello 😀").await;
     bob.shows("ann: hello 😀").await;
@@ -89,10 +89,10 @@ async fn two_terminals_talk() {
     bob.types("/w nobody psst").await;
     bob.shows("! refused (500): no-such-member").await;
     bob.types("/who").await;
-    bob.shows("here: ann, bob").await;
+    bob.shows("members: ann, bob").await;
     bob.types("/room attic").await;
     bob.shows("you are in attic with bob").await;
-    ann.shows("bob went").await;
+    ann.shows("bob left").await;
     bob.types("/leave").await;
     bob.types("alone").await;
     bob.shows("! refused (500): not-in-room").await;

@@ -35,7 +35,7 @@ pub(crate) struct Options {
     // It may hold a password, which --help must not show.
     #[arg(long, global = true, value_name = "URL", env = "SHADDOCK_NATS", hide_env_values = true)]
     pub(crate) nats: Option<String>,
-    /// Where the rooms' log is kept [default: jetstream with --nats, memory without]
+    /// Storage of the rooms' log [default: jetstream with --nats, memory without]
     #[arg(long, global = true, value_name = "KIND")]
     pub(crate) log: Option<LogKind>,
     /// Run this server alone

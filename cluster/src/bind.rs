@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::Context;
 use model::ids::ServerId;
 use model::placement::{CHAT, CONNECTOR, GATE};
-use runtime::config::{Server, Servers, Settings};
+use model::servers::{Server, Servers};
+use model::settings::Settings;
 use tokio::net::TcpListener;
 
 /// A server that is to be started, with its listeners.
@@ -49,6 +50,7 @@ impl BoundServer {
         for (kind, server) in wanted {
             let bound = Self::bind(kind, server, settings).await;
             if let Ok(bound) = &bound {
+                // Other servers must learn the port that the system chose for 0.
                 servers.replace(bound.server.clone());
             }
             all.push(bound);

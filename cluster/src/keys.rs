@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use model::ids::ServerId;
 use model::placement::{CHAT, CONNECTOR, GATE};
+use model::servers::Servers;
 use model::settings::{RpcSettings, Signatures};
 use node::signing::{KeyFileError, KeyringReloader, Signing};
-use runtime::config::Servers;
 use tracing::{info, warn};
 
 /// The environment that other users of a network are taken to reach.

@@ -1,20 +1,16 @@
 //! Starts the servers of an environment, or one of them, and stops them in order: gates,
 //! connectors, chat servers, bus.
 
+mod plan;
 mod start_retries;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
-use bus::{Bus, MemoryLimits};
+use anyhow::{Context, ensure};
 use chat::Chat;
 use chat::log::Log;
-use chat::log::jetstream::JetStream;
-use chat::log::memory::Memory;
-use clap::ValueEnum;
 use connector::Connector;
 use frontend::admin;
 use futures_util::FutureExt;
@@ -22,11 +18,13 @@ use futures_util::future::join_all;
 use gate::Gate;
 use model::ids::ServerId;
 use model::placement::{CHAT, CONNECTOR, GATE};
+use model::servers::{Server, Servers};
+use model::settings::Settings;
 use model::subjects;
 use node::Node;
 use node::payload::{self, PayloadWatch};
 use node::signing::{KeyFileError, KeyringReloader};
-use runtime::config::{Config, Server, Servers, Settings};
+use runtime::config::Config;
 use runtime::health::Health;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
@@ -34,44 +32,14 @@ use runtime::server_list::ServerListWriter;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+pub use self::plan::{LogKind, Plan};
+use self::plan::{bus, check_only, open_log};
 use self::start_retries::StartRetries;
 use crate::bind::{BoundServer, Role};
 use crate::keys;
 
 /// Time that the bus has to deliver what was accepted, when all servers ended.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// The storage of the rooms' log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogKind {
-    /// In the NATS server's JetStream, on disk: outlives every process
-    #[value(name = "jetstream")]
-    JetStream,
-    /// In the chat servers' processes: gone when they end
-    Memory,
-}
-
-/// The servers to start, and their bus and log.
-#[derive(Clone)]
-pub struct Plan {
-    /// The configuration, checked.
-    pub config: Config,
-    /// URL of the NATS server; none for the bus inside this process.
-    pub nats: Option<String>,
-    /// The storage of the log; JetStream needs `nats`.
-    pub log: LogKind,
-    /// The one server to start; none for all of them.
-    pub only: Option<ServerId>,
-}
-
-/// Without the URLs, which may hold a password.
-impl fmt::Debug for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, nats: _, log, only } = self;
-        let mut plan = f.debug_struct("Plan");
-        plan.field("config", config).field("log", log).field("only", only).finish_non_exhaustive()
-    }
-}
 
 /// Running servers.
 pub struct Cluster {
@@ -185,7 +153,7 @@ impl Cluster {
         // Bound before the list is published, so that the list has the ports that the system chose.
         let bound = BoundServer::bind_all(&mut servers, &self.node.settings, |id| new.contains(id)).await;
         let (count, chats) = (servers.all().count(), servers.chat().len());
-        info!(servers = count, chats, "the servers are other ones now");
+        info!(servers = count, chats, "the list of servers changed");
         self.keeper.replace(servers);
         for bound in sorted_by_start_order(bound.into_iter().flatten().collect()) {
             let id = bound.server.id.clone();
@@ -217,7 +185,7 @@ impl Cluster {
     fn reload_keys_for(&mut self, servers: &Servers) -> Option<Result<(), KeyFileError>> {
         let looked = self.signing.reload_if_changed(&keys::own_servers(servers, self.only.as_ref()));
         if let Some(Ok(())) = looked {
-            info!("the keys of servers are other ones now");
+            info!("the keys of servers changed");
         }
         looked
     }
@@ -253,6 +221,7 @@ impl Cluster {
 
     /// The log of this process's chat servers.
     async fn log(&mut self) -> anyhow::Result<Log> {
+        // Opened for a chat server only: the users of other servers at the broker may not use it.
         Ok(match &self.log {
             Some(log) => log.clone(),
             None => self.log.insert(open_log(self.log_kind, &self.node).await?).clone(),
@@ -366,6 +335,7 @@ async fn answer_probes_during<T>(bound: &[BoundServer], connecting: impl Future<
 async fn stop_in_order(servers: Vec<RunningServer>, grace: Duration) {
     for kind in STOP_ORDER {
         let of_kind: Vec<&Lifecycle> = servers.iter().filter(|s| s.kind == kind).map(|s| &s.lifecycle).collect();
+        // All of a kind begin at once, so that they end side by side and not one after the other.
         of_kind.iter().for_each(|lifecycle| lifecycle.begin_stop());
         for lifecycle in of_kind {
             if !lifecycle.stop(grace).await {
@@ -395,31 +365,4 @@ fn keep_address(servers: &mut Servers, old: &Server) {
         *new = old_port;
     }
     servers.replace(new);
-}
-
-fn check_only(config: &Config, nats: Option<&str>, only: Option<&ServerId>) -> anyhow::Result<()> {
-    let Some(id) = only else { return Ok(()) };
-    let Some((kind, _)) = config.servers.find(id) else {
-        let known: Vec<&str> = config.servers.all().map(|(_, server)| server.id.as_str()).collect();
-        bail!("--only {id}: servers.json has no such server in {:?}; it has {}", config.environment, known.join(", "));
-    };
-    ensure!([GATE, CONNECTOR, CHAT].contains(&kind), "--only {id}: a server of type {kind:?} is not one of ours");
-    ensure!(nats.is_some(), "--only {id}: a server alone needs a bus to the others: add --nats URL");
-    Ok(())
-}
-
-async fn bus(nats: Option<&str>, settings: &Settings, name: &str, metrics: &Arc<Metrics>) -> anyhow::Result<Bus> {
-    match nats {
-        None => Ok(Bus::memory(MemoryLimits::default(), metrics.clone())),
-        Some(url) => Ok(Bus::nats(url, &settings.nats.for_server(name), name, metrics.clone()).await?),
-    }
-}
-
-/// The log of all chat servers of this process.
-async fn open_log(kind: LogKind, node: &Node) -> anyhow::Result<Log> {
-    let settings = &node.settings.log;
-    Ok(match kind {
-        LogKind::JetStream => JetStream::open(node.bus.clone(), settings).await?.into(),
-        LogKind::Memory => Memory::new(settings).into(),
-    })
 }

@@ -100,6 +100,8 @@ impl Output {
         let mut queue = waited.unwrap_or_else(PoisonError::into_inner);
         let line = queue.lines.pop_front().unwrap_or_default();
         queue.bytes -= line.len();
+        // Set under the lock that took the line: `flush` must not find the queue empty while the
+        // line is still unwritten.
         queue.is_writing = true;
         line
     }

@@ -13,8 +13,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use cluster::{Cluster, Plan, ServersFile, ignore_other_signals, reload_signals, stop_signals};
 use futures_util::FutureExt;
+use model::servers::Servers;
 use model::settings::LogFormat;
-use runtime::config::{Config, Servers};
+use runtime::config::Config;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -195,7 +196,7 @@ async fn apply_configuration_changes(cluster: &mut Cluster, mut file: ServersFil
 /// Prints the addresses to connect to. With the JSON format it is a log line: stdout and stderr may
 /// go to one file, which must stay JSON.
 fn greet(servers: &Servers, format: LogFormat) -> anyhow::Result<()> {
-    let address = |server: &runtime::config::Server| {
+    let address = |server: &model::servers::Server| {
         format!("{}:{}", server.advertised_host(), server.advertised_port().unwrap_or_default())
     };
     let gate = servers.gate().first().map(address).unwrap_or_default();

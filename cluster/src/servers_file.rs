@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use runtime::config::{ConfigError, Servers, ServersText};
+use model::servers::Servers;
+use runtime::config::{ConfigError, ServersText};
 
 /// The file and its content at the last read.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ impl ServersFile {
     pub fn read_changed(&mut self) -> Option<Result<Servers, ConfigError>> {
         let read = ServersText::read(&self.directory, &self.environment);
         let now = read.as_ref().map(Clone::clone).map_err(ToString::to_string);
+        // The content decides, not the time of the file: two writes may have the same time, and the
+        // file is small.
         if self.last_read.as_ref() == Some(&now) {
             return None;
         }

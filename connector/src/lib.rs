@@ -1,17 +1,11 @@
 //! A connector: holds client connections, proposes the clients' requests to the owners of their
 //! rooms, follows the rooms' records, and pushes them to the clients.
 //!
-//! Reading order: [`request_body`], [`room`], [`connector_state`], [`render`] (all pure), then
-//! `session_handler` and `server`, the edge that carries out their effects.
+//! The crate `follower` decides; here is the edge: sessions' handlers, and one task that carries
+//! out the effects.
 
-pub mod chat_servers;
-pub mod connector_state;
-pub mod drain_schedule;
-mod push_batch;
-pub mod render;
-pub mod request_body;
+mod report;
 mod request_metrics;
-pub mod room;
 mod server;
 mod session_handler;
 

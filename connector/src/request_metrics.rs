@@ -1,11 +1,10 @@
 //! Metrics of a connector: its share of the process's gauges, and the duration and code of its
 //! clients' requests.
 
-use frontend::routes;
+use follower::connector_state::Gauges;
+use follower::route::ClientRoute;
 use runtime::metrics::{GaugeShare, Metrics, RouteLabel};
 use tokio::time::Instant;
-
-use crate::connector_state::{ClientRequest, Gauges};
 
 /// The connector's share of the process's gauges; dropping it takes the share away.
 pub(crate) struct ConnectorGauges {
@@ -48,15 +47,8 @@ pub(crate) struct RequestTimers(Vec<(u32, RouteLabel, Instant)>);
 
 impl RequestTimers {
     /// Notes that a request arrived.
-    pub(crate) fn start(&mut self, id: u32, request: &ClientRequest) {
-        let route = match request {
-            ClientRequest::Enter(_) => routes::ENTER,
-            ClientRequest::Send(_) => routes::SEND,
-            ClientRequest::History(_) => routes::HISTORY,
-            ClientRequest::Members(_) => routes::MEMBERS,
-            ClientRequest::Leave => routes::LEAVE,
-        };
-        self.0.push((id, RouteLabel::of(route), Instant::now()));
+    pub(crate) fn start(&mut self, id: u32, route: ClientRoute) {
+        self.0.push((id, RouteLabel::of(route.name()), Instant::now()));
     }
 
     /// Notes that a request was answered with `code`, and counts it.

@@ -1,7 +1,9 @@
 //! The edge of a connector: one task that feeds commands, bus messages and time into the
 //! [`ConnectorState`] and carries out its effects.
 
+mod drain;
 mod perform;
+mod ping;
 
 use std::collections::HashMap;
 use std::iter;
@@ -10,14 +12,17 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bus::{self, Message, Subscription};
+use follower::chat_servers::ChatServers;
+use follower::connector_state::{ConnectorState, Limits, Now};
+use follower::drain_schedule::DrainSchedule;
+use follower::room::Common;
+use follower::route::ClientRoute;
 use frontend::{self, Options, WriteQueue, routes};
 use model::ids::ServerId;
-use model::rpc::messages::{ConnectorStats, Ping, Pong};
 use model::rpc::{self, RpcError};
 use model::subjects;
 use node::Node;
 use node::signing::{Admission, Sender, Signer};
-use rand::seq::IndexedRandom;
 use runtime::batching::BatchTimer;
 use runtime::clock;
 use runtime::config::Server;
@@ -31,11 +36,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
 use tracing::{info, warn};
 use wire::Dictionary;
 
-use crate::chat_servers::ChatServers;
-use crate::connector_state::{ClientRequest, ConnectorState, Limits, Now};
-use crate::drain_schedule::DrainSchedule;
 use crate::request_metrics::{ConnectorGauges, RequestTimers};
-use crate::room::Common;
 use crate::session_handler::{Command, SessionHandlers};
 
 /// Capacity of the command queue; when it is full, each session waits with its own command.
@@ -137,7 +138,6 @@ impl Connector {
             max_waiting: settings.room.max_waiting,
             size_limits: node.size_limits(),
             large_members: settings.room.large_members,
-            metrics: node.metrics.clone(),
         };
         let limits = Limits {
             max_in_flight: settings.session.max_in_flight,
@@ -274,62 +274,6 @@ impl Connector {
         self.node.update_health(&self.id);
     }
 
-    /// Begins to move clients to other connectors; gates send no new ones from now on.
-    fn drain(&mut self) {
-        let window = Duration::from_secs(self.node.settings.lifecycle.drain_secs.into());
-        if window.is_zero() {
-            return self.node.lifecycle.mark_drained();
-        }
-        info!(server = %self.id, clients = self.clients.len(), ?window, "connector drains its clients to other connectors");
-        // Gates must learn first that this connector takes no clients, or they would send the
-        // closed ones back here.
-        let gates_know = self.node.settings.rpc.heartbeat() * 2;
-        self.state.drain();
-        self.drain = Some(DrainSchedule::new(self.started.elapsed(), gates_know, window));
-    }
-
-    /// Closes the connections that are due. Sessions of clients that resume are held, so that they
-    /// can resume through other connectors without leaving their rooms.
-    fn advance_drain(&mut self) {
-        let Some(drain) = &mut self.drain else { return };
-        let open: Vec<u64> =
-            self.clients.iter().filter(|(_, client)| !client.write_queue.is_closing()).map(|(s, _)| *s).collect();
-        let due = drain.take_due(self.started.elapsed(), open.len());
-        for session in open.sample(&mut rand::rng(), due) {
-            if let Some(client) = self.clients.get(session) {
-                // A plain close instead of a kick: clients that reconnect by themselves then do so.
-                client.write_queue.close();
-            }
-        }
-        if self.clients.is_empty() && self.state.is_settled() {
-            self.node.lifecycle.mark_drained();
-        }
-    }
-
-    /// Closes all clients while a later process has this server's id: chat servers do not answer
-    /// this process then, and the clients reconnect through a gate.
-    fn check_rival(&mut self) {
-        let has_rival = self.state.has_rival(self.now().ticks);
-        if std::mem::replace(&mut self.has_rival, has_rival) && !has_rival {
-            info!(server = %self.id, "the other process with this server's id is gone, going on");
-        }
-        if has_rival {
-            // A plain close instead of a kick: clients that reconnect by themselves then do so.
-            self.clients.values().for_each(|client| client.write_queue.close());
-        }
-    }
-
-    /// Closes all clients once every request is answered. Returns true when they are gone and their
-    /// rooms have committed their leaves.
-    fn try_finish(&mut self) -> bool {
-        if self.state.requests_waiting() > 0 {
-            return false;
-        }
-        // A plain close instead of a kick: clients that reconnect by themselves then do so.
-        self.clients.values().for_each(|client| client.write_queue.close());
-        self.clients.is_empty() && self.state.is_settled()
-    }
-
     fn now(&self) -> Now {
         let ticks = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Now { ticks, chance: rand::random() }
@@ -354,11 +298,11 @@ impl Connector {
             }
             Command::Request { session, id, request } => {
                 self.requests += 1;
-                if let ClientRequest::Enter(body) = &request {
-                    fault::point(self.id.as_str(), body);
+                if request.route == ClientRoute::Enter {
+                    fault::point(self.id.as_str(), &request.body);
                 }
                 if let (Some(id), Some(client)) = (id, self.clients.get_mut(&session)) {
-                    client.timers.start(id, &request);
+                    client.timers.start(id, request.route);
                 }
                 let effects = self.state.handle_request(session, id, request, now);
                 self.perform(effects);
@@ -407,38 +351,6 @@ impl Connector {
         if let Some(suppressed) = IGNORED.pass() {
             let from = message.headers.get(rpc::header::FROM);
             warn!(server = %self.id, from, %error, suppressed, "a message was ignored");
-        }
-    }
-
-    /// Answers a gate's ping: whether this connector accepts clients, and how its chat servers are.
-    fn answer_ping(&mut self, message: &Message) {
-        let now = self.now();
-        let gate = match rpc::decode(&message.payload) {
-            Ok(Ping { gate, .. }) => gate,
-            Err(error) => return self.log_ignored(message, &error),
-        };
-        let reply = message.reply.clone().filter(|reply| self.state.check_ping(&gate, reply, now));
-        let Some(reply) = reply else { return };
-        let takes_clients = !self.stopping && self.drain.is_none() && !self.has_rival;
-        let accepting = takes_clients && self.clients.len() < self.node.settings.frontend.max_connections;
-        let stats = ConnectorStats {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_ms: now.ticks,
-            connections: self.clients.len() as u64,
-            rooms: self.state.rooms() as u64,
-            requests: self.requests,
-        };
-        let (connector, incarnation, chats) = (self.id.clone(), Some(self.state.incarnation()), self.state.reports());
-        let (v, stats, client_port) = (rpc::VERSION, Some(stats), Some(self.client_port));
-        let pong = Pong { v, connector, accepting, incarnation, stats, chats, client_port };
-        match rpc::encode(&pong) {
-            Ok(body) => self.publish(&gate, (reply, None), ("pong", None), body),
-            Err(error) => {
-                static UNANSWERED: LogRateLimit = LogRateLimit::new();
-                if let Some(suppressed) = UNANSWERED.pass() {
-                    warn!(server = %self.id, %error, suppressed, "ping of a gate could not be answered");
-                }
-            }
         }
     }
 }

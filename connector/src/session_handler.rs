@@ -1,15 +1,15 @@
 //! Handlers of the connector's sessions, one each: they pass the client's requests to the task that
-//! owns the [`ConnectorState`](crate::connector_state::ConnectorState).
+//! owns the [`ConnectorState`](follower::connector_state::ConnectorState).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use frontend::{App, Ending, Session, WriteQueue, routes};
+use follower::connector_state::ClientRequest;
+use follower::route::ClientRoute;
+use frontend::{App, Ending, Session, WriteQueue};
 use tokio::sync::mpsc;
-
-use crate::connector_state::ClientRequest;
 
 /// A message from a session to the connector's task.
 #[derive(Debug)]
@@ -62,14 +62,10 @@ impl App for SessionHandlers {
 
 impl Session for ClientHandler {
     fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
-        let request = match route {
-            routes::ENTER => ClientRequest::Enter(body),
-            routes::SEND => ClientRequest::Send(body),
-            routes::HISTORY => ClientRequest::History(body),
-            routes::MEMBERS => ClientRequest::Members(body),
-            routes::LEAVE => ClientRequest::Leave,
-            other => return frontend::unknown_route(&self.write_queue, id, other),
+        let Some(route) = ClientRoute::parse(route) else {
+            return frontend::unknown_route(&self.write_queue, id, route);
         };
+        let request = ClientRequest::new(route, body);
         self.pending = Some(Command::Request { session: self.number, id, request });
     }
 

@@ -30,7 +30,7 @@ room.on('chat', async ({ from, target, msg }) => {
   console.log(`${from}: ${msg} -> ${text}`);
   try {
     // A whisper is answered with a whisper.
-    await (target === '*' ? room.say(text) : room.whisper(from, text));
+    await (target === '*' ? room.send(text) : room.whisper(from, text));
   } catch (error) {
     console.log(`refused: ${error.message}`);
   }

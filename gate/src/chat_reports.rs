@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use model::ids::ServerId;
 use model::rpc::messages::ChatStats;
 use model::rpc::report::{ChatReport, Liveness};
-use runtime::config::Servers;
+use model::servers::Servers;
 
 use crate::server_status::{ProbeResult, SelfReport, ServerStatus, Stats};
 
 /// Returns each chat server with what the reports of all connectors come to; none where no
-/// connector reports it. A connector counts with its last pong until it is away itself.
+/// connector reports it. A connector counts with its last pong until it is down itself.
 pub(crate) fn merge_reports(
     servers: &Servers,
     statuses: &HashMap<ServerId, ServerStatus>,
@@ -48,7 +48,7 @@ fn merge(reports: Vec<&ChatReport>) -> Option<ProbeResult> {
 mod tests {
     use model::ids::Incarnation;
     use model::placement::{CHAT, CONNECTOR};
-    use runtime::config::Server;
+    use model::servers::Server;
 
     use super::*;
     use crate::server_status::Availability;
@@ -78,7 +78,7 @@ mod tests {
         pongs.iter().enumerate().map(|(index, reports)| (id(CONNECTOR, index + 1), status(reports))).collect()
     }
 
-    fn verdict(statuses: &HashMap<ServerId, ServerStatus>) -> Option<ProbeResult> {
+    fn found(statuses: &HashMap<ServerId, ServerStatus>) -> Option<ProbeResult> {
         merge_reports(&servers(), statuses).into_iter().find(|(chat, _)| *chat == id(CHAT, 1)).unwrap().1
     }
 
@@ -89,46 +89,46 @@ mod tests {
     #[test]
     fn a_chat_server_is_up_if_one_connector_reaches_it() {
         use Liveness::{Down, Up};
-        let verdict = |pongs: &[&[ChatReport]]| verdict(&after(pongs));
+        let found = |pongs: &[&[ChatReport]]| found(&after(pongs));
         assert_eq!(
-            verdict(&[&[report(Down, 7)], &[report(Up, 7)], &[report(Down, 0)]]),
+            found(&[&[report(Down, 7)], &[report(Up, 7)], &[report(Down, 0)]]),
             Some(ProbeResult::Accepting(self_report(7)))
         );
-        assert_eq!(verdict(&[&[report(Down, 7)], &[report(Down, 0)]]), Some(ProbeResult::NoResponder));
+        assert_eq!(found(&[&[report(Down, 7)], &[report(Down, 0)]]), Some(ProbeResult::NoResponder));
         let later = [report(Up, 7), report(Down, 9), report(Up, 8)];
-        assert_eq!(verdict(&[&later[..1], &later[1..2], &later[2..]]), Some(ProbeResult::Accepting(self_report(8))));
+        assert_eq!(found(&[&later[..1], &later[1..2], &later[2..]]), Some(ProbeResult::Accepting(self_report(8))));
     }
 
     #[test]
     fn a_leaving_run_is_closed_until_all_report_it_down_or_another_run_is_up() {
         use Liveness::{Down, Leaving, Up};
-        let verdict = |pongs: &[&[ChatReport]]| verdict(&after(pongs));
-        assert_eq!(verdict(&[&[report(Leaving, 7)], &[report(Up, 7)]]), Some(ProbeResult::Refusing(self_report(7))));
-        assert_eq!(verdict(&[&[report(Leaving, 7)], &[report(Down, 7)]]), Some(ProbeResult::Refusing(self_report(7))));
-        assert_eq!(verdict(&[&[report(Leaving, 7)], &[report(Up, 8)]]), Some(ProbeResult::Accepting(self_report(8))));
+        let found = |pongs: &[&[ChatReport]]| found(&after(pongs));
+        assert_eq!(found(&[&[report(Leaving, 7)], &[report(Up, 7)]]), Some(ProbeResult::Refusing(self_report(7))));
+        assert_eq!(found(&[&[report(Leaving, 7)], &[report(Down, 7)]]), Some(ProbeResult::Refusing(self_report(7))));
+        assert_eq!(found(&[&[report(Leaving, 7)], &[report(Up, 8)]]), Some(ProbeResult::Accepting(self_report(8))));
     }
 
     #[test]
     fn nothing_is_known_without_reports() {
-        assert_eq!(verdict(&HashMap::new()), None);
-        assert_eq!(verdict(&after(&[&[], &[]])), None, "connectors of an earlier program");
+        assert_eq!(found(&HashMap::new()), None);
+        assert_eq!(found(&after(&[&[], &[]])), None, "connectors of an earlier program");
         let stranger = ChatReport { chat: id(CHAT, 4), ..report(Liveness::Up, 7) };
         let statuses = after(&[&[stranger]]);
         assert_eq!(merge_reports(&servers(), &statuses).len(), 3, "no server that is not in the list");
-        assert_eq!(verdict(&statuses), None);
+        assert_eq!(found(&statuses), None);
     }
 
     #[test]
-    fn a_connector_that_is_away_reports_nothing() {
+    fn a_connector_that_is_down_reports_nothing() {
         let mut statuses = after(&[&[report(Liveness::Up, 7)], &[report(Liveness::Down, 7)]]);
         let first = statuses.get_mut(&id(CONNECTOR, 1)).unwrap();
         first.record(ProbeResult::TimedOut, 0);
-        assert_eq!(verdict(&statuses), Some(ProbeResult::Accepting(self_report(7))), "one miss is none");
+        assert_eq!(found(&statuses), Some(ProbeResult::Accepting(self_report(7))), "one miss is none");
         statuses.get_mut(&id(CONNECTOR, 1)).unwrap().record(ProbeResult::TimedOut, 0);
-        assert_eq!(statuses[&id(CONNECTOR, 1)].availability(), Availability::Away);
-        assert_eq!(verdict(&statuses), Some(ProbeResult::NoResponder));
+        assert_eq!(statuses[&id(CONNECTOR, 1)].availability(), Availability::Down);
+        assert_eq!(found(&statuses), Some(ProbeResult::NoResponder));
         statuses.get_mut(&id(CONNECTOR, 2)).unwrap().record(ProbeResult::NoResponder, 0);
-        assert_eq!(verdict(&statuses), None);
+        assert_eq!(found(&statuses), None);
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
             let stats = ChatStats { uptime_ms, records, ..ChatStats::default() };
             ChatReport { stats: Some(stats), ..report(Liveness::Up, 7) }
         };
-        let found = verdict(&after(&[&[with(900, 4)], &[with(1_400, 6)], &[report(Liveness::Up, 7)]]));
+        let found = found(&after(&[&[with(900, 4)], &[with(1_400, 6)], &[report(Liveness::Up, 7)]]));
         let stats = with(1_400, 6).stats.map(Stats::Chat);
         assert_eq!(found, Some(ProbeResult::Accepting(SelfReport { stats, ..self_report(7) })));
     }

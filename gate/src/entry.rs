@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use model::ids::ServerId;
 use model::placement;
-use runtime::config::Server;
+use model::servers::Server;
 use serde::Serialize;
 use thiserror::Error;
 use wire::{Body, value};
@@ -86,15 +86,15 @@ mod tests {
 
     #[test]
     fn clients_receive_the_public_address_of_the_connector() {
-        let told = |public_host: &str, public_port: Option<u16>, listens: Option<u16>| {
+        let advertised = |public_host: &str, public_port: Option<u16>, listens: Option<u16>| {
             let mut server = connectors().remove(0);
             (server.public_host, server.public_port) = (Some(public_host.to_owned()), public_port);
             let entry = super::choose("ann", &[server], |_| false, |_| listens).unwrap();
             (entry.host, entry.port)
         };
-        assert_eq!(told("chat.example.org", Some(443), Some(3050)), ("chat.example.org".to_owned(), 443));
-        assert_eq!(told("2001:db8::1", None, None), ("[2001:db8::1]".to_owned(), 3050));
-        assert_eq!(told("h", None, Some(3999)), ("h".to_owned(), 3999), "it listens where it said");
+        assert_eq!(advertised("chat.example.org", Some(443), Some(3050)), ("chat.example.org".to_owned(), 443));
+        assert_eq!(advertised("2001:db8::1", None, None), ("[2001:db8::1]".to_owned(), 3050));
+        assert_eq!(advertised("h", None, Some(3999)), ("h".to_owned(), 3999), "it listens where its pong says");
     }
 
     #[test]

@@ -9,8 +9,7 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use frontend::ErrorBody;
 use frontend::admin;
-use model::settings::FrontendSettings;
-use runtime::config::Settings;
+use model::settings::{FrontendSettings, Settings};
 use runtime::config::origin;
 
 use crate::entry::EntryError;
@@ -107,8 +106,8 @@ fn preflight(headers: &HeaderMap) -> Response {
     if headers.contains_key(header::ORIGIN) && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         allowed.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
         allowed.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_AGE));
-        if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-            allowed.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+        if let Some(requested) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+            allowed.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, requested.clone());
         }
         allowed.insert(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
     }

@@ -22,7 +22,7 @@ const FILES: [(&str, &str, &str); 8] = [
     ("/", "text/html; charset=utf-8", include_str!("../../web/index.html")),
     ("/chat.css", "text/css; charset=utf-8", include_str!("../../web/chat.css")),
     ("/chat.js", SCRIPT, include_str!("../../web/chat.js")),
-    ("/people.js", SCRIPT, include_str!("../../web/people.js")),
+    ("/members.js", SCRIPT, include_str!("../../web/members.js")),
     ("/timeline.js", SCRIPT, include_str!("../../web/timeline.js")),
     ("/pomelo-client.js", SCRIPT, include_str!("../../web/pomelo-client.js")),
     ("/icon.svg", "image/svg+xml", include_str!("../../web/icon.svg")),
@@ -45,8 +45,8 @@ fn tag(text: &str) -> String {
     format!("\"{digits}\"")
 }
 
-fn file(asked: &HeaderMap, kind: &'static str, text: &'static str, tag: &str) -> Response {
-    let is_known = asked.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+fn file(request: &HeaderMap, kind: &'static str, text: &'static str, tag: &str) -> Response {
+    let is_known = request.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let mut response = if is_known { StatusCode::NOT_MODIFIED.into_response() } else { text.into_response() };
     let headers = response.headers_mut();
     let fixed = [
@@ -75,9 +75,9 @@ mod tests {
         let text = FILES[0].2;
         let first = file(&HeaderMap::new(), "text/html", text, &tag(text));
         assert_eq!(first.status(), StatusCode::OK);
-        let mut asked = HeaderMap::new();
-        asked.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
-        assert_eq!(file(&asked, "text/html", text, &tag(text)).status(), StatusCode::NOT_MODIFIED);
-        assert_eq!(file(&asked, "text/html", "another", &tag("another")).status(), StatusCode::OK);
+        let mut request = HeaderMap::new();
+        request.insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
+        assert_eq!(file(&request, "text/html", text, &tag(text)).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(file(&request, "text/html", "another", &tag("another")).status(), StatusCode::OK);
     }
 }

@@ -9,11 +9,11 @@ use bus::{BusError, Message, OutgoingMessage};
 use model::ids::ServerId;
 use model::rpc::messages::{Ping, Pong};
 use model::rpc::{self, Label, RpcError};
+use model::servers::Servers;
 use model::subjects;
 use node::Node;
 use node::signing::{Admission, Sender, Signer};
 use runtime::clock;
-use runtime::config::Servers;
 use runtime::fault;
 use runtime::health::Check;
 use runtime::log_rate_limit::LogRateLimit;
@@ -124,7 +124,7 @@ fn log_change(gate: &ServerId, server: &ServerId, availability: Availability) {
         Availability::Closed => {
             info!(%gate, %server, "server closed: it is full or about to end, so it gets no new users or rooms")
         }
-        Availability::Away => warn!(%gate, %server, "server down: users are sent to others"),
+        Availability::Down => warn!(%gate, %server, "server down: users are sent to others"),
     }
 }
 
@@ -150,8 +150,8 @@ impl Prober {
             self.signer.sign(server, &mut request, None);
             request
         };
-        let (prober, asked) = (self.clone(), server.clone());
-        let accepts = move |response: &Message| prober.is_pong_of(&asked, response);
+        let (prober, probed) = (self.clone(), server.clone());
+        let accepts = move |response: &Message| prober.is_pong_of(&probed, response);
         match self.node.bus.request_for(request, accepts, deadline).await {
             Ok(response) => parse_pong(&response.payload).unwrap_or(ProbeResult::TimedOut),
             // It is not there, and no patience changes that.

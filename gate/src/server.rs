@@ -2,8 +2,8 @@
 
 use frontend::admin;
 use frontend::{self, Options};
+use model::servers::Server;
 use node::Node;
-use runtime::config::Server;
 use runtime::health::{Check, NO_CONNECTOR};
 use tokio::net::TcpListener;
 use tracing::info;

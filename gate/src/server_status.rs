@@ -1,14 +1,11 @@
 //! The status of one server, derived from its responses and from missing ones. Pure: times are
 //! arguments.
 
+use model::failure_detector::{FailureDetector, Thresholds};
 use model::ids::Incarnation;
 use model::rpc::messages::{ChatStats, ConnectorStats};
 use model::rpc::report::ChatReport;
 use serde::Serialize;
-
-/// Missed responses after which a server is down.
-// One late response is no failure.
-const MISSES: u32 = 2;
 
 /// Milliseconds of a server's uptime over which a rate is taken, at least.
 const RATE_OVER_MS: u64 = 5_000;
@@ -69,16 +66,16 @@ impl Stats {
 pub(crate) enum Availability {
     /// It is well, as far as is known.
     Up,
-    /// It takes no users or rooms.
+    /// It takes no users or rooms: it is full or leaving.
     Closed,
     /// It does not respond.
-    Away,
+    Down,
 }
 
 /// The status of a server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ServerStatus {
-    misses: u32,
+    detector: FailureDetector,
     refuses: bool,
     /// The time of the first miss, in Unix milliseconds; none while it responds.
     missed_since: Option<u64>,
@@ -92,21 +89,21 @@ pub(crate) struct ServerStatus {
 
 impl ServerStatus {
     pub(crate) fn availability(&self) -> Availability {
-        match self.misses >= MISSES {
-            true => Availability::Away,
+        match self.detector.is_down(Thresholds::HEARTBEATS) {
+            true => Availability::Down,
             false if self.refuses => Availability::Closed,
             false => Availability::Up,
         }
     }
 
     /// The time since which it does not respond, in Unix milliseconds; none if it does.
-    pub(crate) fn away_since(&self) -> Option<u64> {
-        self.missed_since.filter(|_| self.availability() == Availability::Away)
+    pub(crate) fn down_since(&self) -> Option<u64> {
+        self.missed_since.filter(|_| self.availability() == Availability::Down)
     }
 
-    /// Chat servers as this one sees them; none of one that is away, whose word is old.
+    /// Chat servers as this one sees them; none of one that is down, whose word is old.
     pub(crate) fn reports(&self) -> &[ChatReport] {
-        if self.availability() == Availability::Away { &[] } else { &self.self_report.reports }
+        if self.availability() == Availability::Down { &[] } else { &self.self_report.reports }
     }
 
     /// Client requests per second lately; of connectors only.
@@ -126,8 +123,14 @@ impl ServerStatus {
             ProbeResult::Refusing(self_report) => self.record_response(self_report, true),
             // Waiting for a server without a subscription is useless, so one result counts as all
             // misses.
-            ProbeResult::NoResponder => self.record_miss(MISSES, wall_ms),
-            ProbeResult::TimedOut => self.record_miss(self.misses.saturating_add(1), wall_ms),
+            ProbeResult::NoResponder => {
+                self.detector.record_down(Thresholds::HEARTBEATS);
+                self.missed_since.get_or_insert(wall_ms);
+            }
+            ProbeResult::TimedOut => {
+                self.detector.record_miss();
+                self.missed_since.get_or_insert(wall_ms);
+            }
             // Our own connection is down, which proves nothing about the server.
             ProbeResult::NotProbed => {}
         }
@@ -136,7 +139,8 @@ impl ServerStatus {
     fn record_response(&mut self, self_report: SelfReport, refuses: bool) {
         // The totals begin at zero in each run, so rates are taken within one.
         let is_same_run = self.self_report.incarnation == self_report.incarnation;
-        *self = Self { misses: 0, refuses, missed_since: None, self_report, sample: self.sample, rate: self.rate };
+        let (sample, rate) = (self.sample, self.rate);
+        *self = Self { refuses, self_report, sample, rate, ..Self::default() };
         let Some((now, done)) = self.self_report.stats.as_ref().map(|stats| (stats.uptime_ms(), stats.done())) else {
             return;
         };
@@ -149,11 +153,6 @@ impl ServerStatus {
             Some(_) => {}
         }
     }
-
-    fn record_miss(&mut self, misses: u32, wall_ms: u64) {
-        self.misses = misses;
-        self.missed_since.get_or_insert(wall_ms);
-    }
 }
 
 #[cfg(test)]
@@ -165,21 +164,21 @@ mod tests {
     }
 
     #[test]
-    fn two_misses_are_away_and_one_response_is_up() {
+    fn two_misses_are_down_and_one_response_is_up() {
         let mut status = ServerStatus::default();
         assert_eq!(status.availability(), Availability::Up, "nothing bad is known");
         status.record(ProbeResult::TimedOut, 100);
-        assert_eq!((status.availability(), status.away_since()), (Availability::Up, None));
+        assert_eq!((status.availability(), status.down_since()), (Availability::Up, None));
         status.record(ProbeResult::TimedOut, 200);
-        assert_eq!((status.availability(), status.away_since()), (Availability::Away, Some(100)));
+        assert_eq!((status.availability(), status.down_since()), (Availability::Down, Some(100)));
         status.record(ProbeResult::NotProbed, 300);
-        assert_eq!((status.availability(), status.away_since()), (Availability::Away, Some(100)), "we could not ask");
+        assert_eq!((status.availability(), status.down_since()), (Availability::Down, Some(100)), "we could not ask");
         status.record(accepting(), 400);
-        assert_eq!((status.availability(), status.away_since()), (Availability::Up, None));
+        assert_eq!((status.availability(), status.down_since()), (Availability::Up, None));
         status.record(ProbeResult::Refusing(SelfReport::default()), 500);
-        assert_eq!((status.availability(), status.away_since()), (Availability::Closed, None));
+        assert_eq!((status.availability(), status.down_since()), (Availability::Closed, None));
         status.record(ProbeResult::NoResponder, 600);
-        assert_eq!((status.availability(), status.away_since()), (Availability::Away, Some(600)));
+        assert_eq!((status.availability(), status.down_since()), (Availability::Down, Some(600)));
     }
 
     fn requests(requests: u64, secs: u64) -> Stats {

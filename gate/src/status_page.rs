@@ -2,8 +2,8 @@
 //! sends no requests.
 
 use axum::http::{HeaderMap, header};
+use model::servers::Server;
 use model::settings::AdminSettings;
-use runtime::config::Server;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -75,8 +75,8 @@ pub(crate) struct ServerLine<'a> {
     host: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     client_port: Option<u16>,
-    /// `up`, `closed` (takes no users or rooms), `away`; `unknown` for other gates, and for chat
-    /// servers that no connector reports.
+    /// `up`, `closed` (takes no users or rooms), `away` (down); `unknown` for other gates, and for
+    /// chat servers that no connector reports.
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     unreachable_since_ms: Option<u64>,
@@ -97,7 +97,7 @@ impl<'a> ServerLine<'a> {
         let state = match status.map(ServerStatus::availability) {
             Some(Availability::Up) => "up",
             Some(Availability::Closed) => "closed",
-            Some(Availability::Away) => "away",
+            Some(Availability::Down) => "away",
             None if is_me => "up",
             None => "unknown",
         };
@@ -109,7 +109,7 @@ impl<'a> ServerLine<'a> {
             // connector.
             client_port: status.and_then(|status| status.self_report.client_port).or(server.client_port),
             state,
-            unreachable_since_ms: status.and_then(ServerStatus::away_since),
+            unreachable_since_ms: status.and_then(ServerStatus::down_since),
             incarnation: status
                 .and_then(|status| status.self_report.incarnation)
                 .map(|incarnation| incarnation.0.to_string()),

@@ -21,11 +21,12 @@ use model::placement::{CHAT, CONNECTOR, GATE};
 use model::rpc;
 use model::rpc::messages::Pong;
 use model::rpc::report::{ChatReport, Liveness};
+use model::servers::{Server, Servers};
+use model::settings::Settings;
 use model::subjects;
 use node::Node;
 use node::payload::PayloadWatch;
 use node::signing::Signing;
-use runtime::config::{Server, Servers, Settings};
 use runtime::health::Health;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
@@ -195,7 +196,7 @@ impl WebsocketClient {
         }
     }
 
-    async fn ask(&mut self, route: &str, body: &[u8]) -> Value {
+    async fn request(&mut self, route: &str, body: &[u8]) -> Value {
         let (route, body) = (RouteRef::Text(route.to_owned()), Bytes::copy_from_slice(body));
         self.send(Message::Request { id: 1, route, body }.encode_package().unwrap()).await;
         let package = self.next().await.unwrap();
@@ -214,7 +215,7 @@ async fn both_ways_of_asking_get_the_same() {
     let (mut client, handshake) = WebsocketClient::connect(&fixture).await;
     assert!(handshake["sys"].get("heartbeat").is_none(), "a gate has none: {handshake}");
     let entry = json!({ "code": 200, "host": "127.0.0.1", "port": HOME });
-    assert_eq!(client.ask(routes::QUERY_ENTRY, br#"{"uid":"alice"}"#).await, entry);
+    assert_eq!(client.request(routes::QUERY_ENTRY, br#"{"uid":"alice"}"#).await, entry);
     let (status, _, body) = fixture.get("/entry?uid=alice", None).await;
     assert_eq!((status, serde_json::from_str::<Value>(&body).unwrap()), (200, entry));
 }
@@ -227,10 +228,10 @@ async fn without_a_uid_the_answer_is_500() {
     let (mut client, _) = WebsocketClient::connect(&fixture).await;
     let long = json!({ "uid": "x".repeat(257) }).to_string();
     for body in [&b""[..], b"{}", b"[1]", b"{\"uid\":1.5}", b"{\"uid\":\"\"}", b"{\"uid\":null}", long.as_bytes()] {
-        let response = client.ask(routes::QUERY_ENTRY, body).await;
+        let response = client.request(routes::QUERY_ENTRY, body).await;
         assert_eq!((&response["code"], &response["error"]), (&json!(500), &json!(true)), "{body:?}");
     }
-    assert_eq!(client.ask(routes::ENTER, b"{}").await["code"], json!(500), "not a gate's route");
+    assert_eq!(client.request(routes::ENTER, b"{}").await["code"], json!(500), "not a gate's route");
     for path in ["/entry", "/entry?uid=", "/entry?name=alice"] {
         assert_eq!(fixture.get(path, None).await.0, 400, "{path}");
     }
@@ -267,8 +268,8 @@ async fn without_connectors_users_get_an_error() {
     let fixture = GateFixture::start(|_| {}).await;
     fixture.wait_until_alice_gets(Err(503)).await;
     let (mut client, _) = WebsocketClient::connect(&fixture).await;
-    let answer = client.ask(routes::QUERY_ENTRY, br#"{"uid":"alice"}"#).await;
-    assert_eq!((&answer["code"], &answer["error"]), (&json!(500), &json!(true)));
+    let response = client.request(routes::QUERY_ENTRY, br#"{"uid":"alice"}"#).await;
+    assert_eq!((&response["code"], &response["error"]), (&json!(500), &json!(true)));
 }
 
 /// Over more rounds of probes than it takes to change a server's status.
@@ -289,7 +290,7 @@ async fn a_gate_without_a_bus_keeps_what_it_knows() {
 #[tokio::test]
 async fn chat_servers_are_as_connectors_report_them_and_get_no_requests() {
     let fixture = GateFixture::start(|_| {}).await;
-    let mut asked = fixture.node.bus.subscribe(&subjects::chat(&server(CHAT, 1).id), 16).await.unwrap();
+    let mut requests = fixture.node.bus.subscribe(&subjects::chat(&server(CHAT, 1).id), 16).await.unwrap();
     let [first, second, third] = fixture.start_connectors().await;
     fixture.wait_until_alice_gets(Ok(HOME)).await;
     assert_eq!(fixture.chat_state().await, "unknown", "connectors of an earlier program report nothing");
@@ -304,7 +305,7 @@ async fn chat_servers_are_as_connectors_report_them_and_get_no_requests() {
     first.lifecycle.stop(DEADLINE).await;
     third.lifecycle.stop(DEADLINE).await;
     fixture.wait_until_chat_is("unknown").await;
-    assert_eq!(asked.try_next(), None);
+    assert_eq!(requests.try_next(), None);
 }
 
 #[tokio::test]
@@ -336,7 +337,7 @@ async fn a_browser_gets_the_page() {
     let loads: Vec<&str> =
         attributes.filter(|(name, _)| ["src=", "href="].contains(name)).map(|(_, path)| path).collect();
     assert!(loads.contains(&"chat.js"), "{loads:?}");
-    let others = ["pomelo-client.js", "people.js", "timeline.js", "favicon.ico"];
+    let others = ["pomelo-client.js", "members.js", "timeline.js", "favicon.ico"];
     for path in loads.into_iter().chain(others) {
         let (status, head, _) = fixture.get(&format!("/{path}"), None).await;
         assert_eq!(status, 200, "{path}");

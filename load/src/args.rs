@@ -14,9 +14,9 @@ for many users from one address with
 and for more than 1,000 in a room with --set room.max_members=20000. Both sides need open files (`ulimit -n`), one per
 user. One address has about 28,000 ports to connect from: with --sources 4 there are four, 127.0.0.1 to 127.0.0.4.
 
-Exit code 1: something was lost, doubled or out of order. 2: nothing, or not what was asked for, was measured, for the
-reason on stderr.
-docs/reference/load.md says what the figures mean.";
+Exit code 1: a message was lost, doubled or out of order. 2: nothing was measured, or not the requested load; stderr has
+the reason.
+docs/reference/load.md explains the figures.";
 
 /// Puts load on a Shaddock cluster, checks that every message arrives once and in order, and
 /// measures how long it takes.
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// Open loop at several rates in turn, as FROM..TO/STEPS
     #[arg(long, value_parser = ramp)]
     ramp: Option<Ramp>,
-    /// Enter and stay, and send nothing: for memory per session
+    /// Stay in the rooms and send nothing: for memory per session
     #[arg(long)]
     idle: bool,
     /// Connect, enter, leave, again, as fast as --connect-rate and --connecting let
@@ -59,7 +59,7 @@ pub(crate) struct Args {
     /// counts on
     #[arg(long, default_value_t = 64)]
     in_flight: u32,
-    /// Send messages with an id, and again when the answer is 503
+    /// Send messages with an id, and again when the response is 503
     #[arg(long)]
     repeat: bool,
     /// Logins per second
@@ -133,12 +133,14 @@ fn ramp(text: &str) -> Result<Ramp, String> {
     let wrong = || format!("{text} is not FROM..TO/STEPS");
     let (from, (to, steps)) = parts.ok_or_else(wrong)?;
     let (from, to): (f64, f64) = from.parse().ok().zip(to.parse().ok()).ok_or_else(wrong)?;
+    // With one step, the division below would be by zero.
     let steps: u16 = steps.parse().ok().filter(|steps| *steps > 1).ok_or("a ramp has two steps or more")?;
     let rate = |step: u16| from + (to - from) * f64::from(step) / f64::from(steps - 1);
     Ok(Ramp((0..steps).map(rate).collect()))
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
+    // `Duration::from_secs_f64` panics on negative times, and on those that it cannot hold.
     let secs = text.parse().ok().filter(|secs: &f64| (0.0..=1e6).contains(secs));
     secs.ok_or_else(|| format!("{text} is not a time in seconds"))
 }

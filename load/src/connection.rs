@@ -21,6 +21,7 @@ use super::protocol::SessionError;
 const READ_BYTES: usize = 64 * 1024;
 
 /// The longest response to the websocket request, in bytes.
+// A server that speaks another protocol may send bytes without an end of headers.
 const MAX_UPGRADE_RESPONSE: usize = 16 * 1024;
 
 thread_local! {
@@ -78,6 +79,8 @@ impl Connection {
         buffer.reserve(READ_BYTES + self.partial.len());
         buffer.extend_from_slice(&self.partial);
         if !std::mem::take(&mut self.unread) {
+            // A read holds no state between polls, so each poll may make a new one, and no
+            // connection keeps one of its own.
             let read = pin!(self.stream.read_buf(buffer));
             if ready!(read.poll(context))? == 0 {
                 return Poll::Ready(Err(SessionError::Closed));
@@ -103,6 +106,7 @@ impl Connection {
                 FrameKind::Close => return Err(SessionError::Closed),
             }
         }
+        // Copied: a slice would keep the whole read in memory for the beginning of one frame.
         self.partial.extend_from_slice(&bytes[start..]);
         Ok(())
     }
@@ -119,6 +123,7 @@ impl Connection {
 
 async fn connect(address: &str, source: Option<Ipv4Addr>) -> io::Result<TcpStream> {
     let Some(source) = source else { return TcpStream::connect(address).await };
+    // Sources are IPv4 addresses, from which no IPv6 address can be reached.
     let no_address = || io::Error::new(io::ErrorKind::NotFound, "the server has no IPv4 address");
     let target = lookup_host(address).await?.find(SocketAddr::is_ipv4).ok_or_else(no_address)?;
     let socket = TcpSocket::new_v4()?;
@@ -129,6 +134,8 @@ async fn connect(address: &str, source: Option<Ipv4Addr>) -> io::Result<TcpStrea
 /// Requests a websocket; returns the bytes behind the response.
 async fn upgrade(stream: &mut TcpStream, address: &str, path: &str) -> Result<Vec<u8>, SessionError> {
     let key = generate_key();
+    // Written by hand: tungstenite's client would own the stream, and a read buffer for each
+    // connection.
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
@@ -140,7 +147,7 @@ async fn upgrade(stream: &mut TcpStream, address: &str, path: &str) -> Result<Ve
             break end + 4;
         }
         if response.len() > MAX_UPGRADE_RESPONSE || stream.read_buf(&mut response).await? == 0 {
-            return Err(SessionError::NoWebsocket("no answer".to_owned()));
+            return Err(SessionError::NoWebsocket("no response".to_owned()));
         }
     };
     let rest = response.split_off(end);
@@ -156,7 +163,7 @@ fn check_upgrade(response: &str, accept: &str) -> Result<(), SessionError> {
     let mut headers = response.lines().filter_map(|line| line.split_once(':'));
     let found =
         headers.any(|(name, value)| name.eq_ignore_ascii_case("sec-websocket-accept") && value.trim() == accept);
-    if found { Ok(()) } else { Err(SessionError::NoWebsocket("the answer is to another request".to_owned())) }
+    if found { Ok(()) } else { Err(SessionError::NoWebsocket("the response is to another request".to_owned())) }
 }
 
 #[cfg(test)]
@@ -164,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_answer_to_the_own_request_counts() {
+    fn only_the_response_to_the_own_request_counts() {
         assert!(
             check_upgrade("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: abc=\r\n\r\n", "abc=").is_ok()
         );

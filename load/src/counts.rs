@@ -6,6 +6,7 @@ use std::ops::Range;
 use hdrhistogram::Histogram;
 
 /// Digits of a time that are right.
+// One more digit would make each histogram about ten times as large.
 const DIGITS: u8 = 3;
 /// The longest time that the histogram distinguishes, in microseconds.
 const LONGEST: u64 = 600_000_000;
@@ -24,6 +25,8 @@ impl Default for TimeHistogram {
 impl TimeHistogram {
     /// Adds a time in nanoseconds.
     pub(super) fn add(&mut self, nanos: u64) {
+        // A time above the bound counts as the longest one. An error would drop the worst times of
+        // all.
         self.0.saturating_record(nanos / 1_000);
     }
 
@@ -83,8 +86,9 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// A message is sent that was due then, perhaps for another time.
+    /// Records a send of a message that was due at `due`; `again` for a repeat.
     pub(super) fn record_sent(&mut self, due: u64, again: bool) {
+        // A repeat is the same message: counted twice, it would hide a message that was never sent.
         if !again {
             self.sent += u64::from(self.window.contains(&due));
             self.pending += 1;
@@ -94,6 +98,8 @@ impl Counts {
     /// Records a received message and when it was due.
     pub(super) fn record_delivery(&mut self, due: u64, now: u64) {
         self.received += 1;
+        // Throughput counts arrivals in the window. Latency counts the messages that were due in
+        // it, however late they arrive: otherwise the slowest ones would be left out.
         self.deliveries += u64::from(self.window.contains(&now));
         if self.window.contains(&due) {
             self.latency.add(now.saturating_sub(due));
@@ -108,14 +114,14 @@ impl Counts {
         }
     }
 
-    /// A message was refused.
+    /// Records the refusal of a message.
     pub(super) fn record_refusal(&mut self, code: u16, now: u64) {
         if self.window.contains(&now) {
             *self.refused.entry(code).or_default() += 1;
         }
     }
 
-    /// A user is in its room.
+    /// Records a login that began at `began`.
     pub(super) fn record_login(&mut self, began: u64, now: u64) {
         if self.window.contains(&now) {
             self.logins += 1;
@@ -123,7 +129,7 @@ impl Counts {
         }
     }
 
-    /// Adds what another counted in the same window.
+    /// Adds the counts of others in the same window.
     pub(super) fn add(&mut self, other: &Self) {
         self.window = other.window.clone();
         for (sum, count) in [

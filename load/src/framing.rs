@@ -71,6 +71,7 @@ fn websocket(bytes: &[u8]) -> Result<Option<(FrameKind, usize, u64)>, SessionErr
         OpCode::Control(Control::Ping) => FrameKind::Ping,
         OpCode::Control(Control::Pong) => FrameKind::Pong,
         OpCode::Control(Control::Close) => FrameKind::Close,
+        // Joining the parts of a message would need a copy, and no measured server splits one.
         OpCode::Data(_) | OpCode::Control(_) => return Err(SessionError::Malformed("a message in several frames")),
     };
     if header.mask.is_some() {
@@ -121,6 +122,7 @@ impl OutBuffer {
     pub(super) fn close(&mut self) -> Result<(), SessionError> {
         match self.framing {
             Framing::Binary | Framing::Text => self.websocket(OpCode::Control(Control::Close), &[]),
+            // Plain TCP has no close frame: dropping the stream closes it.
             Framing::Length => Ok(()),
         }
     }
@@ -140,7 +142,7 @@ impl OutBuffer {
         &self.bytes
     }
 
-    /// So many bytes are sent.
+    /// Drops the first `count` bytes, which are sent.
     pub(super) fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
     }

@@ -22,7 +22,6 @@
 mod connection;
 mod counts;
 mod framing;
-mod listener_check;
 mod loss;
 mod plan;
 mod process_usage;

@@ -19,31 +19,27 @@ pub(super) fn count_lost(outcomes: &[UserOutcome], rooms: u32, steps: usize) -> 
 /// Counts one room's; outcomes are in the order of their places, senders first.
 fn count_room(room: &[&UserOutcome], lost: &mut [u64]) {
     let all_sent: Vec<&SentMessages> = room.iter().map_while(|outcome| outcome.sent_messages.as_ref()).collect();
-    let sent: Vec<u32> = all_sent.iter().map(|sent_messages| sent_messages.count).collect();
     for check in room.iter().filter_map(|outcome| outcome.check.as_ref()) {
-        for (sender, number) in check.missing_messages(&sent) {
-            let sent_messages =
-                all_sent.get(sender as usize).filter(|sent_messages| sent_messages.is_acknowledged(number));
-            add(
-                lost,
-                sent_messages.map_or(0, |sent_messages| sent_messages.step(number)),
-                u64::from(sent_messages.is_some()),
-            );
+        for (sender, sent_messages) in (0..).zip(&all_sent) {
+            let missing = check.lost(&sender, 0..sent_messages.count.into()).into_iter().map(|number| number as u32);
+            for number in missing.filter(|number| sent_messages.is_acknowledged(*number)) {
+                add(lost, sent_messages.step(number));
+            }
         }
-        add(lost, lost.len() as u32, check.uncounted_missing());
     }
 }
 
 /// Steps are counted from 1.
-fn add(lost: &mut [u64], step: u32, count: u64) {
+fn add(lost: &mut [u64], step: u32) {
     if let Some(sum) = lost.get_mut((step as usize).saturating_sub(1)) {
-        *sum += count;
+        *sum += 1;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::listener_check::ListenerCheck;
+    use witness::Witness;
+
     use super::super::sender::{SendMode, Sender, Step};
     use super::*;
 
@@ -63,10 +59,10 @@ mod tests {
         sender.into_sent_messages()
     }
 
-    fn check(received: &[(u32, u32)]) -> ListenerCheck {
-        let mut check = ListenerCheck::new(2);
+    fn check(received: &[(u32, u64)]) -> Witness<u32> {
+        let mut check = Witness::default();
         for (sender, number) in received {
-            check.record(*sender, *number, None).unwrap();
+            check.receive(*sender, *number);
         }
         check
     }

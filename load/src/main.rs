@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::args::Args;
 use crate::progress::Progress;
 
-/// Something was lost, doubled or out of order.
+/// A message was lost, doubled or out of order.
 const WRONG: u8 = 1;
 /// Nothing was measured, or not what the options request.
 const FAILED: u8 = 2;
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         },
         Err(error) => format!("{error:#}"),
     };
-    // There is no other place to complain.
+    // There is no other place to report to.
     writeln!(io::stderr().lock(), "{}", without_display_controls(&failed)).ok();
     ExitCode::from(FAILED)
 }

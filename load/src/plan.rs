@@ -123,6 +123,7 @@ impl Workload {
             Self::Open(rates) => rates.iter().copied().map(StepLoad::Open).collect(),
             Self::Closed(in_flight) => vec![StepLoad::Closed(*in_flight)],
             Self::Idle => vec![StepLoad::Idle],
+            // A storm has no messages to step through: its logins are one measurement.
             Self::Storm => Vec::new(),
         }
     }
@@ -179,8 +180,10 @@ impl Plan {
         }
     }
 
-    /// In which room a user is.
+    /// Returns the room of a user.
     pub(super) fn room(&self, user: u32) -> u32 {
+        // The senders are the first users: a remainder spreads them over all rooms, where blocks of
+        // users would fill one room after the other.
         user % self.rooms
     }
 

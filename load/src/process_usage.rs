@@ -61,6 +61,7 @@ impl Processes {
     /// Returns the resources used between these times, per delivery, message and login, and the
     /// present memory per session.
     pub(super) fn usage(&self, times: [&[f64]; 2], counts: [u64; 3], sessions: u64) -> Vec<ProcessUsage> {
+        // A process that ended has no times any more, which would make its use negative.
         let used = times[0].iter().zip(times[1]).map(|(before, after)| (after - before).max(0.0));
         self.0.iter().zip(used).map(|(process, secs)| process.usage(secs, counts, sessions)).collect()
     }
@@ -119,6 +120,7 @@ fn is_running(stat: &str) -> bool {
 
 /// A line of the memory's summary, in bytes.
 fn memory(pid: u32, line: &str) -> Option<u64> {
+    // `status` is cheaper to read, but has no share of the pages that processes have in common.
     field(&read(&pid.to_string(), "smaps_rollup"), line)
 }
 

@@ -62,7 +62,7 @@ pub trait Protocol: Send + 'static {
         "/"
     }
 
-    /// A connection is open, the first one or that of [`ServerEvent::Redirected`].
+    /// Called when a connection is open: the first one, or that of [`ServerEvent::Redirected`].
     ///
     /// # Errors
     /// If what is to be sent cannot be written.
@@ -115,11 +115,11 @@ pub enum SessionError {
     /// The server kicked the session.
     #[error("kicked: {0}")]
     Kicked(String),
-    /// The server does not let the user in.
+    /// The server refused the login.
     #[error("{0}")]
     Denied(String),
     /// The login had no response in time.
-    #[error("no answer in time")]
+    #[error("no response in time")]
     TimedOut,
     /// The server refused the websocket.
     #[error("no websocket: {0}")]
@@ -130,7 +130,7 @@ pub enum SessionError {
     /// The server sent malformed packages, or a request cannot be encoded.
     #[error("not the protocol: {0}")]
     Wire(#[from] WireError),
-    /// The server's frames are none.
+    /// The server sent malformed frames.
     #[error("not a websocket: {0}")]
     Websocket(#[from] tungstenite::Error),
     /// The connection failed.

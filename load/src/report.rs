@@ -112,7 +112,7 @@ impl Report {
 }
 
 /// The reason of a run without steps.
-const STOPPED: &str = "it was stopped before anything was measured";
+const STOPPED: &str = "it was stopped before a measurement";
 
 impl StepReport {
     /// Returns true if nothing was lost, doubled, reordered or misplaced in this step.
@@ -133,6 +133,7 @@ impl StepReport {
             ExpectedTraffic::Idle => self.missing_users_reason(),
             ExpectedTraffic::Messages => self.missing_users_reason().or_else(|| self.no_traffic_reason()),
         };
+        // The first reason stays: the others may follow from it.
         self.unmeasured = self.unmeasured.take().or(stopped).or_else(dead).or(reason);
     }
 
@@ -233,7 +234,7 @@ impl LoginPhase {
 }
 
 impl StepReport {
-    /// Takes in what was counted in so many seconds.
+    /// Adds the counts of so many seconds.
     pub(super) fn count(&mut self, counts: &Counts, secs: f64) {
         self.secs = rounded(secs);
         self.sent = counts.sent;
@@ -248,7 +249,7 @@ impl StepReport {
         (self.latency_ms, self.ack_ms) = (Milliseconds::of(&counts.latency), Milliseconds::of(&counts.ack));
     }
 
-    /// Takes in what was counted after all was measured.
+    /// Adds the counts that came after the last measurement.
     pub(super) fn add_late_counts(&mut self, rest: &Counts) {
         self.unknown += rest.unknown;
         self.doubled += rest.doubled;
@@ -259,7 +260,7 @@ impl StepReport {
         }
     }
 
-    /// Takes in logins that were what was measured.
+    /// Adds the counts of measured logins.
     pub(super) fn count_logins(&mut self, counts: &Counts, secs: f64) {
         self.logins = counts.logins;
         self.logins_per_sec = per_sec(counts.logins, secs);

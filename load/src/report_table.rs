@@ -52,11 +52,11 @@ fn messages(steps: &[StepReport], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f)?;
     writeln!(f, "{:>9} {:>9} {:>12} {:^39} {:^39}", "", "", "", "delivery ms", "acknowledgement ms")?;
     let times = format!("{:>7} {:>7} {:>7} {:>7} {:>7}", "p50", "p90", "p99", "p99.9", "max");
-    writeln!(f, "{:>9} {:>9} {:>12} {times} {times}", "asked/s", "said/s", "deliveries/s")?;
+    writeln!(f, "{:>9} {:>9} {:>12} {times} {times}", "due/s", "sent/s", "deliveries/s")?;
     for step in steps {
         let rate = step.rate.map_or("-".to_owned(), |rate| format!("{rate:.0}"));
-        let said = super::report::per_sec(step.acknowledged, step.secs);
-        write!(f, "{rate:>9} {said:>9.0} {:>12.0} ", step.deliveries_per_sec)?;
+        let sent = super::report::per_sec(step.acknowledged, step.secs);
+        write!(f, "{rate:>9} {sent:>9.0} {:>12.0} ", step.deliveries_per_sec)?;
         writeln!(f, "{} {}", Columns(&step.latency_ms), Columns(&step.ack_ms))?;
     }
     Ok(())
@@ -83,12 +83,13 @@ fn counts<K: fmt::Display>(what: &str, counts: &BTreeMap<K, u64>, f: &mut fmt::F
         return Ok(());
     }
     let counts: Vec<_> = counts.iter().map(|(key, count)| format!("{key} ({count})")).collect();
+    // Reasons are texts of the server that is measured, which may have escapes of a terminal.
     writeln!(f, "{what}: {}", without_display_controls(&counts.join(", ")))
 }
 
 fn processes(steps: &[StepReport], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f)?;
-    write!(f, "{:>9} {:<32} {:>6} {:>11} {:>10} ", "asked/s", "process", "cores", "us/delivery", "us/message")?;
+    write!(f, "{:>9} {:<32} {:>6} {:>11} {:>10} ", "due/s", "process", "cores", "us/delivery", "us/message")?;
     writeln!(f, "{:>8} {:>8} {:>13}", "us/login", "RSS MiB", "bytes/session")?;
     for step in steps {
         let rate = step.rate.map_or("-".to_owned(), |rate| format!("{rate:.0}"));

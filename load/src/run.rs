@@ -35,7 +35,7 @@ const QUIET: Duration = Duration::from_millis(300);
 /// The reason why there is no report.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// The plan makes no sense.
+    /// The plan is invalid.
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// No user could log in.
@@ -147,6 +147,7 @@ async fn join_users(mut sessions: JoinSet<(u32, UserOutcome)>) -> Vec<UserOutcom
         // A session neither panics nor is cancelled.
         outcomes.extend(outcome.ok());
     }
+    // The count of lost messages finds a room's senders by their places, in the order of the users.
     outcomes.sort_by_key(|(user, _)| *user);
     outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }
@@ -312,6 +313,7 @@ impl<S: FnMut(&RunStatus)> Runner<'_, S> {
             step.lost = lost;
         }
         if let Some(last) = steps.last_mut() {
+            // What arrives after the last step has no step of its own.
             last.add_late_counts(&rest);
         }
         Ok(Report { steps })

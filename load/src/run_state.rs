@@ -27,6 +27,7 @@ pub(super) struct RunState {
     /// Cancelled when sessions are to end.
     pub(super) stop: CancellationToken,
     began: Instant,
+    // Read at each wake-up of a user, and written once a step.
     step: RwLock<Step>,
     // One waker per user: a shared notification would wake all users for each message.
     wakers: Vec<AtomicWaker>,
@@ -113,6 +114,8 @@ impl RunState {
     /// Returns `None` once the run ends.
     pub(super) async fn begin_login(&self) -> Option<SemaphorePermit<'_>> {
         let admitted = async {
+            // Two limits: the permits bound the logins under way, the slots their rate. With a rate
+            // alone, a slow server would get ever more of them at once.
             let permit = self.login_permits.acquire().await.ok();
             sleep_until(self.next_login_slot()).await;
             permit

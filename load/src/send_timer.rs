@@ -41,6 +41,7 @@ impl SendTimer {
 
 impl Drop for SendTimer {
     fn drop(&mut self) {
+        // The flag hands over no data, so it needs no stronger order.
         self.ended.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();

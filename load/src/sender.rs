@@ -76,8 +76,10 @@ pub(super) struct SentMessages {
     /// The number of messages, which are numbered from 0.
     pub(super) count: u32,
     /// Messages that listeners need not have received.
+    // The exceptions: nearly all messages of a run are acknowledged.
     unacknowledged: HashSet<u32>,
     /// The steps, and the first number of each.
+    // A step for each message would take memory for millions of them.
     steps: Vec<(u32, u32)>,
 }
 
@@ -118,6 +120,8 @@ impl Sender {
             SendMode::Open { schedule, in_flight } if waiting < in_flight => {
                 Some(schedule.due(schedule.turn(self.user, self.count))).filter(|due| *due <= now)
             }
+            // A closed loop has no schedule: a message is due when the one before is done, so
+            // latency counts from the send.
             SendMode::Closed { in_flight } if waiting < in_flight && self.paused_until <= now => Some(now),
             SendMode::Paused | SendMode::Open { .. } | SendMode::Closed { .. } => None,
         }?;
@@ -129,6 +133,7 @@ impl Sender {
 
     /// Records the response to a message. Returns `None` if none was expected.
     pub(super) fn on_response(&mut self, number: u32, code: u16, now: u64) -> Option<Outcome> {
+        // Responses come mostly in the order of the sends, so the search ends at the front.
         let index = self.in_flight.iter().position(|message| message.number == number)?;
         let message = self.in_flight.remove(index)?;
         Some(match code {

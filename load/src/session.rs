@@ -26,6 +26,7 @@ struct Session<D> {
     connection: Connection,
     heartbeat: Option<Pin<Box<Sleep>>>,
     /// A message, before it is sent.
+    // Kept between messages, so that a send allocates nothing.
     content: Vec<u8>,
 }
 
@@ -48,12 +49,13 @@ pub(super) async fn run_member<D: Protocol>(
     (user, session.state.into_outcome(ended.is_ok(), &mut run.counts(user)))
 }
 
-/// Logs a user in and out again until all is over.
+/// Logs a user in and out again until the run ends.
 pub(super) async fn run_login_loop<D: Protocol>(
     run: Arc<RunState>,
     user: u32,
     protocol: impl Fn(Identity) -> D,
 ) -> (u32, UserOutcome) {
+    // Held until the session is closed: a storm measures whole logins, and its bound is of those.
     while let Some(_permit) = run.begin_login().await {
         if let Some(mut session) = Session::log_in(&run, user, &protocol).await {
             if let Err(error) = session.leave().await {
@@ -71,7 +73,7 @@ fn absent_outcome(run: &RunState, user: u32) -> UserOutcome {
 }
 
 impl<D: Protocol> Session<D> {
-    /// Logs in; counts what becomes of it. `None` if that is nothing.
+    /// Logs in, and counts the login or its failure. Returns `None` if it failed.
     async fn log_in(run: &Arc<RunState>, user: u32, protocol: &impl Fn(Identity) -> D) -> Option<Self> {
         let began = run.now();
         let login = Self::enter(run.clone(), user, protocol(run.plan.identity(user)));
@@ -97,7 +99,7 @@ impl<D: Protocol> Session<D> {
                 SessionEvent::Entered => return Ok(session),
                 SessionEvent::Redirected(address) => session.follow_redirect(&address).await?,
                 SessionEvent::Denied(reason) => return Err(SessionError::Denied(reason)),
-                SessionEvent::Left => return Err(SessionError::Malformed("left before it came")),
+                SessionEvent::Left => return Err(SessionError::Malformed("left before it entered")),
                 SessionEvent::Kicked(reason) => return Err(SessionError::Kicked(reason)),
             }
         }
@@ -109,7 +111,7 @@ impl<D: Protocol> Session<D> {
         Ok(())
     }
 
-    /// The next thing that has to be acted on.
+    /// Returns the next event that the session handles.
     async fn next_event(&mut self) -> Result<SessionEvent, SessionError> {
         poll_fn(|context| {
             self.poll_receive(context)?;
@@ -139,7 +141,7 @@ impl<D: Protocol> Session<D> {
         }
     }
 
-    /// Ready when all is over, or this session is.
+    /// Ready when the run ends, or this session does.
     fn poll_in_room(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
         self.run.waker(self.user).register(context.waker());
         self.poll_receive(context)?;
@@ -154,12 +156,14 @@ impl<D: Protocol> Session<D> {
         Poll::Pending
     }
 
-    /// Takes in all that is there to be read.
+    /// Reads until no bytes are left.
     fn poll_receive(&mut self, context: &mut Context<'_>) -> Result<(), SessionError> {
         let Self { run, user, protocol, state, connection, .. } = self;
         loop {
             let mut frames = None;
             let read = connection.poll_frames(context, |frame, out| {
+                // One reading of the clock and one lock for all frames of a read, and none for a
+                // read without frames.
                 let (now, counts) = frames.get_or_insert_with(|| (run.now(), run.counts(*user)));
                 protocol.receive(frame, out, &mut |event| state.receive(event, *now, counts))
             });
@@ -187,6 +191,8 @@ impl<D: Protocol> Session<D> {
 
     /// Sends the messages that are due, as long as the server reads.
     fn poll_send_due(&mut self, context: &mut Context<'_>) -> Result<(), SessionError> {
+        // Messages fall due while others are written. If they waited for the next wake-up, that
+        // delay would be measured as the server's.
         while self.connection.poll_flush(context)?.is_ready() && self.queue_due_messages()? > 0 {}
         Ok(())
     }
@@ -213,6 +219,7 @@ async fn connect<D: Protocol>(
     user: u32,
     protocol: &mut D,
 ) -> Result<Connection, SessionError> {
+    // With one source the system chooses the address, which may be one of IPv6 then.
     let sources = u32::from(run.plan.sources);
     let source = (sources > 1).then(|| Ipv4Addr::from(Ipv4Addr::LOCALHOST.to_bits() + user % sources));
     let mut connection = Connection::open(address, source, D::FRAMING, protocol.path()).await?;

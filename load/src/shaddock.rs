@@ -63,6 +63,8 @@ impl Shaddock {
         out.push_frame(&Package::empty(PackageKind::HandshakeAck).encode()?)?;
         let Identity { name, room, .. } = &self.identity;
         let (route, body) = if self.at_connector {
+            // Without a token: a session that breaks is counted as closed. A resumed one would hide
+            // that.
             (routes::ENTER, json!({"username": name, "rid": room}))
         } else {
             (routes::QUERY_ENTRY, json!({ "uid": name }))
@@ -88,6 +90,7 @@ impl Shaddock {
     fn on_login_response(&mut self, body: &[u8]) -> Result<ServerEvent<'static>, SessionError> {
         let Response { code, reason } = parse(body)?;
         if code != 200 {
+            // Reports count by this text. A whole reason may differ from user to user.
             let word = reason.split(':').next().unwrap_or_default();
             return Ok(ServerEvent::Denied(format!("{code} {word}").trim_end().to_owned()));
         }
@@ -132,6 +135,8 @@ impl Protocol for Shaddock {
     }
 
     fn send_message(&mut self, number: u32, content: &[u8], out: &mut OutBuffer) -> Result<(), SessionError> {
+        // The content has no character that JSON escapes, so the body is joined, without the cost
+        // of a JSON writer for each message.
         let mut body = String::with_capacity(content.len() + 64);
         body.push_str(r#"{"target":"*","content":""#);
         body.extend(content.iter().copied().map(char::from));
@@ -156,7 +161,7 @@ fn request(id: u32, route: RouteRef, body: String, out: &mut OutBuffer) -> Resul
 }
 
 fn parse<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, SessionError> {
-    serde_json::from_slice(body).map_err(|_| SessionError::Malformed("an answer makes no sense"))
+    serde_json::from_slice(body).map_err(|_| SessionError::Malformed("a malformed response"))
 }
 
 /// Returns the `code` of a response.

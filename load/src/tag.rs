@@ -9,7 +9,7 @@ const MARKER_BYTES: usize = 1 + 8;
 /// Fills a message up to its length.
 const PADDING: u8 = b'.';
 
-/// The first bytes of all messages of a run, by which its stamps are found.
+/// The first bytes of all messages of a run, by which its tags are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunMarker([u8; MARKER_BYTES]);
 
@@ -38,6 +38,8 @@ impl RunMarker {
         out.clear();
         out.resize(len.max(TAG_BYTES), PADDING);
         out[..MARKER_BYTES].copy_from_slice(&self.0);
+        // Numbers of a fixed width stand at known offsets, so that reading a tag parses nothing
+        // else.
         put_hex(u64::from(tag.sender), &mut out[9..17]);
         put_hex(u64::from(tag.number), &mut out[17..25]);
         put_hex(tag.due, &mut out[25..41]);
@@ -78,30 +80,30 @@ fn hex(digits: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const STAMP: MessageTag = MessageTag { sender: 7, number: 0xFFFF_FFFE, due: 1_234_567_890_123_456 };
+    const TAG: MessageTag = MessageTag { sender: 7, number: 0xFFFF_FFFE, due: 1_234_567_890_123_456 };
 
     #[test]
-    fn a_stamp_is_found_wherever_it_is() {
+    fn a_tag_is_found_wherever_it_is() {
         let marker = RunMarker::new(0xABCD);
         let mut content = Vec::new();
-        marker.write(STAMP, 100, &mut content);
+        marker.write(TAG, 100, &mut content);
         assert_eq!(content.len(), 100);
         let mut at = 0;
         for before in ["", "{\"msg\":\"", "{\"route\":\"onChat\",\"msg\":\"", "~0000abce"] {
             let text = [before.as_bytes(), &content, b"\"}"].concat();
-            assert_eq!(marker.find(&text, &mut at), Some(STAMP));
+            assert_eq!(marker.find(&text, &mut at), Some(TAG));
             assert_eq!(at, before.len());
         }
     }
 
     #[test]
-    fn what_is_no_stamp_of_the_run_is_none() {
+    fn what_is_no_tag_of_the_run_is_none() {
         let marker = RunMarker::new(1);
         let mut content = Vec::new();
-        RunMarker::new(2).write(STAMP, 0, &mut content);
+        RunMarker::new(2).write(TAG, 0, &mut content);
         assert_eq!(content.len(), TAG_BYTES);
         assert_eq!(marker.find(&content, &mut 0), None);
-        marker.write(STAMP, 0, &mut content);
+        marker.write(TAG, 0, &mut content);
         assert_eq!(marker.find(&content[..TAG_BYTES - 1], &mut 0), None);
         content[20] = b'g';
         assert_eq!(marker.find(&content, &mut 0), None);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use witness::{Arrival, Witness};
+
 use super::counts::Counts;
-use super::listener_check::{Arrival, ListenerCheck};
 use super::plan::Plan;
 use super::protocol::ServerEvent;
 use super::sender::{Outcome, Sender, SentMessages};
@@ -27,7 +28,10 @@ pub(super) struct User {
     marker: RunMarker,
     /// Offset of the tag in the last message.
     tag_at: usize,
-    check: ListenerCheck,
+    /// Senders of this room, which are counted within it.
+    senders: u32,
+    /// The received messages, in a stream for each sender.
+    check: Witness<u32>,
     /// `None` for users that only listen.
     pub(super) sender: Option<Sender>,
     pub(super) event: Option<SessionEvent>,
@@ -39,7 +43,7 @@ pub(super) struct User {
 pub(super) struct UserOutcome {
     pub(super) room: u32,
     /// The check of received messages; `None` if the user left early.
-    pub(super) check: Option<ListenerCheck>,
+    pub(super) check: Option<Witness<u32>>,
     pub(super) sent_messages: Option<SentMessages>,
 }
 
@@ -51,14 +55,15 @@ impl User {
             rooms: plan.rooms,
             marker,
             tag_at: 0,
-            check: ListenerCheck::new(plan.senders_in(room) as usize),
+            senders: plan.senders_in(room),
+            check: Witness::default(),
             sender: (user < plan.all_senders()).then(|| Sender::new(user, plan.repeat)),
             event: None,
             heartbeat_after: None,
         }
     }
 
-    /// Takes something in.
+    /// Applies an event of the server.
     pub(super) fn receive(&mut self, event: ServerEvent<'_>, now: u64, counts: &mut Counts) {
         match event {
             ServerEvent::Message { text, seq } => self.on_message(text, seq, now, counts),
@@ -76,15 +81,24 @@ impl User {
     /// ignored.
     fn on_message(&mut self, text: &[u8], seq: Option<u64>, now: u64, counts: &mut Counts) {
         let Some(tag) = self.marker.find(text, &mut self.tag_at) else { return };
-        let here = tag.sender % self.rooms == self.room;
-        match self.check.record(tag.sender / self.rooms, tag.number, seq).filter(|_| here) {
-            None => counts.misplaced += 1,
-            Some(Arrival::Doubled) => counts.doubled += 1,
-            Some(Arrival::Reordered) => {
+        let (sender, number) = (tag.sender / self.rooms, tag.number.into());
+        if tag.sender % self.rooms != self.room || sender >= self.senders {
+            counts.misplaced += 1;
+            return;
+        }
+        // Senders have their own numbers, so a `seq` that falls is the only sign that messages of
+        // two senders changed their order.
+        let arrival = match seq {
+            Some(seq) => self.check.receive_at(sender, number, seq),
+            None => self.check.receive(sender, number),
+        };
+        match arrival {
+            Arrival::Doubled => counts.doubled += 1,
+            Arrival::Reordered => {
                 counts.reordered += 1;
                 counts.record_delivery(tag.due, now);
             }
-            Some(Arrival::InOrder) => counts.record_delivery(tag.due, now),
+            Arrival::Next => counts.record_delivery(tag.due, now),
         }
     }
 
@@ -104,12 +118,13 @@ impl User {
         counts.pending -= u64::from(outcome != Outcome::Retried);
     }
 
-    /// Ends it. What is unanswered now is unknown, and not awaited any more.
+    /// Ends the user. Messages without a response now count as unknown.
     pub(super) fn into_outcome(self, stayed: bool, counts: &mut Counts) -> UserOutcome {
         let pending = self.sender.as_ref().map_or(0, Sender::pending);
         counts.unknown += pending as u64;
         counts.pending -= pending as u64;
         let sent_messages = self.sender.map(Sender::into_sent_messages);
+        // A user that ended early misses messages by its own end, which is no loss of the servers.
         UserOutcome { room: self.room, check: stayed.then_some(self.check), sent_messages }
     }
 }

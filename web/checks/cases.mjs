@@ -77,13 +77,13 @@ class Link {
 /** Enters a room and records its events. */
 async function enter(user, options = {}) {
   const room = await connect({ gate, user, room: ROOM, minDelay: 1, ...options });
-  const heard = [];
+  const received = [];
   const events = [];
-  room.on('chat', (message) => heard.push(message));
+  room.on('chat', (message) => received.push(message));
   for (const event of ['add', 'leave', 'gap', 'state']) {
     room.on(event, (body) => events.push({ event, ...body }));
   }
-  return { room, heard, events, texts: () => heard.map(({ msg }) => msg) };
+  return { room, received, events, texts: () => received.map(({ msg }) => msg) };
 }
 
 /** Resolves when the condition holds; checks it after each event of the room. */
@@ -100,9 +100,9 @@ async function readSlowly(options = {}) {
   await until(ann.room, () => ann.room.users.has('bob'));
   Link.isDown = true;
   Link.all.at(-1).break();
-  const said = Array.from({ length: 20 }, (_, number) => `${number} ${'x'.repeat(8_000)}`);
-  for (const text of said) {
-    await bob.room.say(text);
+  const texts = Array.from({ length: 20 }, (_, number) => `${number} ${'x'.repeat(8_000)}`);
+  for (const text of texts) {
+    await bob.room.send(text);
   }
   Link.isSlow = true;
   Link.isDown = false;
@@ -110,12 +110,12 @@ async function readSlowly(options = {}) {
   while (!isReading()) {
     await letEventsPass();
   }
-  return { ann, bob, said };
+  return { ann, bob, texts };
 }
 
 const CASES = {
   async 'held-pushes-end-with-their-connection'() {
-    const { ann, bob, said } = await readSlowly();
+    const { ann, bob, texts } = await readSlowly();
     const carol = await enter('carol');
     const link = Link.all.at(-1);
     while (!link.received.includes('"user":"carol"')) {
@@ -128,23 +128,23 @@ const CASES = {
     await until(ann.room, () => ann.room.state.state === 'online');
     assert.deepEqual([[...ann.room.users].toSorted(), ann.room.total], [['ann', 'bob'], 2]);
     assert.deepEqual(ann.events.filter(({ user }) => user === 'carol'), []);
-    assert.deepEqual(ann.texts(), said);
+    assert.deepEqual(ann.texts(), texts);
   },
 
   async 'too-many-held-pushes-cost-one-connection'() {
-    const { ann, bob, said } = await readSlowly({ maxHeld: 10 });
+    const { ann, bob, texts } = await readSlowly({ maxHeld: 10 });
     const ended = Link.all.at(-1);
     const losses = () => ann.events.filter(({ state, error }) => state === 'reconnecting' && error.code === 'closed');
     const before = losses().length;
     for (let number = 0; number < 15; number += 1) {
-      said.push(`push ${number}`);
-      await bob.room.say(said.at(-1));
+      texts.push(`push ${number}`);
+      await bob.room.send(texts.at(-1));
     }
     await until(ann.room, () => losses().length > before);
     assert.ok(losses().at(-1).delay > 0, 'after a wait');
     Link.isSlow = false;
-    await until(ann.room, () => ann.room.state.state === 'online' && ann.heard.length === said.length);
-    assert.deepEqual(ann.texts(), said);
+    await until(ann.room, () => ann.room.state.state === 'online' && ann.received.length === texts.length);
+    assert.deepEqual(ann.texts(), texts);
     assert.deepEqual(Link.all.length - Link.all.indexOf(ended), 3, 'one more to the gate, one to the connector');
   },
 
@@ -188,7 +188,7 @@ const CASES = {
       await until(bob.room, left);
       // A connection that comes back would be made within two milliseconds.
       for (let time = 0; time < 20; time += 1) {
-        await bob.room.say('still here');
+        await bob.room.send('still here');
       }
       assert.deepEqual([ann.state.state, Link.all.length, bob.room.users.has('ann'), states], ['closed', count, false, []]);
     }
@@ -198,16 +198,16 @@ const CASES = {
     const ann = await enter('ann', { WebSocket: Link });
     const bob = await enter('bob');
     Link.all.at(-1).isDead = true;
-    await bob.room.say('unheard');
+    await bob.room.send('unheard');
     const count = Link.all.length;
     const started = Date.now();
     ann.room.reconnect();
-    await until(ann.room, () => ann.heard.length === 1 && ann.room.state.state === 'online');
+    await until(ann.room, () => ann.received.length === 1 && ann.room.state.state === 'online');
     assert.ok(Date.now() - started < 5_000, `${Date.now() - started} ms`);
     assert.deepEqual([ann.texts(), Link.all.length], [['unheard'], count + 2]);
     ann.room.reconnect();
-    await bob.room.say('heard');
-    await until(ann.room, () => ann.heard.length === 2);
+    await bob.room.send('received');
+    await until(ann.room, () => ann.received.length === 2);
     assert.equal(Link.all.length, count + 2, 'a link that lives is not replaced');
   },
 
@@ -227,7 +227,7 @@ const CASES = {
     ann.room.whisper('nobody', 'refused, and not awaited');
     ann.room.request('no.such.route', {});
     ann.room.history({ limit: -1 });
-    await ann.room.say('hello');
+    await ann.room.send('hello');
     await until(ann.room, () => after.length === 1);
     await letEventsPass();
     assert.deepEqual([after, reported.toSorted()], [['hello'], ['of a handler', 'of an async handler']]);
@@ -240,21 +240,21 @@ const CASES = {
       await assert.rejects(ann.whisper(target, 'secret'), { code: 'bad-target' });
     }
     await ann.whisper('bob', 'between us');
-    await until(bob.room, () => bob.heard.length > 0);
+    await until(bob.room, () => bob.received.length > 0);
     assert.deepEqual(bob.texts(), ['between us']);
   },
 
   async 'a-body-without-json-is-refused-at-once'() {
-    const { room, heard } = await enter('ann');
+    const { room, received } = await enter('ann');
     const circle = {};
     circle.circle = circle;
     for (const body of [10n, circle, { deep: [10n] }]) {
-      const first = Promise.race([room.say(body).catch(({ code }) => code), letEventsPass()]);
+      const first = Promise.race([room.send(body).catch(({ code }) => code), letEventsPass()]);
       assert.equal(await first, 'bad-body');
       await assert.rejects(room.request('chat.chatHandler.history', { body }), { code: 'bad-body' });
     }
-    await room.say('hello');
-    await until(room, () => heard.length === 1);
+    await room.send('hello');
+    await until(room, () => received.length === 1);
     assert.equal(room.state.state, 'online');
   },
 };

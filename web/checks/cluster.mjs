@@ -14,24 +14,24 @@ const MESSAGES = 120;
 const gate = process.argv[2];
 
 /** A member of the room, and the events that it gets. */
-class Person {
-  heard = [];
+class Member {
+  received = [];
   trouble = [];
   losses = 0;
 
   static async enter(name) {
-    const person = new Person();
+    const member = new Member();
     const address = ({ host, port }) => {
-      person.port = port;
+      member.port = port;
       return `ws://${host}:${port}/`;
     };
-    person.room = await connect({ gate, user: name, room: ROOM, address });
-    person.room.on('chat', (message) => person.heard.push(message));
-    person.room.on('state', ({ state }) => (person.losses += state === 'reconnecting' ? 1 : 0));
+    member.room = await connect({ gate, user: name, room: ROOM, address });
+    member.room.on('chat', (message) => member.received.push(message));
+    member.room.on('state', ({ state }) => (member.losses += state === 'reconnecting' ? 1 : 0));
     for (const event of ['gap', 'kick', 'close', 'leave']) {
-      person.room.on(event, (body) => person.trouble.push({ event, ...body }));
+      member.room.on(event, (body) => member.trouble.push({ event, ...body }));
     }
-    return person;
+    return member;
   }
 
   /**
@@ -44,7 +44,7 @@ class Person {
     const sent = [];
     for (let number = 0; number < MESSAGES; number += 1) {
       await before[number]?.();
-      sent.push(number % 10 === 9 ? this.room.whisper(other, `${user} ${number}`) : this.room.say(`${user} ${number}`));
+      sent.push(number % 10 === 9 ? this.room.whisper(other, `${user} ${number}`) : this.room.send(`${user} ${number}`));
       if (number % 4 === 3) {
         await Promise.all(sent.slice(-4));
       }
@@ -52,22 +52,22 @@ class Person {
     return (await Promise.all(sent)).map(({ seq }) => seq);
   }
 
-  /** Until everybody's messages are here. */
-  async hasHeard(count) {
-    while (this.heard.length < count) {
+  /** Waits until `count` messages were received. */
+  async hasReceived(count) {
+    while (this.received.length < count) {
       await new Promise((resolve) => this.room.on('chat', resolve));
     }
   }
 }
 
-function check({ room, heard, trouble }, expected) {
+function check({ room, received, trouble }, expected) {
   const { user } = room;
-  const seqs = heard.map(({ seq }) => seq);
+  const seqs = received.map(({ seq }) => seq);
   assert.deepEqual(trouble, [], user);
   assert.deepEqual(seqs, seqs.toSorted((one, other) => one - other), `${user} gets messages in order`);
-  assert.deepEqual(heard.map(({ msg }) => msg).toSorted(), expected.toSorted(), `${user} gets each message once`);
+  assert.deepEqual(received.map(({ msg }) => msg).toSorted(), expected.toSorted(), `${user} gets each message once`);
   for (const name of NAMES) {
-    const numbers = heard.filter(({ from }) => from === name).map(({ msg }) => Number(msg.split(' ')[1]));
+    const numbers = received.filter(({ from }) => from === name).map(({ msg }) => Number(msg.split(' ')[1]));
     assert.deepEqual(numbers, numbers.toSorted((one, other) => one - other), `${user} gets those of ${name} in order`);
   }
 }
@@ -80,8 +80,8 @@ function expectedBy(user) {
   return all.filter(reads).map(({ name, number }) => `${name} ${number}`);
 }
 
-const people = await Promise.all(NAMES.map((name) => Person.enter(name)));
-const [ann, bob, cid] = people;
+const members = await Promise.all(NAMES.map((name) => Member.enter(name)));
+const [ann, bob, cid] = members;
 let killed;
 const talking = Promise.all([
   ann.talk({
@@ -93,14 +93,14 @@ const talking = Promise.all([
 ]);
 const seqs = await talking;
 const expected = NAMES.map(expectedBy);
-await Promise.all(people.map((person, at) => person.hasHeard(expected[at].length)));
-people.forEach((person, at) => check(person, expected[at]));
-people.forEach(({ heard, room }, at) => {
-  const own = heard.filter(({ from }) => from === room.user).map(({ seq }) => seq);
-  assert.deepEqual(own, seqs[at], 'answers say where messages stand');
+await Promise.all(members.map((member, at) => member.hasReceived(expected[at].length)));
+members.forEach((member, at) => check(member, expected[at]));
+members.forEach(({ received, room }, at) => {
+  const own = received.filter(({ from }) => from === room.user).map(({ seq }) => seq);
+  assert.deepEqual(own, seqs[at], 'responses name the positions of messages');
 });
 assert.ok(ann.losses > 0 && cid.losses > 0, 'connections were lost');
 await assert.rejects(ann.room.whisper('nobody', 'x'), (error) => error instanceof ChatError && error.code === 'no-such-member');
 assert.deepEqual([...bob.room.users].toSorted(), NAMES);
-people.forEach(({ room }) => room.close());
+members.forEach(({ room }) => room.close());
 process.exit(0);

@@ -1,4 +1,4 @@
-// Two people talk on the demo page, each in a Chromium of its own, and one loses its connector.
+// Two users talk on the demo page, each in a Chromium of its own, and one loses its connector.
 //
 //   node page.mjs GATE DIRECTORY      screenshots go to DIRECTORY; started by a test that injects faults, see wish.mjs
 
@@ -10,7 +10,7 @@ import { wish } from './wish.mjs';
 
 const [gate, screenshots] = process.argv.slice(2);
 const ROOM = 'orchard';
-const DESK = { width: 1280, height: 800 };
+const DESKTOP = { width: 1280, height: 800 };
 const PHONE = { width: 390, height: 844, mobile: true };
 const HTML = '<img src=x onerror="document.title=1"><b>no</b>';
 const MANY = 70;
@@ -21,14 +21,14 @@ const isOnline = `document.querySelector('#connection').dataset.state === 'onlin
 const port = (tab) => Number(new URL(tab.sockets.at(-1)).port);
 const picture = (tab, name) => tab.screenshot(join(screenshots, `${name}.png`));
 
-async function say(tab, text) {
+async function send(tab, text) {
   await tab.type(text);
   await tab.press('Enter');
 }
 
 /** Sends a message, and waits until both pages show it. */
 async function talk(from, to, text) {
-  await say(from, text);
+  await send(from, text);
   await Promise.all([from.until(shows(text)), to.until(shows(text))]);
 }
 
@@ -53,14 +53,14 @@ async function themes(tab, name) {
 }
 
 const browsers = [new Browser(), new Browser()];
-const ann = await browsers[0].open(`http://${gate}/`, DESK);
-await themes(ann, 'door-desk');
+const ann = await browsers[0].open(`http://${gate}/`, DESKTOP);
+await themes(ann, 'entry-desktop');
 assert.deepEqual(await ann.unnamed(), []);
 await enter(ann, 'Ann', ROOM);
 
 // The link that the page gives opens the same room elsewhere.
 const bob = await browsers[1].open(await ann.evaluate(`document.querySelector('#link').href`), PHONE);
-await themes(bob, 'door-phone');
+await themes(bob, 'entry-phone');
 await enter(bob, 'Bob');
 await ann.until(`document.querySelector('#count').textContent === '2'`);
 
@@ -72,17 +72,17 @@ await talk(bob, ann, 'Three, then.');
 // A whisper by choosing a name; back to all by a key.
 await ann.click('#names button');
 assert.equal(await ann.evaluate(`document.activeElement.id`), 'text');
-await picture(ann, 'whisper-desk');
+await picture(ann, 'whisper-desktop');
 await talk(ann, bob, 'The sweetest ones hang on the south wall.');
 assert.equal(await bob.evaluate(`[...document.querySelectorAll('#messages .message')].at(-1).classList.contains('whispered')`), true);
 await ann.press('Escape');
 await talk(ann, bob, 'See you at eight, then.');
-await bob.click('#people-button');
-await picture(bob, 'people-phone');
+await bob.click('#members-button');
+await picture(bob, 'members-phone');
 await bob.press('Escape');
 await bob.evaluate(`document.querySelector('#text').focus()`);
 await talk(bob, ann, 'Eight it is.');
-await themes(ann, 'room-desk');
+await themes(ann, 'room-desktop');
 await themes(bob, 'room-phone');
 await talk(bob, ann, HTML);
 for (const tab of [ann, bob]) {
@@ -95,66 +95,66 @@ for (const tab of [ann, bob]) {
 // Bob loses his connector. Both go on sending.
 await wish({ kill: 'connector', port: port(bob) });
 await bob.until(`!document.querySelector('#banner').hidden`);
-await say(bob, 'Can you hear me?');
+await send(bob, 'Can you hear me?');
 await picture(bob, 'banner-phone');
 for (let number = 1; number <= 10; number += 1) {
-  await say(ann, `while you were away: ${number}`);
+  await send(ann, `while you were away: ${number}`);
 }
 await bob.until(isOnline);
 await Promise.all([ann.until(shows('Can you hear me?')), bob.until(shows('while you were away: 10')), bob.until(shows('Can you hear me?'))]);
 for (const tab of [ann, bob]) {
   await tab.until(`document.querySelector('#pending').children.length === 0 && document.querySelector('#banner').hidden`);
 }
-const heard = await texts(ann);
-assert.deepEqual(await texts(bob), heard, 'both get the same messages, in one order');
-assert.equal(new Set(heard).size, heard.length, 'each once');
-assert.deepEqual(heard.filter((text) => text.startsWith('while')).length, 10);
+const received = await texts(ann);
+assert.deepEqual(await texts(bob), received, 'both get the same messages, in one order');
+assert.equal(new Set(received).size, received.length, 'each once');
+assert.deepEqual(received.filter((text) => text.startsWith('while')).length, 10);
 assert.ok(!(await ann.evaluate(`document.body.textContent.includes('Bob left')`)), 'no leave was delivered');
 
 // A page that is loaded again goes on, with the newest messages; older ones come by scrolling up.
 for (let number = 1; number <= MANY; number += 1) {
-  await say(ann, `basket ${number}`);
+  await send(ann, `basket ${number}`);
 }
 await Promise.all([ann.until(shows(`basket ${MANY}`)), bob.until(shows(`basket ${MANY}`))]);
 await ann.go(`http://${gate}/?room=${ROOM}`);
 await ann.until(isOnline);
 await ann.until(shows(`basket ${MANY}`));
-assert.ok(!(await texts(ann)).includes(heard[0]));
+assert.ok(!(await texts(ann)).includes(received[0]));
 const newest = `[...document.querySelectorAll('#messages .body')].at(-1).getBoundingClientRect().bottom < innerHeight`;
 await ann.until(newest);
-for (let page = 0; !(await texts(ann)).includes(heard[0]); page += 1) {
+for (let page = 0; !(await texts(ann)).includes(received[0]); page += 1) {
   assert.ok(page < 5, 'a few pages are all');
   const count = (await texts(ann)).length;
   await ann.evaluate(`document.querySelector('#scroller').scrollTop = 0`);
   await ann.until(`document.querySelectorAll('#messages .body').length > ${count}`);
 }
-assert.deepEqual(await texts(ann), [...heard, ...Array.from({ length: MANY }, (_, number) => `basket ${number + 1}`)]);
+assert.deepEqual(await texts(ann), [...received, ...Array.from({ length: MANY }, (_, number) => `basket ${number + 1}`)]);
 
 // The same membership in another window: the first window shows that, and can take it back.
-const other = await browsers[0].open(`http://${gate}/icon.svg`, DESK);
+const other = await browsers[0].open(`http://${gate}/icon.svg`, DESKTOP);
 const stay = await ann.evaluate(`sessionStorage.getItem('shaddock-stay')`);
 await other.evaluate(`sessionStorage.setItem('shaddock-stay', ${JSON.stringify(stay)})`);
 await other.go(`http://${gate}/?room=${ROOM}`);
 await other.until(isOnline);
 await ann.until(`document.querySelector('#banner-text').textContent.includes('another window')`);
-await picture(ann, 'resumed-desk');
+await picture(ann, 'resumed-desktop');
 await ann.click('#banner-button');
 await ann.until(isOnline);
 await other.until(`document.querySelector('#banner-text').textContent.includes('another window')`);
 await other.click('#leave');
-await other.until(`!document.querySelector('#door').hidden`);
+await other.until(`!document.querySelector('#entry').hidden`);
 
 // A name is taken once: the form shows the refusal.
-const eve = await browsers[1].open(`http://${gate}/?room=${ROOM}`, DESK);
+const eve = await browsers[1].open(`http://${gate}/?room=${ROOM}`, DESKTOP);
 await eve.evaluate(`document.querySelector('#user').value = ''`);
 await eve.evaluate(`document.querySelector('#user').focus()`);
 await eve.type('Ann');
 await eve.press('Enter');
 await eve.until(`!document.querySelector('#refusal').hidden`);
-await picture(eve, 'refusal-desk');
+await picture(eve, 'refusal-desktop');
 
 await bob.click('#leave');
-await bob.until(`!document.querySelector('#door').hidden`);
+await bob.until(`!document.querySelector('#entry').hidden`);
 await ann.until(`document.querySelector('#count').textContent === '1'`);
 for (const tab of [ann, bob, other, eve]) {
   // The browser itself reports that the connector is down; the page reports nothing.

@@ -1,16 +1,16 @@
-// Asks the test that runs this program for something that only it can do: see
-// cluster/tests/processes/script.rs.
+// Requests an action that only the test that runs this program can do: see
+// tests/processes/script.rs.
 
 import { createInterface } from 'node:readline';
 
-const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const responses = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 
-/** Returns the name of the server that it was about, when it is done. */
+/** Returns the name of the server, when the action is done. */
 export async function wish(what) {
   process.stdout.write(`${JSON.stringify(what)}\n`);
-  const { value, done } = await answers.next();
+  const { value, done } = await responses.next();
   if (done) {
-    throw new Error(`no test answers ${JSON.stringify(what)}`);
+    throw new Error(`no test replies ${JSON.stringify(what)}`);
   }
   return value;
 }

@@ -20,13 +20,13 @@ async function comeBack({ cluster, room }) {
 
 test('held pushes end with their connection', async (t) => {
   const { cluster, emitted, room } = await enter(t);
-  cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
-  cluster.answers[ROUTES.HISTORY] = (body, { line }) => {
+  cluster.responses[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
+  cluster.responses[ROUTES.HISTORY] = (body, { line }) => {
     line.push('onAdd', { user: 'carol' });
     line.chat(9500);
   };
   await comeBack({ cluster, room });
-  cluster.answers[ROUTES.ENTER] = entered({ seq: 9600, missed: [message(8000), message(9500)] });
+  cluster.responses[ROUTES.ENTER] = entered({ seq: 9600, missed: [message(8000), message(9500)] });
   await comeBack({ cluster, room });
   assert.deepEqual([room.state.state, [...room.users], room.total, emitted.add], ['online', ['ann'], 1, []]);
   assert.deepEqual(seqs(emitted), [8000, 9500]);
@@ -34,9 +34,9 @@ test('held pushes end with their connection', async (t) => {
 
 test('too many held pushes cause one reconnect, after a pause', async (t) => {
   const { cluster, emitted, room } = await enter(t);
-  cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
-  cluster.answers[ROUTES.HISTORY] = (body, { line }) => {
-    cluster.answers[ROUTES.HISTORY] = (body, { line }) => {
+  cluster.responses[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
+  cluster.responses[ROUTES.HISTORY] = (body, { line }) => {
+    cluster.responses[ROUTES.HISTORY] = (body, { line }) => {
       line.chat(15_001);
       return { code: 200, epoch: 7, messages: [message(900), message(7000)], complete: true };
     };
@@ -47,7 +47,7 @@ test('too many held pushes cause one reconnect, after a pause', async (t) => {
   await comeBack({ cluster, room });
   assert.equal(room.state.state, 'reconnecting');
   assert.ok(room.state.delay > 0);
-  cluster.answers[ROUTES.ENTER] = entered({ seq: 15_000, missed: [message(14_999)], cursor: 14_999 });
+  cluster.responses[ROUTES.ENTER] = entered({ seq: 15_000, missed: [message(14_999)], cursor: 14_999 });
   await pass(room.state.delay);
   await pass(20_000);
   assert.deepEqual([room.state.state, cluster.lines.length, seqs(emitted)], ['online', 6, [7000, 14_999, 15_001]]);
@@ -55,8 +55,8 @@ test('too many held pushes cause one reconnect, after a pause', async (t) => {
 
 test('a room that is faster than the catch-up is entered with a gap', async (t) => {
   const { cluster, emitted, room } = await enter(t, undefined, { maxHeld: 10 });
-  cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
-  cluster.answers[ROUTES.HISTORY] = (body, { line }) => Array.from({ length: 11 }, (_, number) => line.chat(10_000 + number)).at(11);
+  cluster.responses[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
+  cluster.responses[ROUTES.HISTORY] = (body, { line }) => Array.from({ length: 11 }, (_, number) => line.chat(10_000 + number)).at(11);
   await comeBack({ cluster, room });
   await pass(room.state.delay);
   assert.equal(room.state.state, 'reconnecting');
@@ -66,7 +66,7 @@ test('a room that is faster than the catch-up is entered with a gap', async (t) 
 
 test('pushes before the response to enter are in that response', async (t) => {
   const { cluster, emitted, room } = await enter(t);
-  cluster.answers[ROUTES.ENTER] = (body, { id, line }) => {
+  cluster.responses[ROUTES.ENTER] = (body, { id, line }) => {
     line.push('onMembers', { rid: 'lobby', total: 700, names: false });
     line.push('onLeave', { user: 'eve' });
     line.push('onGap', { rid: 'lobby', from: 2000, to: 100, epoch: 8 });
@@ -87,7 +87,7 @@ test('after a log that lost records the state is that of the server', async (t) 
       const { cluster, emitted, room } = await enter(t);
       cluster.line.push('onAdd', { user: 'bob' });
       cluster.line.chat(50_000);
-      cluster.answers[ROUTES.ENTER] = entered({ users: ['ann', 'cid'], total: 2, names: true, seq: 20, epoch, recovered: false });
+      cluster.responses[ROUTES.ENTER] = entered({ users: ['ann', 'cid'], total: 2, names: true, seq: 20, epoch, recovered: false });
       await comeBack({ cluster, room });
       assert.deepEqual([[...room.users], room.total, emitted.leave], [['ann', 'cid'], 2, []]);
       cluster.line.chat(21);
@@ -100,8 +100,8 @@ test('after a log that lost records the state is that of the server', async (t) 
 
 test('messages that were lost while pages were read are a gap', async (t) => {
   const { cluster, emitted, room } = await enter(t);
-  cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
-  cluster.answers[ROUTES.HISTORY] = ({ after }) => {
+  cluster.responses[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
+  cluster.responses[ROUTES.HISTORY] = ({ after }) => {
     const messages = after === undefined ? [message(7000)] : [];
     return { code: 200, epoch: 7, messages, complete: false };
   };
@@ -111,16 +111,16 @@ test('messages that were lost while pages were read are a gap', async (t) => {
 
 test('invalid pages end the connection, and only that', async (t) => {
   const { cluster, room } = await enter(t);
-  cluster.answers[ROUTES.ENTER] = entered({ cursor: 8000 });
+  cluster.responses[ROUTES.ENTER] = entered({ cursor: 8000 });
   for (const page of [{ messages: [], complete: true, cursor: 8000 }, {}]) {
-    cluster.answers[ROUTES.HISTORY] = () => ({ code: 200, epoch: 7, ...page });
+    cluster.responses[ROUTES.HISTORY] = () => ({ code: 200, epoch: 7, ...page });
     await comeBack({ cluster, room });
     assert.deepEqual([room.state.state, room.state.error.code], ['reconnecting', 'protocol']);
   }
   assert.equal(cluster.bodies(ROUTES.HISTORY).length, 2);
-  cluster.answers[ROUTES.ENTER] = entered({ total: 5 });
+  cluster.responses[ROUTES.ENTER] = entered({ total: 5 });
   for (const page of [{ users: ['ann'], cursor: 'ann' }, {}]) {
-    cluster.answers[ROUTES.MEMBERS] = () => ({ code: 200, ...page });
+    cluster.responses[ROUTES.MEMBERS] = () => ({ code: 200, ...page });
     await pass(room.state.delay);
     assert.deepEqual([room.state.state, room.state.error.code], ['reconnecting', 'protocol']);
   }
@@ -130,23 +130,23 @@ test('an own whisper does not overtake held pushes', async (t) => {
   const { cluster, emitted, room } = await enter(t);
   const whispered = room.whisper('bob', 'psst');
   await settle();
-  const { id } = cluster.asked.at(-1);
-  cluster.answers[ROUTES.ENTER] = () => undefined;
+  const { id } = cluster.requests.at(-1);
+  cluster.responses[ROUTES.ENTER] = () => undefined;
   cluster.line.push('onGap', { rid: 'lobby', from: 1000, to: 2000, epoch: 7 });
   await settle();
   cluster.line.chat(3000);
-  cluster.line.answer(id, { code: 200, seq: 4000, time: 1 });
+  cluster.line.respond(id, { code: 200, seq: 4000, time: 1 });
   assert.equal((await whispered).seq, 4000);
   assert.deepEqual(seqs(emitted), []);
-  cluster.line.answer(cluster.asked.at(-1).id, entered({ seq: 2500, missed: [message(1500)] })({}));
+  cluster.line.respond(cluster.requests.at(-1).id, entered({ seq: 2500, missed: [message(1500)] })({}));
   await settle();
   assert.deepEqual(seqs(emitted), [1500, 3000, 4000]);
 });
 
 test('a handler that sends a message does not repeat the one that was just committed', async (t) => {
   const { cluster, room } = await enter(t);
-  cluster.answers[ROUTES.SEND] = ({ content }) => ({ code: 200, seq: content === 'psst' ? 2000 : 3000, time: 1 });
-  room.on('chat', ({ msg }) => msg === 'psst' && room.say('more'));
+  cluster.responses[ROUTES.SEND] = ({ content }) => ({ code: 200, seq: content === 'psst' ? 2000 : 3000, time: 1 });
+  room.on('chat', ({ msg }) => msg === 'psst' && room.send('more'));
   await room.whisper('bob', 'psst');
   await settle();
   assert.deepEqual(cluster.bodies(ROUTES.SEND).map(({ content }) => content), ['psst', 'more']);
@@ -167,8 +167,8 @@ test('a room is closed for good, at each moment of coming back', async (t) => {
   for (let moment = 0; moment < 60; moment += 1) {
     await t.test(`after ${moment} steps`, async (t) => {
       const { cluster, emitted, room } = await enter(t);
-      cluster.answers[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
-      cluster.answers[ROUTES.HISTORY] = () => ({ code: 200, epoch: 7, messages: [message(900)], complete: true });
+      cluster.responses[ROUTES.ENTER] = entered({ missed: [message(8000)], cursor: 8000 });
+      cluster.responses[ROUTES.HISTORY] = () => ({ code: 200, epoch: 7, messages: [message(900)], complete: true });
       cluster.line.break();
       await settle();
       mock.timers.tick(room.state.delay);
@@ -181,7 +181,7 @@ test('a room is closed for good, at each moment of coming back', async (t) => {
       assert.equal(JSON.stringify(emitted), before, 'nothing comes after close');
       assert.ok(cluster.lines.every(({ isOpen }) => !isOpen), 'no connection is left');
       assert.deepEqual([room.state.state, emitted.close.length], ['closed', 1]);
-      await assert.rejects(room.say('x'), { code: 'closed' });
+      await assert.rejects(room.send('x'), { code: 'closed' });
     });
   }
 });
@@ -221,11 +221,11 @@ test('a link with a sign of life stays', async (t) => {
 
 test('a server without heartbeats is probed by a request', async (t) => {
   const { cluster, room } = await enter(t, (cluster) => (cluster.handshake = { code: 200, sys: {} }));
-  cluster.answers[ROUTES.MEMBERS] = () => ({ code: 500 });
+  cluster.responses[ROUTES.MEMBERS] = () => ({ code: 500 });
   room.reconnect();
   await pass(10_000);
   assert.equal(cluster.lines.length, 2);
-  cluster.answers[ROUTES.MEMBERS] = () => undefined;
+  cluster.responses[ROUTES.MEMBERS] = () => undefined;
   room.reconnect();
   await pass(2_000);
   assert.deepEqual([room.state.state, cluster.lines.length], ['online', 4]);
@@ -348,12 +348,12 @@ test('a body without a JSON form is refused at once', async (t) => {
   cluster.isDown = true;
   for (const isOnline of [true, false]) {
     for (const body of [10n, circle, { deep: [10n] }, throws]) {
-      await assert.rejects(room.say(body), { name: 'ChatError', code: 'bad-body', unknown: false });
+      await assert.rejects(room.send(body), { name: 'ChatError', code: 'bad-body', unknown: false });
       await assert.rejects(room.whisper('bob', body), { code: 'bad-body' });
       await assert.rejects(room.request('chat.chatHandler.other', { body }), { code: 'bad-body' });
     }
     await assert.rejects(room.history({ before: 10n }), { code: 'bad-body' });
-    await assert.rejects(room.say('x'.repeat(100_000)), { code: 'too-long' });
+    await assert.rejects(room.send('x'.repeat(100_000)), { code: 'too-long' });
     await assert.rejects(room.request('r'.repeat(300), {}), { code: 'too-long' });
     assert.equal(room.state.state, isOnline ? 'online' : 'reconnecting');
     cluster.line.break();

@@ -1,4 +1,4 @@
-// A gate and connectors that a test plays, behind a WebSocket that knows no network. Uses the
+// A gate and connectors that a test controls, behind a WebSocket that knows no network. Uses the
 // module's own codec, which has tests of its own.
 
 import { mock } from 'node:test';
@@ -19,18 +19,18 @@ const value = (bytes) => JSON.parse(new TextDecoder().decode(bytes));
 
 const DICT = { [ROUTES.SEND]: 1, [ROUTES.ENTER]: 2, onChat: 3 };
 
-/** Requests are answered by `answers[route](body, line)`; undefined sends no response. */
+/** Requests get their responses from `responses[route](body, line)`; undefined sends no response. */
 export class FakeCluster {
   /** Connections that were opened, gates' and connectors', in order. @type {Line[]} */
   lines = [];
   /** Every request, in order. */
-  asked = [];
+  requests = [];
   /** Connections to these are refused. */
   isDown = false;
   /** Connections to these are neither made nor refused. */
   isDead = false;
   handshake = { code: 200, sys: { heartbeat: 30, dict: DICT } };
-  answers = {
+  responses = {
     [ROUTES.QUERY_ENTRY]: () => ({ code: 200, host: '10.0.0.7', port: 3050 }),
     [ROUTES.ENTER]: ({ token, since }) => {
       const missed = since === undefined ? {} : { missed: [], recovered: true };
@@ -53,9 +53,9 @@ export class FakeCluster {
     return this.lines.at(-1);
   }
 
-  /** Bodies of what was asked under this route. */
+  /** Bodies of the requests of this route. */
   bodies(route) {
-    return this.asked.filter((request) => request.route === route).map(({ body }) => body);
+    return this.requests.filter((request) => request.route === route).map(({ body }) => body);
   }
 }
 
@@ -88,7 +88,7 @@ class Line {
 
   send(bytes) {
     for (const { type, body } of this.#reader.read(bytes)) {
-      queueMicrotask(() => this.#take(type, body));
+      queueMicrotask(() => this.#receivePackage(type, body));
     }
   }
 
@@ -113,7 +113,7 @@ class Line {
     this.push('onChat', { msg: `m${seq}`, from: 'bob', target: '*', rid: 'lobby', seq, time: seq, ...more });
   }
 
-  answer(id, body) {
+  respond(id, body) {
     this.frame(response(id, body));
   }
 
@@ -130,7 +130,7 @@ class Line {
     this.onclose?.();
   }
 
-  #take(type, body) {
+  #receivePackage(type, body) {
     if (!this.isOpen) {
       return;
     }
@@ -139,28 +139,28 @@ class Line {
     } else if (type === PackageType.HEARTBEAT) {
       this.beats += 1;
     } else if (type === PackageType.DATA) {
-      this.#ask(decodeMessage(body));
+      this.#receiveRequest(decodeMessage(body));
     }
   }
 
-  #ask({ id, route, body }) {
+  #receiveRequest({ id, route, body }) {
     const name = Object.keys(DICT).find((known) => DICT[known] === route) ?? route;
     const request = { route: name, id, body: value(body), line: this, isCode: typeof route === 'number' };
-    this.cluster.asked.push(request);
-    const answer = this.cluster.answers[name]?.(request.body, request);
-    if (answer !== undefined) {
-      this.answer(id, answer);
+    this.cluster.requests.push(request);
+    const content = this.cluster.responses[name]?.(request.body, request);
+    if (content !== undefined) {
+      this.respond(id, content);
     }
   }
 }
 
-/** A push as a package; with its code, if it has one. */
+/** Returns a push as a package, with its code if it has one. */
 export function push(route, body) {
   const message = { type: MessageType.PUSH, route: DICT[route] ?? route, body: text({ route, ...body }) };
   return encodePackage(PackageType.DATA, encodeMessage(message));
 }
 
-/** An answer as a package. */
+/** Returns a response as a package. */
 export function response(id, body) {
   return encodePackage(PackageType.DATA, encodeMessage({ type: MessageType.RESPONSE, id, body: text(body) }));
 }

@@ -56,8 +56,8 @@ export class Chance {
 }
 
 /**
- * Virtual time, in milliseconds. What is due at one time runs in the order in which it was asked
- * for.
+ * Virtual time, in milliseconds. Callbacks that are due at one time run in the order of their
+ * calls of `after`.
  */
 export class Clock {
   now = 0;
@@ -261,7 +261,7 @@ export class Server {
   /** Called with the socket of a client that reads the history. */
   onRead = () => {};
   lives = [new Life(7, 1_000)];
-  /** Names, with the token of the stay. */
+  /** Names, with the token of the membership. */
   members = new Map([['bob', 'b']]);
   /** The number of messages that the log keeps. */
   keeps = 30;
@@ -318,7 +318,7 @@ export class Server {
   say(from, target, msg, id) {
     const { life } = this;
     life.seq += 1 + this.chance.below(3);
-    const message = { msg, from, target, seq: life.seq, time: life.seq, stays: [this.members.get(from), this.members.get(target)] };
+    const message = { msg, from, target, seq: life.seq, time: life.seq, sessions: [this.members.get(from), this.members.get(target)] };
     life.log.push(message);
     life.archive.push(message);
     if (id) {
@@ -395,24 +395,24 @@ export class Server {
 
   #request(connection, { id, route, body }) {
     const { chance } = this;
-    const answer = (content) => connection.socket.push(response(id, content));
+    const respond = (content) => connection.socket.push(response(id, content));
     if (!this.isCalm && chance.once(100)) {
       return;
     }
     if (!this.isCalm && route !== ROUTES.SEND && chance.once(30)) {
-      answer(chance.pick([{ code: 503, reason: 'unknown: x' }, { code: 429, reason: 'rate: x' }]));
+      respond(chance.pick([{ code: 503, reason: 'unknown: x' }, { code: 429, reason: 'rate: x' }]));
       return;
     }
     const handlers = {
-      [ROUTES.QUERY_ENTRY]: () => answer({ code: 200, host: 'connector', port: 1 + chance.below(3) }),
-      [ROUTES.ENTER]: () => this.#enter(connection, body, answer),
-      [ROUTES.SEND]: () => this.#send(connection, body, answer),
+      [ROUTES.QUERY_ENTRY]: () => respond({ code: 200, host: 'connector', port: 1 + chance.below(3) }),
+      [ROUTES.ENTER]: () => this.#enter(connection, body, respond),
+      [ROUTES.SEND]: () => this.#send(connection, body, respond),
       [ROUTES.HISTORY]: () => {
         this.onRead(connection.socket);
-        answer(this.#history(connection, body));
+        respond(this.#history(connection, body));
       },
-      [ROUTES.MEMBERS]: () => answer(this.#page(connection, body)),
-      [LEAVE]: () => this.#left(connection, answer),
+      [ROUTES.MEMBERS]: () => respond(this.#page(connection, body)),
+      [LEAVE]: () => this.#left(connection, respond),
     };
     handlers[route]();
   }
@@ -431,20 +431,20 @@ export class Server {
     this.clock.after(delay, () => isStill() && this.leave(ME));
   }
 
-  #left(connection, answer) {
+  #left(connection, respond) {
     if (connection === this.session) {
       connection.hears = false;
       this.session = null;
       this.leave(ME);
     }
-    answer({ code: 200 });
+    respond({ code: 200 });
   }
 
   // Entering
 
-  #enter(connection, { username, token, since, epoch }, answer) {
+  #enter(connection, { username, token, since, epoch }, respond) {
     if (this.members.has(username) && this.members.get(username) !== token) {
-      answer({ code: 500, error: true, reason: 'name-taken: x' });
+      respond({ code: 500, error: true, reason: 'name-taken: x' });
       return;
     }
     if (this.session && this.session !== connection) {
@@ -463,10 +463,10 @@ export class Server {
     }
     // Messages that were missed are read: that takes a while, in which others send.
     const delay = since === undefined || epoch !== this.life.epoch ? 0 : this.chance.below(60);
-    this.clock.after(delay, () => this.#welcome(connection, { token, since, epoch }, answer));
+    this.clock.after(delay, () => this.#welcome(connection, { token, since, epoch }, respond));
   }
 
-  #welcome(connection, { token, since, epoch }, answer) {
+  #welcome(connection, { token, since, epoch }, respond) {
     if (connection !== this.session) {
       return;
     }
@@ -476,7 +476,7 @@ export class Server {
     const users = this.#names().slice(0, LARGE - 4);
     const names = { users, total: this.members.size, names: !this.#isLarge };
     const missed = since === undefined ? {} : this.#missed(token, since, epoch);
-    answer({ code: 200, ...names, rid: 'lobby', seq: life.seq, time: life.seq, epoch: life.epoch, token, ...missed });
+    respond({ code: 200, ...names, rid: 'lobby', seq: life.seq, time: life.seq, epoch: life.epoch, token, ...missed });
   }
 
   #missed(token, since, epoch) {
@@ -509,31 +509,31 @@ export class Server {
   // Speaking
 
   /** Commits the message now, later or never; the response is true. */
-  #send(connection, { target, content, id }, answer) {
+  #send(connection, { target, content, id }, respond) {
     const { chance } = this;
     // Refused before the room sees it: the outcome of an earlier try stays unknown.
     if (!this.isCalm && chance.once(16)) {
-      answer({ code: 429, reason: 'rate: x' });
+      respond({ code: 429, reason: 'rate: x' });
       return;
     }
     this.clock.cancel(this.#pending.get(id));
     if (connection !== this.session || !this.members.has(ME)) {
-      answer({ code: 500, reason: 'not-in-room: x' });
+      respond({ code: 500, reason: 'not-in-room: x' });
     } else if (this.life.ids.has(id)) {
       const { seq, time } = this.life.ids.get(id);
-      answer({ code: 200, seq, time });
+      respond({ code: 200, seq, time });
     } else if (target !== '*' && !this.members.has(target)) {
-      answer({ code: 500, reason: 'no-such-member: x' });
+      respond({ code: 500, reason: 'no-such-member: x' });
     } else if (this.isCalm || !chance.once(8)) {
       const { seq, time } = this.say(ME, target, content, id);
-      answer({ code: 200, seq, time });
+      respond({ code: 200, seq, time });
     } else if (chance.once(2)) {
-      answer({ code: 403, reason: 'forbidden: x' });
+      respond({ code: 403, reason: 'forbidden: x' });
     } else {
       if (chance.once(2)) {
         this.#sendLater(target, content, id);
       }
-      answer({ code: 503, reason: 'unknown: x' });
+      respond({ code: 503, reason: 'unknown: x' });
     }
   }
 
@@ -629,9 +629,9 @@ function plain({ msg, from, target, seq, time }) {
   return { msg, from, target, seq, time };
 }
 
-/** Returns true if a stay sees a message: one to all, or a whisper that it sent or got. */
-export function isVisible({ target, stays }, token) {
-  return target === '*' || stays.includes(token);
+/** Returns true if a membership sees a message: one to all, or a whisper that it sent or got. */
+export function isVisible({ target, sessions }, token) {
+  return target === '*' || sessions.includes(token);
 }
 
 function push(route, body) {

@@ -1,4 +1,4 @@
-// The package: what npm would publish, and declarations that say what the module has.
+// The package: what npm would publish, and declarations of all that the module exports.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';

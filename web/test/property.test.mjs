@@ -41,10 +41,10 @@ class Run {
   chats = [];
   gaps = [];
   says = [];
-  asked = [];
+  requests = [];
   room = null;
   error = null;
-  /** The position of the answer to the first `enter`. */
+  /** The position of the response to the first `enter`. */
   start = null;
   /** Handlers of the application that threw, and what was reported of them. */
   thrown = 0;
@@ -139,7 +139,7 @@ class Run {
         this.room = room;
         this.start = room.session;
         this.#epoch = room.session.epoch;
-        EVENTS.forEach((name) => room.on(name, (event) => this.#hear(name, event)));
+        EVENTS.forEach((name) => room.on(name, (event) => this.#record(name, event)));
         if (chance.once(40)) {
           room.close();
         }
@@ -148,7 +148,7 @@ class Run {
     );
   }
 
-  #hear(name, event) {
+  #record(name, event) {
     const { chance, room } = this;
     assert.notEqual(this.events.at(-1), 'close', `${name} comes after close`);
     this.events.push(name);
@@ -198,7 +198,7 @@ class Run {
       assert.equal(say.outcome, null, 'a message settles twice');
       say.outcome = outcome;
     };
-    const promise = target === '*' ? this.room.say(text) : this.room.whisper(target, text);
+    const promise = target === '*' ? this.room.send(text) : this.room.whisper(target, text);
     // The rejection of one that is not awaited must not reach the process.
     if (this.chance.once(4)) {
       say.outcome = 'not awaited';
@@ -207,11 +207,11 @@ class Run {
     }
   }
 
-  #ask() {
+  #sendRandomQuery() {
     const { chance, room } = this;
     const promise = chance.once(2) ? room.history({ limit: 5 }) : room.members({ limit: 5 });
     const query = { isSettled: false };
-    this.asked.push(query);
+    this.requests.push(query);
     const settled = () => (query.isSettled = true);
     promise.then(settled, settled);
   }
@@ -288,7 +288,7 @@ class Run {
     } else if (room && kind < 85) {
       this.#say();
     } else if (room && kind < 90) {
-      this.#ask();
+      this.#sendRandomQuery();
     } else if (room && kind < 97) {
       this.#reconnect();
     } else if (room && chance.once(8)) {
@@ -364,7 +364,7 @@ class Run {
     assert.ok(room || this.error, 'connect does not settle');
     assert.ok(this.network.sockets.length < 80 + 2 * this.calls, `${this.network.sockets.length} connections`);
     assert.ok(this.says.every(({ outcome }) => outcome), 'a message does not settle');
-    assert.ok(this.asked.every(({ isSettled }) => isSettled), 'a request does not settle');
+    assert.ok(this.requests.every(({ isSettled }) => isSettled), 'a request does not settle');
     this.says.forEach((say) => this.#checkSay(say));
     if (!room) {
       return;
@@ -383,11 +383,11 @@ class Run {
     const { lives, life } = this.server;
     const found = lives.flatMap(({ archive }) => archive.filter(({ msg }) => msg === text));
     const { sent, error } = outcome;
-    assert.ok(new Set(found.map(({ seq }) => seq)).size <= lives.length, `${text} is said more than once`);
+    assert.ok(new Set(found.map(({ seq }) => seq)).size <= lives.length, `${text} is delivered more than once`);
     if (sent) {
-      assert.ok(found.some(({ seq }) => seq === sent.seq), `${text} is said at another place than ${sent.seq}`);
+      assert.ok(found.some(({ seq }) => seq === sent.seq), `${text} is delivered at another place than ${sent.seq}`);
     } else if (error && !error.unknown) {
-      assert.ok(!life.archive.some(({ msg }) => msg === text), `${text} is said, in spite of ${error.code}`);
+      assert.ok(!life.archive.some(({ msg }) => msg === text), `${text} is delivered, in spite of ${error.code}`);
     }
   }
 

@@ -8,7 +8,7 @@ import { enter, FakeCluster, pass, push, response, settle } from './fake.mjs';
 
 const seqs = (emitted) => emitted.chat.map(({ seq }) => seq);
 const sent = (cluster) => cluster.bodies(ROUTES.SEND).map(({ content }) => content);
-const said = (seq) => ({ code: 200, seq, time: seq });
+const accepted = (seq) => ({ code: 200, seq, time: seq });
 
 /** The outcome of a promise that is settled, else undefined. */
 async function outcome(promise) {
@@ -19,7 +19,7 @@ test('enters through the gate, with codes for routes', async (t) => {
   const { cluster, room } = await enter(t);
   assert.deepEqual(cluster.lines.map(({ url }) => url), ['ws://gate:3014/', 'ws://10.0.0.7:3050/']);
   assert.equal(cluster.lines[0].isOpen, false);
-  assert.deepEqual(cluster.asked.map(({ route, isCode }) => [route, isCode]), [[ROUTES.QUERY_ENTRY, false], [ROUTES.ENTER, true]]);
+  assert.deepEqual(cluster.requests.map(({ route, isCode }) => [route, isCode]), [[ROUTES.QUERY_ENTRY, false], [ROUTES.ENTER, true]]);
   const [{ token, ...enter_ }] = cluster.bodies(ROUTES.ENTER);
   assert.deepEqual(enter_, { username: 'ann', rid: 'lobby' });
   assert.match(token, /^[0-9a-f]{32}$/);
@@ -29,9 +29,9 @@ test('enters through the gate, with codes for routes', async (t) => {
 
 test('pushes in one frame with the response to enter reach handlers that are added then', async (t) => {
   const { emitted } = await enter(t, (cluster) => {
-    const { [ROUTES.ENTER]: answer } = cluster.answers;
-    cluster.answers[ROUTES.ENTER] = (body, { id, line }) =>
-      line.frame(response(id, answer(body)), push('onChat', { msg: 'x', from: 'bob', target: '*', seq: 2000 }), push('onAdd', { user: 'bob' }));
+    const { [ROUTES.ENTER]: enterResponse } = cluster.responses;
+    cluster.responses[ROUTES.ENTER] = (body, { id, line }) =>
+      line.frame(response(id, enterResponse(body)), push('onChat', { msg: 'x', from: 'bob', target: '*', seq: 2000 }), push('onAdd', { user: 'bob' }));
   });
   assert.deepEqual(seqs(emitted), [2000]);
   assert.deepEqual(emitted.add, [{ user: 'bob' }]);
@@ -40,10 +40,10 @@ test('pushes in one frame with the response to enter reach handlers that are add
 test('reconnects through the gate and gets each message once', async (t) => {
   const { cluster, emitted, room } = await enter(t);
   cluster.line.chat(2000);
-  cluster.answers[ROUTES.ENTER] = ({ token }, { id, line }) => {
+  cluster.responses[ROUTES.ENTER] = ({ token }, { id, line }) => {
     line.chat(5000);
     const missed = [2000, 3000, 4000].map((seq) => ({ msg: 'x', from: 'bob', target: '*', seq, time: 1 }));
-    line.answer(id, { code: 200, users: ['ann', 'bob'], seq: 4999, epoch: 7, token, missed, recovered: true });
+    line.respond(id, { code: 200, users: ['ann', 'bob'], seq: 4999, epoch: 7, token, missed, recovered: true });
     line.chat(6000);
   };
   cluster.line.break();
@@ -61,8 +61,8 @@ test('reconnects through the gate and gets each message once', async (t) => {
 test('missed messages that do not fit into the response are read page by page', async (t) => {
   const { cluster, emitted, room } = await enter(t);
   const page = (...seqs) => seqs.map((seq) => ({ msg: 'x', from: 'bob', target: '*', seq, time: 1 }));
-  cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 9000, epoch: 7, token, missed: page(8000), recovered: true, cursor: 8000 });
-  cluster.answers[ROUTES.HISTORY] = ({ before }, { line }) => {
+  cluster.responses[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 9000, epoch: 7, token, missed: page(8000), recovered: true, cursor: 8000 });
+  cluster.responses[ROUTES.HISTORY] = ({ before }, { line }) => {
     line.chat(20_000 - before);
     return { code: 200, epoch: 7, messages: before === 8000 ? page(5000, 6000) : page(1000, 3000), complete: true, cursor: before - 3000 };
   };
@@ -76,7 +76,7 @@ test('missed messages that do not fit into the response are read page by page', 
 test('evicted messages, and other epochs, are a gap', async (t) => {
   const { cluster, emitted, room } = await enter(t);
   const entered = ({ token }) => ({ code: 200, users: [], seq: 2000, epoch: 8, token, missed: [], recovered: false });
-  cluster.answers[ROUTES.ENTER] = entered;
+  cluster.responses[ROUTES.ENTER] = entered;
   cluster.line.break();
   await pass(0);
   await pass(room.state.delay);
@@ -88,7 +88,7 @@ test('evicted messages, and other epochs, are a gap', async (t) => {
 
 test('a gap in the same log is filled by entering again, on the same connection', async (t) => {
   const { cluster, emitted } = await enter(t);
-  cluster.answers[ROUTES.ENTER] = ({ token, since }) => {
+  cluster.responses[ROUTES.ENTER] = ({ token, since }) => {
     const missed = [{ msg: 'x', from: 'bob', target: '*', seq: since + 500, time: 1 }];
     return { code: 200, users: ['ann'], seq: 3000, epoch: 7, token, missed, recovered: true };
   };
@@ -99,8 +99,8 @@ test('a gap in the same log is filled by entering again, on the same connection'
 
 test('a response without missed messages is read again before it counts as a gap', async (t) => {
   const { cluster, emitted, room } = await enter(t);
-  cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 3999, epoch: 7, token, missed: [], recovered: false });
-  cluster.answers[ROUTES.HISTORY] = ({ before }) => {
+  cluster.responses[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 3999, epoch: 7, token, missed: [], recovered: false });
+  cluster.responses[ROUTES.HISTORY] = ({ before }) => {
     assert.equal(before, 4000);
     const messages = [500, 3000].map((seq) => ({ msg: 'x', from: 'bob', target: '*', seq, time: 1 }));
     return { code: 200, epoch: 7, messages, complete: false, cursor: 500 };
@@ -113,22 +113,22 @@ test('a response without missed messages is read again before it counts as a gap
 
 test('messages without a response are repeated with their ids, oldest first, each alone, before new ones', async (t) => {
   const { cluster, room } = await enter(t);
-  const outcomes = ['a', 'b', 'c'].map((text) => room.say(text));
+  const outcomes = ['a', 'b', 'c'].map((text) => room.send(text));
   await settle();
   assert.deepEqual(sent(cluster), ['a', 'b', 'c'], 'at once');
-  cluster.line.answer(cluster.asked.find(({ body }) => body.content === 'b').id, said(2000));
+  cluster.line.respond(cluster.requests.find(({ body }) => body.content === 'b').id, accepted(2000));
   cluster.line.break();
-  outcomes.push(room.say('d'));
+  outcomes.push(room.send('d'));
   await pass(0);
   await pass(room.state.delay);
-  const pending = () => cluster.asked.at(-1);
+  const pending = () => cluster.requests.at(-1);
   assert.deepEqual(sent(cluster).slice(3), ['a']);
-  cluster.line.answer(pending().id, said(3000));
+  cluster.line.respond(pending().id, accepted(3000));
   await settle();
   assert.deepEqual(sent(cluster).slice(3), ['a', 'c']);
-  cluster.line.answer(pending().id, said(4000));
+  cluster.line.respond(pending().id, accepted(4000));
   await settle();
-  cluster.line.answer(pending().id, said(5000));
+  cluster.line.respond(pending().id, accepted(5000));
   assert.deepEqual(await Promise.all(outcomes), [3000, 2000, 4000, 5000].map((seq) => ({ seq, time: seq })));
   const ids = cluster.bodies(ROUTES.SEND).map(({ id }) => id);
   assert.deepEqual([ids[3], ids[4], new Set(ids).size], [ids[0], ids[2], 4]);
@@ -136,48 +136,54 @@ test('messages without a response are repeated with their ids, oldest first, eac
 
 test('an unknown outcome is tried again, a refusal is one', async (t) => {
   const { cluster, room } = await enter(t);
-  const answers = [{ code: 503, reason: 'unknown: x' }, { code: 429, reason: 'rate: x' }, said(2000), { code: 403, reason: 'forbidden: x' }, { code: 429, reason: 'rate: x' }];
-  cluster.answers[ROUTES.SEND] = () => answers.shift();
-  const first = room.say('a');
+  const responses = [{ code: 503, reason: 'unknown: x' }, { code: 429, reason: 'rate: x' }, accepted(2000), { code: 403, reason: 'forbidden: x' }, { code: 429, reason: 'rate: x' }];
+  cluster.responses[ROUTES.SEND] = () => responses.shift();
+  const first = room.send('a');
   for (let round = 0; round < 3; round += 1) {
     await pass(300);
   }
   assert.deepEqual(await first, { seq: 2000, time: 2000 });
-  await assert.rejects(room.say('b'), { name: 'ChatError', code: 'forbidden', status: 403, unknown: false });
-  await assert.rejects(room.say('c'), { code: 'rate', status: 429, unknown: false });
+  await assert.rejects(room.send('b'), { name: 'ChatError', code: 'forbidden', status: 403, unknown: false });
+  await assert.rejects(room.send('c'), { code: 'rate', status: 429, unknown: false });
 });
 
 test('at most sixteen messages are in flight', async (t) => {
   const { cluster, room } = await enter(t);
-  Array.from({ length: 20 }, (_, number) => room.say(`${number}`).catch(() => {}));
+  Array.from({ length: 20 }, (_, number) => room.send(`${number}`).catch(() => {}));
   await settle();
   assert.equal(sent(cluster).length, 16);
-  cluster.line.answer(cluster.asked.at(-1).id, said(2000));
+  cluster.line.respond(cluster.requests.at(-1).id, accepted(2000));
   await settle();
   assert.equal(sent(cluster).length, 17);
 });
 
 test('a message has a deadline, and its error has the last known state', async (t) => {
   const { cluster, room } = await enter(t, undefined, { sendTimeout: 5_000 });
-  const tried = room.say('a');
+  const tried = room.send('a');
   await settle();
   cluster.isDown = true;
   cluster.line.break();
-  const waits = room.say('b');
+  const waits = room.send('b');
   await pass(5_000);
   await assert.rejects(tried, { code: 'timeout', unknown: true });
   await assert.rejects(waits, { code: 'timeout', unknown: false });
 });
 
+test('say is the former name of send', async (t) => {
+  const { cluster, room } = await enter(t, (cluster) => (cluster.responses[ROUTES.SEND] = () => accepted(2000)));
+  assert.deepEqual(await room.say('a'), { seq: 2000, time: 2000 });
+  assert.deepEqual(sent(cluster), ['a']);
+});
+
 test('the client itself refuses too many and too long messages', async (t) => {
   const { cluster, room } = await enter(t, undefined, { maxUnsent: 2 });
-  await assert.rejects(room.say('x'.repeat(100_000)), { code: 'too-long' });
-  const [one, two] = [room.say('1'), room.say('2')];
-  await assert.rejects(room.say('3'), { code: 'busy', unknown: false });
+  await assert.rejects(room.send('x'.repeat(100_000)), { code: 'too-long' });
+  const [one, two] = [room.send('1'), room.send('2')];
+  await assert.rejects(room.send('3'), { code: 'busy', unknown: false });
   room.close();
   await assert.rejects(one, { code: 'closed', unknown: true });
   await assert.rejects(two, { code: 'closed' });
-  await assert.rejects(room.say('4'), { code: 'closed', unknown: false });
+  await assert.rejects(room.send('4'), { code: 'closed', unknown: false });
   await assert.rejects(room.history(), { code: 'closed' });
   assert.equal(cluster.line.isOpen, false);
 });
@@ -186,28 +192,28 @@ test('own whispers are delivered once, with or without responses', async (t) => 
   const { cluster, emitted, room } = await enter(t);
   room.whisper('bob', 'a');
   await settle();
-  cluster.line.answer(cluster.asked.at(-1).id, said(2000));
+  cluster.line.respond(cluster.requests.at(-1).id, accepted(2000));
   assert.deepEqual(emitted.chat, [{ msg: 'a', from: 'ann', target: 'bob', seq: 2000, time: 2000, epoch: 7 }]);
   const lost = room.whisper('bob', 'b');
   await settle();
   const missed = [{ msg: 'b', from: 'ann', target: 'bob', seq: 3000, time: 3000 }];
-  cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 3500, epoch: 7, token, missed, recovered: true });
-  cluster.answers[ROUTES.SEND] = () => said(3000);
+  cluster.responses[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 3500, epoch: 7, token, missed, recovered: true });
+  cluster.responses[ROUTES.SEND] = () => accepted(3000);
   cluster.line.break();
   await pass(0);
   await pass(room.state.delay);
   assert.equal((await lost).seq, 3000);
   assert.deepEqual(seqs(emitted), [2000, 3000]);
   // A whisper to oneself is pushed by the server.
-  cluster.answers[ROUTES.SEND] = () => said(4000);
+  cluster.responses[ROUTES.SEND] = () => accepted(4000);
   await room.whisper('ann', 'c');
   assert.deepEqual(seqs(emitted), [2000, 3000]);
   // One whose first response left the outcome unknown, while other messages were committed.
-  cluster.answers[ROUTES.SEND] = () => ({ code: 503, reason: 'unknown: x' });
+  cluster.responses[ROUTES.SEND] = () => ({ code: 503, reason: 'unknown: x' });
   const late = room.whisper('bob', 'd');
   await settle();
   cluster.line.chat(6000);
-  cluster.answers[ROUTES.SEND] = () => said(5000);
+  cluster.responses[ROUTES.SEND] = () => accepted(5000);
   await pass(300);
   await late;
   assert.deepEqual(seqs(emitted), [2000, 3000, 6000, 5000]);
@@ -215,9 +221,9 @@ test('own whispers are delivered once, with or without responses', async (t) => 
 
 test('the first try to enter is repeated as the same member', async (t) => {
   const { cluster, connecting } = await enter(t, (cluster) => {
-    const { [ROUTES.ENTER]: answer } = cluster.answers;
-    cluster.answers[ROUTES.ENTER] = (body, { line }) => {
-      cluster.answers[ROUTES.ENTER] = answer;
+    const { [ROUTES.ENTER]: enterResponse } = cluster.responses;
+    cluster.responses[ROUTES.ENTER] = (body, { line }) => {
+      cluster.responses[ROUTES.ENTER] = enterResponse;
       line.break();
     };
   });
@@ -256,7 +262,7 @@ test('final refusals end the room', async (t) => {
     [500, undefined, { code: 'refused', status: 500 }],
   ]) {
     const cluster = new FakeCluster();
-    cluster.answers[ROUTES.ENTER] = () => ({ code, error: true, reason });
+    cluster.responses[ROUTES.ENTER] = () => ({ code, error: true, reason });
     await assert.rejects(connect({ gate: 'gate', user: 'ann', room: 'lobby', WebSocket: cluster.WebSocket }), expected);
     assert.equal(cluster.line.isOpen, false);
   }
@@ -277,9 +283,9 @@ test('an unreachable cluster ends connect in time, with the last failure', async
 
 test('a gate without connectors is tried again', async (t) => {
   const { cluster, connecting } = await enter(t, (cluster) => {
-    const { [ROUTES.QUERY_ENTRY]: answer } = cluster.answers;
-    cluster.answers[ROUTES.QUERY_ENTRY] = () => {
-      cluster.answers[ROUTES.QUERY_ENTRY] = answer;
+    const { [ROUTES.QUERY_ENTRY]: entryResponse } = cluster.responses;
+    cluster.responses[ROUTES.QUERY_ENTRY] = () => {
+      cluster.responses[ROUTES.QUERY_ENTRY] = entryResponse;
       return { code: 500 };
     };
   });
@@ -313,12 +319,12 @@ test('heartbeats are sent, and a server that falls silent is left', async (t) =>
   assert.equal(room.state.state, 'reconnecting');
 });
 
-test('a connection that answers no message is left', async (t) => {
+test('a connection without responses is replaced', async (t) => {
   const { cluster, room } = await enter(t);
-  const outcome_ = room.say('a');
+  const outcome_ = room.send('a');
   await pass(10_000);
   assert.equal(room.state.state, 'reconnecting');
-  cluster.answers[ROUTES.SEND] = () => said(2000);
+  cluster.responses[ROUTES.SEND] = () => accepted(2000);
   await pass(room.state.delay);
   assert.equal((await outcome_).seq, 2000);
 });
@@ -327,7 +333,7 @@ test('requests continue on another connection', async (t) => {
   const { cluster, room } = await enter(t);
   const page = room.history({ limit: 2 });
   await settle();
-  cluster.answers[ROUTES.HISTORY] = () => ({ code: 200, epoch: 7, messages: [], complete: true });
+  cluster.responses[ROUTES.HISTORY] = () => ({ code: 200, epoch: 7, messages: [], complete: true });
   cluster.line.break();
   await pass(0);
   await pass(room.state.delay);
@@ -340,10 +346,10 @@ test('requests continue on another connection', async (t) => {
 
 test('a list in pages is right when members join and leave meanwhile', async (t) => {
   const { cluster, emitted, room } = await enter(t, (cluster) => {
-    cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: ['ann', 'bob'], total: 5, names: true, seq: 1, epoch: 7, token });
-    cluster.answers[ROUTES.MEMBERS] = ({ after }, { id, line }) => {
+    cluster.responses[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: ['ann', 'bob'], total: 5, names: true, seq: 1, epoch: 7, token });
+    cluster.responses[ROUTES.MEMBERS] = ({ after }, { id, line }) => {
       if (after === undefined) {
-        // In one frame: the answer, and who goes behind it.
+        // In one frame: the response, and the leave behind it.
         line.frame(response(id, { code: 200, users: ['ann', 'bob'], total: 5, cursor: 'bob' }), push('onLeave', { user: 'bob' }), push('onAdd', { user: 'abe' }));
       } else {
         line.frame(response(id, { code: 200, users: ['cid', 'dan'], total: 5 }), push('onLeave', { user: 'dan' }));
@@ -353,7 +359,7 @@ test('a list in pages is right when members join and leave meanwhile', async (t)
   assert.deepEqual([[...room.users].sort(), room.total], [['abe', 'ann', 'cid'], 3]);
   cluster.line.push('onMembers', { rid: 'lobby', total: 700, names: false });
   assert.deepEqual([room.total, room.names, emitted.users.at(-1).total], [700, false, 700]);
-  cluster.answers[ROUTES.MEMBERS] = () => ({ code: 200, users: ['ann', 'eve'], total: 2 });
+  cluster.responses[ROUTES.MEMBERS] = () => ({ code: 200, users: ['ann', 'eve'], total: 2 });
   cluster.line.push('onMembers', { rid: 'lobby', total: 2, names: true });
   await settle();
   assert.deepEqual([[...room.users], room.total, room.names], [['ann', 'eve'], 2, true]);
@@ -361,20 +367,20 @@ test('a list in pages is right when members join and leave meanwhile', async (t)
 
 test('a stock server gives no seq and knows no repeats', async (t) => {
   const { cluster, emitted, room } = await enter(t, (cluster) => {
-    cluster.answers[ROUTES.ENTER] = () => ({ users: ['ann', 'bob'] });
-    cluster.answers[ROUTES.SEND] = () => ({});
+    cluster.responses[ROUTES.ENTER] = () => ({ users: ['ann', 'bob'] });
+    cluster.responses[ROUTES.SEND] = () => ({});
   });
   cluster.line.push('onChat', { msg: 'hi', from: 'bob', target: '*' });
   cluster.line.push('onChat', { msg: 'hi', from: 'bob', target: '*' });
   assert.deepEqual(await room.whisper('bob', 'psst'), { seq: undefined, time: undefined });
   assert.deepEqual(emitted.chat.map(({ msg }) => msg), ['hi', 'hi', 'psst']);
-  cluster.answers[ROUTES.SEND] = () => undefined;
-  const lost = room.say('is it?');
+  cluster.responses[ROUTES.SEND] = () => undefined;
+  const lost = room.send('is it?');
   await settle();
   cluster.line.break();
-  const waits = room.say('new');
+  const waits = room.send('new');
   await pass(0);
-  cluster.answers[ROUTES.SEND] = () => ({});
+  cluster.responses[ROUTES.SEND] = () => ({});
   await pass(room.state.delay);
   await assert.rejects(lost, { code: 'unknown', unknown: true });
   await waits;
@@ -385,7 +391,7 @@ test('a membership is resumed by another program', async (t) => {
   const session = { token: 'f'.repeat(32), seq: 500, epoch: 7 };
   const missed = [{ msg: 'x', from: 'bob', target: '*', seq: 700, time: 1 }];
   const { cluster, emitted } = await enter(t, (cluster) => {
-    cluster.answers[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 1000, epoch: 7, token, missed, recovered: true });
+    cluster.responses[ROUTES.ENTER] = ({ token }) => ({ code: 200, users: [], seq: 1000, epoch: 7, token, missed, recovered: true });
   }, { session });
   assert.deepEqual(cluster.bodies(ROUTES.ENTER), [{ username: 'ann', rid: 'lobby', token: session.token, since: 500, epoch: 7 }]);
   assert.deepEqual(seqs(emitted), [700]);

@@ -25,11 +25,11 @@ function packageWs() {
 const ENTERED = { users: ['ann'], seq: 1, epoch: 1, missed: [], recovered: true };
 
 /**
- * A gate and a connector in one. While `isMute`, connections are taken, and nothing is answered.
+ * A gate and a connector in one. While `isMute`, connections are accepted, and nothing is sent.
  */
 class Server {
   isMute = false;
-  /** Connections that were taken while it was mute. */
+  /** Connections that were accepted while it was mute. */
   muted = [];
   #http = createServer();
   #websockets;
@@ -140,23 +140,23 @@ test('mistakes of an application do not end its process', async () => {
     import { connect, ROUTES } from './pomelo-client.js';
     import { FakeCluster, settle } from './test/fake.mjs';
     const cluster = new FakeCluster();
-    cluster.answers[ROUTES.SEND] = () => ({ code: 403, reason: 'forbidden: x' });
+    cluster.responses[ROUTES.SEND] = () => ({ code: 403, reason: 'forbidden: x' });
     const room = await connect({ gate: 'gate', user: 'ann', room: 'lobby', WebSocket: cluster.WebSocket, maxUnsent: 1 });
     const received = [];
     room.on('chat', () => { throw new Error('thrown by a handler'); });
     room.on('chat', async () => { throw new Error('rejected by a handler'); });
     room.on('chat', ({ seq }) => received.push(seq));
     await new Promise((resolve) => room.on('state', resolve));
-    room.say('refused by the server');
-    room.say('busy');
-    room.say(10n);
+    room.send('refused by the server');
+    room.send('busy');
+    room.send(10n);
     room.whisper('*', 'to all');
     room.history({ before: 10n });
     room.members();
     cluster.line.chat(2000);
     await settle();
     room.close();
-    room.say('closed');
+    room.send('closed');
     room.request('a.b.c', {});
     await settle();
     console.log(JSON.stringify(received));

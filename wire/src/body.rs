@@ -55,6 +55,7 @@ pub(crate) fn parse_json(bytes: &[u8]) -> Result<Value, JsonError> {
     let text = decode_text(bytes);
     // Browsers escape half an emoji, which a cut text may end in; the parser refuses what
     // JavaScript's accepts.
+    // Mending copies the text, so it comes only after a refusal.
     let parsed = serde_json::from_str(&text).or_else(|_| serde_json::from_str(&mend_escapes(&text)));
     // The kinds of the parser's errors differ in their text alone.
     let unread = |error: serde_json::Error| match error.to_string().starts_with("number out of range") {

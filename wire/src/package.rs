@@ -107,6 +107,7 @@ impl Head {
         let kind = PackageKind::try_from(first)?;
         let Some(&[_, high, middle, low]) = bytes.first_chunk::<HEAD>() else { return Ok(None) };
         let body_len = u32::from_be_bytes([0, high, middle, low]) as usize;
+        // Refused at the head, before any byte of the body is waited for or kept.
         if body_len > max_body {
             return Err(WireError::PackageTooLong { len: body_len, max: max_body });
         }

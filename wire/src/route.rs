@@ -55,10 +55,12 @@ impl Dictionary {
     /// text.
     pub fn new<'a>(handlers: impl IntoIterator<Item = &'a str>, pushes: impl IntoIterator<Item = &'a str>) -> Self {
         let mut handlers: Vec<&str> = handlers.into_iter().collect();
+        // Sorted, as in Pomelo, so that all servers give the same codes.
         handlers.sort_unstable();
         let mut routes = BTreeMap::new();
         let mut codes = HashMap::new();
         for route in handlers.into_iter().chain(pushes) {
+            // Codes follow the count of routes kept, so a doubled route leaves no gap.
             let Ok(code) = u16::try_from(routes.len() + 1) else { break };
             if !codes.contains_key(route) {
                 let route: Arc<str> = route.into();

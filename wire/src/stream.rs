@@ -34,6 +34,7 @@ impl StreamDecoder {
     /// same one.
     pub fn next_package(&mut self) -> Result<Option<Package>, WireError> {
         let Some(head) = Head::read(&self.arrived, self.max_body)? else { return Ok(None) };
+        // No space is reserved for the declared length: it has cost its sender nothing yet.
         if self.arrived.len() < HEAD + head.body_len {
             return Ok(None);
         }

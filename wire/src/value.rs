@@ -15,6 +15,7 @@ const PAST_U64: f64 = 18_446_744_073_709_551_616.0;
 /// Returns the whole number from 0 up that a value is; `2.0` is 2.
 pub fn whole(value: &Value) -> Option<u64> {
     let Value::Number(number) = value else { return None };
+    // A float beyond the range would be cut to its end by `as`, and become another number.
     let is_whole = |float: &f64| float.fract() == 0.0 && (0.0..PAST_U64).contains(float);
     number.as_u64().or_else(|| number.as_f64().filter(is_whole).map(|float| float as u64))
 }

@@ -21,7 +21,7 @@ impl Configuration {
     pub(crate) fn new(chats: usize, connectors: usize, settings: &str) -> Self {
         let layout =
             Layout { chats, connectors, has_operator_ports: true, ..Layout::new(Topology::ProcessPerServer, settings) };
-        let installation = Installation::new(&shaddock(), &layout);
+        let installation = Installation::new(shaddock(), &layout);
         let second = installation.path().join("second");
         Self { installation, second }
     }

@@ -1,9 +1,10 @@
 //! Compares received messages with sent ones: `room/0`, `room/1` and so on, each once, in that
 //! order, and nothing else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use client::Event;
+use testkit::{Arrival, Witness};
 
 use crate::promise_report::PromiseReport;
 use crate::room_pairs::SendResults;
@@ -23,27 +24,30 @@ pub(crate) struct DeliveryCheck {
 
 impl DeliveryCheck {
     /// Records one listener's events in a room, given the count of sent messages.
-    pub(crate) fn record(&mut self, room: &str, said: u64, events: Vec<Event>) {
-        let mut numbers = Vec::new();
+    pub(crate) fn record(&mut self, room: &str, sent: u64, events: Vec<Event>) {
+        let (mut witness, mut numbers) = (Witness::default(), Vec::new());
+        let (mut doubled, mut reordered) = (0, 0);
         for event in events {
-            match number(room, said, &event) {
-                Ok(number) => numbers.push(number),
+            match number(room, sent, &event) {
+                Ok(number) => {
+                    let arrival = witness.receive((), number);
+                    doubled += usize::from(arrival == Arrival::Doubled);
+                    reordered += usize::from(arrival == Arrival::Reordered);
+                    numbers.push(number);
+                }
                 Err(kind) => {
                     *self.others.entry(kind).or_default() += 1;
                     self.example.get_or_insert_with(|| format!("{room}: {event:?}"));
                 }
             }
         }
-        let distinct: BTreeSet<_> = numbers.iter().copied().collect();
-        let (lost, doubled) = (said as usize - distinct.len(), numbers.len() - distinct.len());
-        let reordered = numbers.is_sorted_by(|one, next| one <= next);
-        let reordered = if reordered { 0 } else { numbers.windows(2).filter(|pair| pair[1] < pair[0]).count() };
+        let lost = witness.lost(&(), 0..sent).len();
         self.messages += numbers.len();
         self.lost += lost;
         self.doubled += doubled;
         self.reordered += reordered;
         if lost + doubled + reordered > 0 {
-            self.example.get_or_insert_with(|| format!("{room}: of {said} messages {numbers:?}"));
+            self.example.get_or_insert_with(|| format!("{room}: of {sent} messages {numbers:?}"));
         }
     }
 
@@ -83,11 +87,11 @@ impl DeliveryCheck {
 }
 
 /// Returns the number of a message, or the kind of another event.
-fn number(room: &str, said: u64, event: &Event) -> Result<u64, &'static str> {
+fn number(room: &str, sent: u64, event: &Event) -> Result<u64, &'static str> {
     match event {
         Event::Chat(chat) => {
             let number = chat.msg.strip_prefix(room).and_then(|rest| rest.strip_prefix('/')?.parse().ok());
-            number.filter(|number| *number < said).ok_or("unknown message")
+            number.filter(|number| *number < sent).ok_or("unknown message")
         }
         Event::Add(_) => Err("onAdd"),
         Event::Leave(_) => Err("onLeave"),

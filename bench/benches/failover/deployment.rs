@@ -67,8 +67,8 @@ impl Deployment {
         for server in servers {
             deployment.spawn(&server, &path);
             if !deployment.process(&server).wait_for_output("ready").await {
-                let said = deployment.process(&server).output();
-                assert!(said.contains("the port is taken"), "{said}");
+                let printed = deployment.process(&server).output();
+                assert!(printed.contains("the port is taken"), "{printed}");
                 return None;
             }
         }

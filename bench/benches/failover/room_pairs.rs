@@ -34,7 +34,7 @@ struct Room {
     sender: Member,
     listener: Member,
     /// Numbers that were acknowledged.
-    said: Cell<u64>,
+    sent: Cell<u64>,
 }
 
 struct Member {
@@ -44,13 +44,13 @@ struct Member {
 
 /// The acknowledgement of a message.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     /// Index of its room.
     pub(crate) room: usize,
     /// The time at which it was due.
     pub(crate) due: Instant,
     /// The time of the acknowledgement.
-    pub(crate) answered: Instant,
+    pub(crate) responded: Instant,
     /// The number of sends with an unknown outcome.
     pub(crate) repeats: usize,
 }
@@ -58,16 +58,16 @@ pub(crate) struct Answer {
 /// The acknowledgements and failures of all senders.
 #[derive(Debug, Default)]
 pub(crate) struct SendResults {
-    pub(crate) responses: Vec<Answer>,
+    pub(crate) responses: Vec<Response>,
     /// Errors that ended a sender.
     pub(crate) failures: Vec<String>,
 }
 
-impl Answer {
+impl Response {
     /// Returns the time from due to acknowledged. Counts from the due time, not from the send: else
     /// a room that stalls would be measured less often.
     pub(crate) fn pause(&self) -> Duration {
-        self.answered - self.due
+        self.responded - self.due
     }
 }
 
@@ -109,17 +109,17 @@ impl RoomPairs {
         let mut all = Vec::new();
         for room in &mut self.rooms {
             for member in [&mut room.sender, &mut room.listener] {
-                all.push(member.hear(room.said.get(), by).await);
+                all.push(member.receive(room.sent.get(), by).await);
             }
         }
         sleep(AFTERWARDS).await;
         let members = self.rooms.iter_mut().flat_map(|room| {
-            let (name, said) = (&room.name, room.said.get());
-            [&mut room.sender, &mut room.listener].map(|member| (name, said, member))
+            let (name, sent) = (&room.name, room.sent.get());
+            [&mut room.sender, &mut room.listener].map(|member| (name, sent, member))
         });
-        for ((room, said, member), mut events) in members.zip(all) {
+        for ((room, sent, member), mut events) in members.zip(all) {
             events.extend(std::iter::from_fn(|| member.events.try_next()));
-            check.record(room, said, events);
+            check.record(room, sent, events);
         }
         check
     }
@@ -132,7 +132,7 @@ impl Room {
         let listener = Member::enter("listener", &name, &to_listen).await;
         let added = sender.events.next().await;
         assert_eq!(added, Some(Event::Add("listener".to_owned())), "{name}");
-        Self { name, sender, listener, said: Cell::new(0) }
+        Self { name, sender, listener, sent: Cell::new(0) }
     }
 
     async fn send_messages(&self, room: usize, mut due: Instant, every: Duration, running: &Cell<bool>) -> SendResults {
@@ -142,8 +142,8 @@ impl Room {
             if !running.get() {
                 return results;
             }
-            match self.say().await {
-                Ok(repeats) => results.responses.push(Answer { room, due, answered: Instant::now(), repeats }),
+            match self.send().await {
+                Ok(repeats) => results.responses.push(Response { room, due, responded: Instant::now(), repeats }),
                 Err(error) => {
                     results.failures.push(format!("{}: {error}", self.name));
                     return results;
@@ -154,19 +154,19 @@ impl Room {
     }
 
     /// Sends the next number until it is acknowledged; returns the number of unknown outcomes.
-    async fn say(&self) -> Result<usize, ClientError> {
-        let number = self.said.get();
+    async fn send(&self) -> Result<usize, ClientError> {
+        let number = self.sent.get();
         let message = Message::to_all(&format!("{}/{number}", self.name)).with_id(&number.to_string());
         let mut repeats = 0;
         loop {
-            match self.sender.chat.send(&message).await {
+            match self.sender.chat.send_message(&message).await {
                 Ok(_) => break,
                 Err(ClientError::Refused { code: 503, .. } | ClientError::TimedOut) => repeats += 1,
                 Err(error) => return Err(error),
             }
             sleep(AGAIN).await;
         }
-        self.said.set(number + 1);
+        self.sent.set(number + 1);
         Ok(repeats)
     }
 }
@@ -179,7 +179,7 @@ impl Member {
     }
 
     /// Returns one event for each message, or fewer if they do not arrive in time.
-    async fn hear(&mut self, count: u64, by: Instant) -> Vec<Event> {
+    async fn receive(&mut self, count: u64, by: Instant) -> Vec<Event> {
         let mut events = Vec::new();
         while (events.len() as u64) < count
             && let Ok(Some(event)) = timeout_at(by, self.events.next()).await

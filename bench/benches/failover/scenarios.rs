@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use tokio::time::Instant;
 
 use crate::promise_report::PromiseReport;
-use crate::room_pairs::Answer;
+use crate::room_pairs::Response;
 
 /// The number of rooms.
 const ROOMS: usize = 300;
@@ -95,6 +95,6 @@ impl Scenario {
 }
 
 /// Returns the acknowledgements of messages that were due in this time.
-fn due_within(responses: &[Answer], from: Instant, to: Instant) -> impl Iterator<Item = &Answer> {
+fn due_within(responses: &[Response], from: Instant, to: Instant) -> impl Iterator<Item = &Response> {
     responses.iter().filter(move |response| (from..to).contains(&response.due))
 }

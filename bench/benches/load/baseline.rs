@@ -48,14 +48,14 @@ pub(crate) async fn write(sockets: u32, at_once: u32) -> Baseline {
 }
 
 async fn try_write(sockets: u32, at_once: u32) -> Baseline {
-    let (mut writer, mut said) = start_writer(sockets, at_once);
-    let port: u16 = numbers(&mut said).await[0] as u16;
+    let (mut writer, mut printed) = start_writer(sockets, at_once);
+    let port: u16 = numbers(&mut printed).await[0] as u16;
     let mut readers = JoinSet::new();
     for _ in 0..sockets {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
         readers.spawn(read(stream));
     }
-    let [pushes, used, lasted] = numbers(&mut said).await[..] else { panic!("the writer says three numbers") };
+    let [pushes, used, lasted] = numbers(&mut printed).await[..] else { panic!("the writer says three numbers") };
     writer.wait().await.unwrap();
     while readers.join_next().await.is_some() {}
     let micros = vec![(Component::Client, used * 1e6 / pushes)];
@@ -67,12 +67,12 @@ fn start_writer(sockets: u32, at_once: u32) -> (Child, Lines<BufReader<ChildStdo
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.arg("--write").args([sockets.to_string(), at_once.to_string()]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
-    let said = BufReader::new(child.stdout.take().unwrap()).lines();
-    (child, said)
+    let printed = BufReader::new(child.stdout.take().unwrap()).lines();
+    (child, printed)
 }
 
-async fn numbers(said: &mut Lines<BufReader<ChildStdout>>) -> Vec<f64> {
-    let line = said.next_line().await.unwrap().unwrap_or_default();
+async fn numbers(printed: &mut Lines<BufReader<ChildStdout>>) -> Vec<f64> {
+    let line = printed.next_line().await.unwrap().unwrap_or_default();
     line.split(' ').map(|number| number.parse().unwrap()).collect()
 }
 
@@ -112,7 +112,7 @@ pub(crate) async fn nats(in_flight: [u32; 2]) -> Vec<Baseline> {
     let server = start_nats(configuration.path()).await;
     let client = async_nats::connect(server.url()).await.unwrap();
     let mut responses = JoinSet::new();
-    responses.spawn(answer(async_nats::connect(server.url()).await.unwrap()));
+    responses.spawn(respond(async_nats::connect(server.url()).await.unwrap()));
     eventually(ANSWERED_WITHIN, "the responder is ready", async || client.request(SUBJECT, PAYLOAD).await.is_ok())
         .await;
     let stream = jetstream::new(client.clone());
@@ -131,7 +131,7 @@ pub(crate) async fn nats(in_flight: [u32; 2]) -> Vec<Baseline> {
 }
 
 /// Replies to requests until the subscription ends.
-async fn answer(client: Client) {
+async fn respond(client: Client) {
     let mut requests = client.subscribe(SUBJECT).await.unwrap();
     while let Some(request) = requests.next().await {
         client.publish(request.reply.unwrap(), request.payload).await.unwrap();

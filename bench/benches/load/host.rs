@@ -37,10 +37,10 @@ impl Host {
             processors: available_parallelism().map_or(1, usize::from),
             memory_gib: memory(&read("/proc/meminfo")).unwrap_or_default(),
             linux: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            nats_server: said(&NatsServer::binary(), &["--version"]),
-            node: said(Path::new("node"), &["--version"]),
+            nats_server: output_of(&NatsServer::binary(), &["--version"]),
+            node: output_of(Path::new("node"), &["--version"]),
             socket_io: version().unwrap_or_default(),
-            rustc: said(Path::new("rustc"), &["--version"]),
+            rustc: output_of(Path::new("rustc"), &["--version"]),
         }
     }
 }
@@ -76,7 +76,7 @@ fn memory(text: &str) -> Option<u64> {
     Some(kib.div_ceil(1024 * 1024))
 }
 
-fn said(program: &Path, args: &[&str]) -> String {
+fn output_of(program: &Path, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }

@@ -51,7 +51,7 @@ impl Protocol for SocketIo {
     ) -> Result<(), SessionError> {
         match frame.as_ref() {
             [b'4', b'2', ..] => emit(ServerEvent::Message { text: frame, seq: None }),
-            [b'4', b'3', response @ ..] => emit(answered(response)?),
+            [b'4', b'3', response @ ..] => emit(parse_response(response)?),
             [b'2', ..] => out.push_frame(b"3")?,
             [b'0', ..] => out.push_frame(b"40")?,
             [b'4', b'0', ..] => {
@@ -76,7 +76,7 @@ impl Protocol for SocketIo {
 }
 
 /// `NUMBER[200]`.
-fn answered(response: &[u8]) -> Result<ServerEvent<'static>, SessionError> {
+fn parse_response(response: &[u8]) -> Result<ServerEvent<'static>, SessionError> {
     let digits = response.iter().take_while(|digit| digit.is_ascii_digit());
     let number = digits.fold(0_u32, |number, digit| number.wrapping_mul(10).wrapping_add(u32::from(digit - b'0')));
     if !response.ends_with(b"[200]") {
@@ -102,9 +102,9 @@ impl Peer {
         command.arg(bench().join("peer/server.mjs")).arg(packages()).env("NODE_ENV", "production");
         let process = Process::start("socket.io", command, logs);
         let listens = process.wait_for_output(LISTENS).await;
-        let said = process.output();
-        let port = said.lines().find_map(|line| line.strip_prefix(LISTENS)?.parse().ok());
-        let port = port.filter(|_| listens).unwrap_or_else(|| panic!("Socket.IO does not listen: {said}"));
+        let printed = process.output();
+        let port = printed.lines().find_map(|line| line.strip_prefix(LISTENS)?.parse().ok());
+        let port = port.filter(|_| listens).unwrap_or_else(|| panic!("Socket.IO does not listen: {printed}"));
         Self { process, port }
     }
 

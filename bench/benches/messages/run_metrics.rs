@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
-use crate::senders::Answer;
+use crate::senders::Response;
 
 /// The columns of [`RunMetrics`], behind a scenario's name and its log.
 pub(crate) const HEAD: [&str; 2] = [
-    "                                                           CPU us per message                messages   answer ms",
+    "                                                           CPU us per message                messages response ms",
     "scenario                             log        messages/s connector   chat   nats    sum  per record    p50    p99",
 ];
 
@@ -23,7 +23,7 @@ const PER_RECORD: usize = 5;
 impl RunMetrics {
     /// Computes the figures from the acknowledgements of this time, and the processor time of
     /// connector, chat server and nats-server.
-    pub(crate) fn new(responses: &[Answer], lasted: Duration, used: [Duration; 3]) -> Self {
+    pub(crate) fn new(responses: &[Response], lasted: Duration, used: [Duration; 3]) -> Self {
         let count = responses.len() as f64;
         let [connector, chat, nats] = used.map(|time| time.as_secs_f64() * 1e6 / count);
         let records: HashSet<_> = responses.iter().map(|response| (response.room, response.position)).collect();

@@ -26,7 +26,7 @@ pub(crate) enum SendPattern {
 }
 
 /// The acknowledgement of a message.
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) room: usize,
     /// The position of its record.
     pub(crate) position: u64,
@@ -57,7 +57,7 @@ impl Senders {
     /// # Errors
     ///
     /// If a message is refused or has no response.
-    pub(crate) async fn send(&self, pattern: &SendPattern, lasting: Duration) -> Result<Vec<Answer>, ClientError> {
+    pub(crate) async fn send(&self, pattern: &SendPattern, lasting: Duration) -> Result<Vec<Response>, ClientError> {
         let until = Instant::now() + lasting;
         let responses = match *pattern {
             SendPattern::Paced(every) => self.paced(every, until).await?,
@@ -69,12 +69,12 @@ impl Senders {
         Ok(responses.into_iter().flatten().collect())
     }
 
-    async fn paced(&self, every: Duration, until: Instant) -> Result<Vec<Vec<Answer>>, ClientError> {
+    async fn paced(&self, every: Duration, until: Instant) -> Result<Vec<Vec<Response>>, ClientError> {
         let phases = (0..).map(|number| every * number / self.0.len() as u32);
         try_join_all(self.0.iter().zip(phases).map(|(sender, phase)| sender.paced(phase, every, until))).await
     }
 
-    async fn bursts(&self, count: usize, until: Instant) -> Result<Vec<Vec<Answer>>, ClientError> {
+    async fn bursts(&self, count: usize, until: Instant) -> Result<Vec<Vec<Response>>, ClientError> {
         let mut responses = Vec::new();
         while Instant::now() < until {
             responses.extend(try_join_all(self.0.iter().map(|sender| sender.burst(count))).await?);
@@ -91,7 +91,7 @@ impl Sender {
         Ok(Self { room, chat, content: "x".repeat(CONTENT) })
     }
 
-    async fn paced(&self, phase: Duration, every: Duration, until: Instant) -> Result<Vec<Answer>, ClientError> {
+    async fn paced(&self, phase: Duration, every: Duration, until: Instant) -> Result<Vec<Response>, ClientError> {
         let mut due = Instant::now() + phase;
         let mut responses = Vec::new();
         while due < until {
@@ -102,18 +102,18 @@ impl Sender {
         Ok(responses)
     }
 
-    async fn burst(&self, count: usize) -> Result<Vec<Answer>, ClientError> {
+    async fn burst(&self, count: usize) -> Result<Vec<Response>, ClientError> {
         try_join_all((0..count).map(|_| self.send())).await
     }
 
-    async fn steady(&self, in_flight: usize, until: Instant) -> Result<Vec<Answer>, ClientError> {
+    async fn steady(&self, in_flight: usize, until: Instant) -> Result<Vec<Response>, ClientError> {
         let running = repeat(()).take_while(|()| ready(Instant::now() < until));
         running.map(|()| self.send()).buffer_unordered(in_flight).try_collect().await
     }
 
-    async fn send(&self) -> Result<Answer, ClientError> {
-        let asked = Instant::now();
-        let sent = self.chat.say(&self.content).await?;
-        Ok(Answer { room: self.room, position: sent.seq / MAX_ENTRIES as u64, took: asked.elapsed() })
+    async fn send(&self) -> Result<Response, ClientError> {
+        let sent_at = Instant::now();
+        let sent = self.chat.send(&self.content).await?;
+        Ok(Response { room: self.room, position: sent.seq / MAX_ENTRIES as u64, took: sent_at.elapsed() })
     }
 }

@@ -3,15 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use model::failure_detector::PeerState;
 use model::ids::{Incarnation, ServerId, SessionId};
 use model::lineage::Lineage;
-
-/// Seconds of silence after which a connector is suspected and the names of its sessions are free
-/// for other sessions.
-// Connectors send two heartbeats a second, so four in a row were lost. This is much shorter than
-// the lease: a wrong suspicion costs a member its name only if another client asks for it, while a
-// wrong "down" removes the member.
-const SUSPECT_SECS: u32 = 2;
 
 /// The state of all known connectors. A value: every owner that holds the same one decides the
 /// same.
@@ -24,8 +18,7 @@ pub struct ConnectorLiveness {
 struct ConnectorStatus {
     /// The latest known incarnation. Earlier ones are down, except those that it continues.
     latest: Lineage,
-    is_suspected: bool,
-    is_down: bool,
+    state: PeerState,
 }
 
 /// The next step for the members of an incarnation.
@@ -38,12 +31,11 @@ pub enum MemberAction {
 }
 
 impl ConnectorLiveness {
-    /// Takes for each connector its latest known incarnation and the seconds of its silence. After
-    /// `lease_secs` of silence it is down and its members leave.
-    pub fn new<'a>(connectors: impl Iterator<Item = (&'a ServerId, &'a Lineage, u32)>, lease_secs: u32) -> Self {
-        let status = |(connector, latest, silence): (&ServerId, &Lineage, u32)| {
-            let (is_suspected, is_down) = (silence >= SUSPECT_SECS, silence >= lease_secs);
-            (connector.clone(), ConnectorStatus { latest: latest.clone(), is_suspected, is_down })
+    /// Takes for each connector its latest known incarnation, and its state: while it is suspected,
+    /// the names of its sessions are free for other sessions; when it is down, its members leave.
+    pub fn new<'a>(connectors: impl Iterator<Item = (&'a ServerId, &'a Lineage, PeerState)>) -> Self {
+        let status = |(connector, latest, state): (&ServerId, &Lineage, PeerState)| {
+            (connector.clone(), ConnectorStatus { latest: latest.clone(), state })
         };
         Self { connectors: connectors.map(status).collect() }
     }
@@ -55,7 +47,7 @@ impl ConnectorLiveness {
         match run {
             // Checked first: a connector that was silent for the whole lease lost its members even
             // if its latest incarnation continues theirs.
-            _ if status.is_down => Some(MemberAction::Leave),
+            _ if status.state == PeerState::Down => Some(MemberAction::Leave),
             run if latest.continues(run) => Some(MemberAction::Move(latest.present())),
             // An incarnation above the latest known one is not judged: its first message may be on
             // the way.
@@ -66,7 +58,9 @@ impl ConnectorLiveness {
     /// Returns true if another session may take the name of this session.
     pub fn is_name_free(&self, session: &SessionId) -> bool {
         let status = self.connectors.get(&session.connector);
-        status.is_some_and(|status| self.session_incarnation(session) < status.latest.present() || status.is_suspected)
+        status.is_some_and(|status| {
+            self.session_incarnation(session) < status.latest.present() || status.state >= PeerState::Suspected
+        })
     }
 
     /// Returns the incarnation of a session, or the latest one if that continues it.
@@ -96,8 +90,8 @@ mod tests {
     #[test]
     fn earlier_runs_and_silent_connectors_are_down() {
         let latest = Lineage::new(Incarnation(7));
-        let heard = [(id(1), 0), (id(2), SUSPECT_SECS), (id(3), 10)];
-        let liveness = ConnectorLiveness::new(heard.iter().map(|(id, silence)| (id, &latest, *silence)), 10);
+        let states = [(id(1), PeerState::Up), (id(2), PeerState::Suspected), (id(3), PeerState::Down)];
+        let liveness = ConnectorLiveness::new(states.iter().map(|(id, state)| (id, &latest, *state)));
         let session = |number, run| SessionId { connector: id(number), incarnation: Incarnation(run), number: 1 };
         let judged = |number, run| {
             (liveness.is_name_free(&session(number, run)), liveness.member_action(&id(number), Incarnation(run)))
@@ -114,8 +108,8 @@ mod tests {
     fn members_of_a_continued_run_go_on() {
         let mut latest = Lineage::new(Incarnation(3));
         latest.continue_above(Incarnation(7));
-        let judged = |silence: u32, run| {
-            let liveness = ConnectorLiveness::new([(&id(1), &latest, silence)].into_iter(), 10);
+        let judged = |state, run| {
+            let liveness = ConnectorLiveness::new([(&id(1), &latest, state)].into_iter());
             let session = SessionId { connector: id(1), incarnation: Incarnation(run), number: 1 };
             (
                 liveness.is_name_free(&session),
@@ -123,13 +117,13 @@ mod tests {
                 liveness.current_incarnation(&id(1), Incarnation(run)).0,
             )
         };
-        assert_eq!(judged(0, 3), (false, Some(MemberAction::Move(Incarnation(11))), 11));
+        assert_eq!(judged(PeerState::Up, 3), (false, Some(MemberAction::Move(Incarnation(11))), 11));
         assert_eq!(
-            judged(0, 7),
+            judged(PeerState::Up, 7),
             (true, Some(MemberAction::Leave), 7),
             "the incarnation that it is above is another process"
         );
-        assert_eq!(judged(0, 11), (false, None, 11));
-        assert_eq!(judged(10, 3), (true, Some(MemberAction::Leave), 11), "it is silent");
+        assert_eq!(judged(PeerState::Up, 11), (false, None, 11));
+        assert_eq!(judged(PeerState::Down, 3), (true, Some(MemberAction::Leave), 11), "it is silent");
     }
 }

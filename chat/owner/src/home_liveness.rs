@@ -1,5 +1,8 @@
 //! Failure detector for homes: a failover candidate probes the home itself before it takes a room
 //! over, and releases the room when the home responds. Pure.
+//!
+//! It does not use [`model::failure_detector`], which counts misses of heartbeats that are sent all
+//! the time: here a request needs one result now, and that result expires.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +28,7 @@ struct HomeStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HomeState {
     /// The home responds: it owns its rooms.
-    Alive,
+    Up,
     /// The home is down: this server may take its rooms over.
     Down,
     /// The state is unknown; the caller must send a probe now.
@@ -45,7 +48,7 @@ impl HomeLiveness {
         match known.last_probe {
             Some((at, alive)) if ticks.saturating_sub(at) < PROBE_VALID_MS => {
                 if alive {
-                    HomeState::Alive
+                    HomeState::Up
                 } else {
                     HomeState::Down
                 }
@@ -74,6 +77,6 @@ mod tests {
         assert_eq!(homes.check(&home, 1_499), HomeState::Down);
         assert_eq!(homes.check(&home, 1_500), HomeState::ProbeNow);
         homes.record_probe(&home, true, 1_510);
-        assert_eq!(homes.check(&home, 2_000), HomeState::Alive);
+        assert_eq!(homes.check(&home, 2_000), HomeState::Up);
     }
 }

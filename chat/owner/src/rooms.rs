@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::allowed_senders::AllowedSenders;
+use model::failure_detector::{FailureDetector, LastMessages};
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::lineage::Lineage;
-use model::placement::Router;
 use model::record::{RecordIds, SharedRecord};
 use model::rpc::messages::{FromConnector, RpcRequest, RpcResponse};
 use model::rpc::{self, RpcError, Trace};
@@ -54,7 +54,6 @@ pub struct Rooms {
     /// The incarnation that the process started with, and the present one.
     first_incarnation: Incarnation,
     incarnation: Incarnation,
-    router: Router,
     servers: Arc<Servers>,
     senders: AllowedSenders,
     policy: Arc<RoomPolicy>,
@@ -136,12 +135,11 @@ pub(crate) struct ConnectorLink {
     /// Number of the last message to the connector.
     // Also rises for messages that could not be sent, so that the connector notices the loss.
     number: u64,
-    last_message_at: u64,
-    /// Ticks of the message before the last one; none until the present incarnation has sent two.
-    previous_message_at: Option<u64>,
+    /// The times of the present incarnation's messages.
+    messages: LastMessages,
     is_silent: bool,
-    /// Seconds of silence in which this server could receive.
-    silent_secs: u32,
+    /// Counts seconds of silence in which this server could receive.
+    detector: FailureDetector,
 }
 
 /// An effect, to be performed in order.
@@ -193,7 +191,6 @@ impl Rooms {
         let Identity { me, incarnation, servers, is_fenced } = identity;
         let lease_secs = settings.room.lease_secs;
         Self {
-            router: Router::default(),
             senders: AllowedSenders::new(&servers, u64::from(lease_secs) * 1_000),
             servers,
             me,

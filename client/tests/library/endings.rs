@@ -13,7 +13,7 @@ const CLOSED: ClientError = ClientError::Closed { kick: None };
 #[tokio::test]
 async fn a_kick_is_an_event_and_the_reason_of_what_fails() {
     let (ann, mut events, mut peer) = connected(Options::default()).await;
-    let waiting = ann.say("hi");
+    let waiting = ann.send("hi");
     peer.request().await;
     peer.send(Kick { reason: "slow 😀".to_owned() }.to_package().unwrap()).await;
     drop(peer);
@@ -22,19 +22,19 @@ async fn a_kick_is_an_event_and_the_reason_of_what_fails() {
     assert_eq!(events.next().await, Some(Event::Kicked("slow 😀".to_owned())));
     assert_eq!(soon("the end", events.next()).await, Some(Event::Closed));
     assert_eq!(events.next().await, None);
-    assert_eq!(ann.say("again").await, Err(kicked));
+    assert_eq!(ann.send("again").await, Err(kicked));
 }
 
 async fn ends_when(what: &str, end: impl AsyncFnOnce(Peer)) {
     let (ann, mut events, mut peer) = connected(Options::default()).await;
-    let waiting = [ann.say("one"), ann.say("two")];
+    let waiting = [ann.send("one"), ann.send("two")];
     peer.request().await;
     end(peer).await;
     for response in waiting {
         assert_eq!(soon(what, response).await, Err(CLOSED), "{what}");
     }
     assert_eq!(soon(what, events.next()).await, Some(Event::Closed), "{what}");
-    assert_eq!(ann.say("after the end").await, Err(CLOSED), "{what}");
+    assert_eq!(ann.send("after the end").await, Err(CLOSED), "{what}");
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn frames_that_never_end_are_not_waited_for() {
 #[tokio::test]
 async fn a_server_that_stops_its_heartbeats_is_given_up() {
     let (ann, mut events, mut peer) = connected_with(Options::default(), 1, None).await;
-    let waiting = ann.say("hi");
+    let waiting = ann.send("hi");
     peer.send(Package::empty(PackageKind::Heartbeat)).await;
     let silence = tokio::time::Instant::now();
     assert_eq!(soon("the end", waiting).await, Err(CLOSED));
@@ -99,7 +99,7 @@ async fn a_server_that_stops_reading_is_given_up() {
     let options = Options { request_timeout: timeout, max_body: usize::MAX, ..Options::default() };
     let (ann, mut events, _peer) = connected(options).await;
     // More than sockets buffer.
-    let responses: Vec<_> = (0..16).map(|_| ann.say(&"x".repeat(1024 * 1024))).collect();
+    let responses: Vec<_> = (0..16).map(|_| ann.send(&"x".repeat(1024 * 1024))).collect();
     for response in responses {
         let response = soon("a failure", response).await;
         assert!(matches!(response, Err(ClientError::TimedOut | ClientError::Closed { .. })), "{response:?}");
@@ -110,11 +110,11 @@ async fn a_server_that_stops_reading_is_given_up() {
 #[tokio::test]
 async fn closing_sends_what_is_queued_first() {
     let (ann, mut events, mut peer) = connected(Options::default()).await;
-    let unanswered = ann.say("last words");
+    let pending = ann.send("last words");
     ann.close();
     assert_eq!(peer.request().await.2["content"], "last words");
     peer.gone().await;
-    assert_eq!(soon("the failure", unanswered).await, Err(CLOSED));
+    assert_eq!(soon("the failure", pending).await, Err(CLOSED));
     assert_eq!(soon("the end", events.next()).await, Some(Event::Closed));
 }
 
@@ -123,9 +123,9 @@ async fn the_last_handle_ends_the_connection() {
     let (ann, mut events, mut peer) = connected(Options::default()).await;
     let again = ann.clone();
     drop(ann);
-    let waiting = again.say("still open");
+    let waiting = again.send("still open");
     let (id, ..) = peer.request().await;
-    peer.answer(id, "{\"seq\":1,\"time\":1}").await;
+    peer.respond(id, "{\"seq\":1,\"time\":1}").await;
     waiting.await.unwrap();
     drop(again);
     peer.gone().await;

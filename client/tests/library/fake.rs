@@ -130,7 +130,7 @@ impl Peer {
         }
     }
 
-    pub(crate) async fn answer(&mut self, id: u32, body: &str) {
+    pub(crate) async fn respond(&mut self, id: u32, body: &str) {
         let body = Bytes::copy_from_slice(body.as_bytes());
         self.send_raw(Message::Response { id, body }.encode_package().unwrap()).await;
     }

@@ -15,14 +15,14 @@ const HEARTBEAT: Package = Package::empty(PackageKind::Heartbeat);
 async fn refusal(response: Package) -> ClientError {
     let server = FakeServer::start().await;
     let address = server.address();
-    let answering = async {
+    let responding = async {
         let mut peer = server.accept().await;
         let hello = peer.package().await;
         assert_eq!(hello.kind, PackageKind::Handshake);
         peer.send(response).await;
         peer.gone().await;
     };
-    let (client, ()) = tokio::join!(ChatClient::connect(&address, Options::default()), answering);
+    let (client, ()) = tokio::join!(ChatClient::connect(&address, Options::default()), responding);
     client.unwrap_err()
 }
 
@@ -41,7 +41,7 @@ async fn nothing_is_sent_before_the_answer_and_the_ack() {
             (route, body),
             (text("connector.entryHandler.enter"), json!({"username": "ann", "rid": "lobby", "resume": true}))
         );
-        peer.answer(id, "{\"code\":200,\"users\":[\"ann\"]}").await;
+        peer.respond(id, "{\"code\":200,\"users\":[\"ann\"]}").await;
         peer
     };
     let entering = async {
@@ -68,7 +68,7 @@ async fn a_heartbeat_follows_the_servers_after_the_interval() {
 async fn the_dictionary_abbreviates_what_it_knows() {
     let dictionary = Dictionary::new(["chat.chatHandler.send"], ["onChat"]);
     let (ann, _events, mut peer) = connected_with(Options::default(), 0, Some(&dictionary)).await;
-    let (_said, _left) = (ann.say("hi"), ann.leave());
+    let (_response, _left) = (ann.send("hi"), ann.leave());
     assert_eq!(peer.request().await.1, RouteRef::Code(1));
     assert_eq!(peer.request().await.1, text("chat.chatHandler.leave"));
 }
@@ -116,21 +116,21 @@ async fn a_gate_names_the_connector() {
     let address = gate.address();
     let options = Options::default();
     let naming = async |response: &'static str| {
-        let answering = async {
+        let responding = async {
             let mut peer: Peer = gate.welcome().await;
             let (id, route, body) = peer.request().await;
             assert_eq!((route, body), (text("gate.gateHandler.queryEntry"), json!({"uid": "ann"})));
-            peer.answer(id, response).await;
+            peer.respond(id, response).await;
             peer.gone().await;
         };
-        tokio::join!(query_entry(&address, "ann", &options), answering).0
+        tokio::join!(query_entry(&address, "ann", &options), responding).0
     };
     let named = naming("{\"code\":200,\"host\":\"10.0.0.7\",\"port\":3050}").await;
     assert_eq!(named, Ok(Address { host: "10.0.0.7".to_owned(), port: 3050 }));
     let refused = naming("{\"code\":500}").await;
     assert_eq!(refused, Err(ClientError::Refused { code: 500, reason: String::new() }));
     let nonsense = naming("{\"code\":200,\"host\":\"10.0.0.7\",\"port\":70000}").await;
-    assert!(matches!(nonsense, Err(ClientError::Answer(_))), "{nonsense:?}");
+    assert!(matches!(nonsense, Err(ClientError::BadResponse(_))), "{nonsense:?}");
 }
 
 #[tokio::test]
@@ -144,8 +144,8 @@ async fn the_connector_may_have_an_ipv6_address() {
 async fn a_client_without_heartbeats_in_its_options_sends_none() {
     let (ann, _events, mut peer) = connected(Options { heartbeats: false, ..Options::default() }).await;
     peer.send(HEARTBEAT).await;
-    let response = ann.request("a.b.c", &json!({}));
+    let response = ann.request_unchecked("a.b.c", &json!({}));
     let (id, ..) = peer.request().await;
-    peer.answer(id, "{}").await;
+    peer.respond(id, "{}").await;
     assert_eq!(tokio::time::timeout(DEADLINE, response).await.unwrap(), Ok(json!({})));
 }

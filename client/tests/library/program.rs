@@ -39,10 +39,10 @@ impl House {
     async fn admit(&self) -> Peer {
         let mut gate = self.gate.welcome().await;
         let (id, ..) = gate.request().await;
-        gate.answer(id, &json!({"code": 200, "host": "127.0.0.1", "port": self.connector.port()}).to_string()).await;
+        gate.respond(id, &json!({"code": 200, "host": "127.0.0.1", "port": self.connector.port()}).to_string()).await;
         let mut connector = self.connector.welcome().await;
         let (id, ..) = connector.request().await;
-        connector.answer(id, &json!({"code": 200, "users": ["ann", "bob"], "total": 2}).to_string()).await;
+        connector.respond(id, &json!({"code": 200, "users": ["ann", "bob"], "total": 2}).to_string()).await;
         connector
     }
 }
@@ -60,7 +60,7 @@ async fn a_lost_connection_ends_the_program_while_stdin_is_open() {
     let mut screen = BufReader::new(child.stdout.take().unwrap()).lines();
     peer.push("onAdd", "{\"user\":\"cat\"}").await;
     // Then it waits for the keyboard.
-    while !soon("cat", screen.next_line()).await.unwrap().unwrap().contains("cat came") {}
+    while !soon("cat", screen.next_line()).await.unwrap().unwrap().contains("cat joined") {}
     drop(peer);
     let (well, _, complaints) = ended(child).await;
     drop(keyboard);
@@ -78,12 +78,12 @@ async fn of_a_large_room_some_names_are_shown() {
     let (id, route, body) = peer.request().await;
     assert_eq!((route, &body["limit"]), (text(client::routes::MEMBERS), &json!(20)));
     let response = json!({"code": 200, "rid": "lobby", "users": ["ann", "bob"], "total": 501, "seq": 1, "time": 1, "cursor": "bob"});
-    peer.answer(id, &response.to_string()).await;
+    peer.respond(id, &response.to_string()).await;
     let (leave, ..) = peer.request().await;
-    peer.answer(leave, "{\"code\":200}").await;
+    peer.respond(leave, "{\"code\":200}").await;
     let (well, printed, complaints) = ended(child).await;
     assert!(well, "{complaints}");
-    assert!(printed.contains("* 501 are here\n") && printed.contains("* here: ann, bob and 499 more\n"), "{printed}");
+    assert!(printed.contains("* 501 members\n") && printed.contains("* members: ann, bob and 499 more\n"), "{printed}");
 }
 
 #[tokio::test]
@@ -94,10 +94,10 @@ async fn a_piped_line_is_printed_once_although_its_push_is_late() {
     drop(keyboard);
     let mut peer = house.admit().await;
     let (id, ..) = peer.request().await;
-    peer.answer(id, "{\"code\":200,\"seq\":1,\"time\":60000}").await;
+    peer.respond(id, "{\"code\":200,\"seq\":1,\"time\":60000}").await;
     let (leave, ..) = peer.request().await;
     peer.push("onChat", &chat(1, "ann", "hello")).await;
-    peer.answer(leave, "{\"code\":200}").await;
+    peer.respond(leave, "{\"code\":200}").await;
     peer.gone().await;
     let (well, printed, complaints) = ended(child).await;
     assert!(well, "{complaints}");
@@ -112,7 +112,7 @@ async fn escape_sequences_do_not_reach_the_terminal() {
     peer.push("onChat", &chat(1, "bob\u{7}", "\u{1b}[2Jgone\u{9b}31m\nann: forged")).await;
     drop(keyboard);
     let (leave, ..) = peer.request().await;
-    peer.answer(leave, "{\"code\":200}").await;
+    peer.respond(leave, "{\"code\":200}").await;
     let (well, printed, complaints) = ended(child).await;
     assert!(well, "{complaints}");
     assert!(printed.contains("[2Jgone"), "{printed}");
@@ -133,11 +133,11 @@ async fn format_characters_are_shown_escaped() {
     peer.push("onLeave", "{\"user\":\"cat\u{200e}\"}").await;
     drop(keyboard);
     let (leave, ..) = peer.request().await;
-    peer.answer(leave, "{\"code\":200}").await;
+    peer.respond(leave, "{\"code\":200}").await;
     let (well, printed, complaints) = ended(child).await;
     assert!(well, "{complaints}");
     assert!(printed.contains(&format!("bob\\u{{202e}}: שלום {shown} e\u{301} 😀\n")), "{printed}");
-    assert!(printed.contains("* cat\\u{2067} came\n* cat\\u{200e} went\n"), "{printed}");
+    assert!(printed.contains("* cat\\u{2067} joined\n* cat\\u{200e} left\n"), "{printed}");
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn format_characters_of_refusals_are_shown_escaped() {
     keyboard.write_all(b"hello\n").await.unwrap();
     let mut peer = house.admit().await;
     let (id, ..) = peer.request().await;
-    peer.answer(id, "{\"code\":500,\"reason\":\"no \u{202e}reason\"}").await;
+    peer.respond(id, "{\"code\":500,\"reason\":\"no \u{202e}reason\"}").await;
     peer.send(Package::new(PackageKind::Kick, Bytes::from_static("{\"reason\":\"\u{202e}away\"}".as_bytes()))).await;
     let (well, printed, complaints) = ended(child).await;
     drop(keyboard);
@@ -164,9 +164,9 @@ async fn bytes_that_are_no_text_do_not_end_the_program() {
     let mut peer = house.admit().await;
     let (id, _, body) = peer.request().await;
     assert_eq!(body["content"], "caf\u{FFFD}");
-    peer.answer(id, "{\"code\":200,\"seq\":1,\"time\":60000}").await;
+    peer.respond(id, "{\"code\":200,\"seq\":1,\"time\":60000}").await;
     let (leave, ..) = peer.request().await;
-    peer.answer(leave, "{\"code\":200}").await;
+    peer.respond(leave, "{\"code\":200}").await;
     let (well, _, complaints) = ended(child).await;
     assert!(well, "{complaints}");
 }
@@ -179,7 +179,7 @@ async fn the_line_at_which_the_connection_ended_is_named() {
     drop(keyboard);
     let mut peer = house.admit().await;
     let (id, ..) = peer.request().await;
-    peer.answer(id, "{\"code\":200,\"seq\":1,\"time\":60000}").await;
+    peer.respond(id, "{\"code\":200,\"seq\":1,\"time\":60000}").await;
     peer.request().await;
     drop(peer);
     let (well, _, complaints) = ended(child).await;

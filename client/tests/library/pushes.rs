@@ -15,8 +15,8 @@ async fn events_come_in_order_also_from_one_frame_and_by_code() {
     let third = push(RouteRef::Code(2), "{\"user\":\"dan\"}");
     peer.send_raw([first, second, third].concat()).await;
     peer.push("onLeave", "{\"user\":\"bob\"}").await;
-    let Some(Event::Chat(said)) = soon("a chat", events.next()).await else { panic!("no chat") };
-    assert_eq!((said.from.as_str(), said.msg.as_str(), said.seq, said.time), ("bob", "hi 😀", 1000, 60_000));
+    let Some(Event::Chat(chat)) = soon("a chat", events.next()).await else { panic!("no chat") };
+    assert_eq!((chat.from.as_str(), chat.msg.as_str(), chat.seq, chat.time), ("bob", "hi 😀", 1000, 60_000));
     assert_eq!(events.next().await, Some(Event::Add("cat".to_owned())));
     assert_eq!(events.next().await, Some(Event::Add("dan".to_owned())));
     assert_eq!(events.next().await, Some(Event::Leave("bob".to_owned())));
@@ -57,7 +57,7 @@ async fn what_came_before_an_answer_is_there_with_it() {
     let left = ann.leave();
     let (id, ..) = peer.request().await;
     peer.push("onChat", &chat(1, "bob", "bye")).await;
-    peer.answer(id, "{}").await;
+    peer.respond(id, "{}").await;
     left.await.unwrap();
     assert!(matches!(events.try_next(), Some(Event::Chat(_))));
 }
@@ -70,13 +70,13 @@ async fn a_reader_that_lags_loses_the_connection_and_gets_the_end() {
     }
     let response = ann.leave();
     let (id, ..) = peer.request().await;
-    peer.answer(id, "{}").await;
+    peer.respond(id, "{}").await;
     response.await.unwrap();
     peer.push("onChat", &chat(4, "bob", "one too many")).await;
     peer.gone().await;
     for seq in 0..4 {
         let event = soon("an event", events.next()).await;
-        assert!(matches!(&event, Some(Event::Chat(said)) if said.seq == seq), "{event:?}");
+        assert!(matches!(&event, Some(Event::Chat(chat)) if chat.seq == seq), "{event:?}");
     }
     assert_eq!(soon("the end", events.next()).await, Some(Event::Closed));
     assert_eq!(events.next().await, None);
@@ -100,6 +100,6 @@ async fn dropped_events_do_not_end_the_connection() {
     }
     let response = ann.leave();
     let (id, ..) = peer.request().await;
-    peer.answer(id, "{}").await;
+    peer.respond(id, "{}").await;
     assert_eq!(soon("the answer", response).await, Ok(()));
 }

@@ -1,16 +1,16 @@
 //! Resuming, repeating, and reading missed messages.
 
-use client::{ClientError, Entered, Event, Gap, History, Message, Options, Page, Resume, Said, Sent, routes};
+use client::{ClientError, Entered, Event, Gap, History, HistoryMessage, Message, Options, Page, Resume, Sent, routes};
 use serde_json::json;
 
 use crate::fake::{connected, soon, text};
 
-fn said(seq: u64, msg: &str) -> Said {
-    Said { msg: msg.to_owned(), from: "bob".to_owned(), target: "*".to_owned(), seq, time: 60_000 }
+fn past_message(seq: u64, msg: &str) -> HistoryMessage {
+    HistoryMessage { msg: msg.to_owned(), from: "bob".to_owned(), target: "*".to_owned(), seq, time: 60_000 }
 }
 
-fn body(said: &Said) -> serde_json::Value {
-    json!({"msg": said.msg, "from": said.from, "target": said.target, "seq": said.seq, "time": said.time})
+fn body(message: &HistoryMessage) -> serde_json::Value {
+    json!({"msg": message.msg, "from": message.from, "target": message.target, "seq": message.seq, "time": message.time})
 }
 
 #[tokio::test]
@@ -18,15 +18,15 @@ async fn resuming_asks_for_what_was_missed() {
     let (ann, _events, mut peer) = connected(Options::default()).await;
     let resume = Resume { token: "t1".to_owned(), since: 4_000, epoch: 7 };
     let entered = ann.resume("ann", "lobby", &resume);
-    let (id, route, asked) = peer.request().await;
+    let (id, route, requested) = peer.request().await;
     assert_eq!(route, text(routes::ENTER));
-    assert_eq!(asked, json!({"username": "ann", "rid": "lobby", "token": "t1", "since": 4_000, "epoch": 7}));
-    let missed = [said(8_000, "one 😀"), said(9_001, "two")];
+    assert_eq!(requested, json!({"username": "ann", "rid": "lobby", "token": "t1", "since": 4_000, "epoch": 7}));
+    let missed = [past_message(8_000, "one 😀"), past_message(9_001, "two")];
     let response = json!({
         "code": 200, "users": ["ann"], "total": 1, "rid": "lobby", "seq": 9_001, "time": 5, "epoch": 7, "token": "t1",
         "missed": missed.each_ref().map(body), "recovered": true, "cursor": 8_000,
     });
-    peer.answer(id, &response.to_string()).await;
+    peer.respond(id, &response.to_string()).await;
     let expected = Entered {
         users: vec!["ann".to_owned()],
         total: 1,
@@ -46,24 +46,24 @@ async fn resuming_asks_for_what_was_missed() {
 async fn what_did_not_fit_is_read_page_by_page() {
     let (ann, _events, mut peer) = connected(Options::default()).await;
     let response = json!({
-        "code": 200, "users": ["ann"], "epoch": 7, "missed": [body(&said(9_000, "four"))], "recovered": true, "cursor": 9_000,
+        "code": 200, "users": ["ann"], "epoch": 7, "missed": [body(&past_message(9_000, "four"))], "recovered": true, "cursor": 9_000,
     });
     let mut entered: Entered = serde_json::from_value(response).unwrap();
     let pages = [
-        (9_000, 7_000, vec![said(7_000, "two"), said(8_000, "three")]),
-        (7_000, 5_000, vec![said(5_000, "known"), said(6_000, "one")]),
+        (9_000, 7_000, vec![past_message(7_000, "two"), past_message(8_000, "three")]),
+        (7_000, 5_000, vec![past_message(5_000, "known"), past_message(6_000, "one")]),
     ];
     let serve = async {
         for (before, cursor, messages) in pages {
-            let (id, _, asked) = peer.request().await;
-            assert_eq!(asked["before"], before);
+            let (id, _, requested) = peer.request().await;
+            assert_eq!(requested["before"], before);
             let messages: Vec<_> = messages.iter().map(body).collect();
-            peer.answer(id, &json!({"code": 200, "epoch": 7, "messages": messages, "cursor": cursor}).to_string())
+            peer.respond(id, &json!({"code": 200, "epoch": 7, "messages": messages, "cursor": cursor}).to_string())
                 .await;
         }
     };
     let (missed, ()) = tokio::join!(ann.missed(&mut entered, 5_000), serve);
-    let texts: Vec<_> = missed.unwrap().into_iter().map(|said| said.msg).collect();
+    let texts: Vec<_> = missed.unwrap().into_iter().map(|message| message.msg).collect();
     assert_eq!(texts, ["one", "two", "three", "four"]);
     assert_eq!(entered.missed, []);
 }
@@ -74,19 +74,19 @@ async fn a_page_of_another_log_is_no_page() {
     let mut entered: Entered = serde_json::from_value(json!({"users": [], "epoch": 7, "cursor": 9_000})).unwrap();
     let serve = async {
         let (id, ..) = peer.request().await;
-        peer.answer(id, r#"{"code":200,"epoch":8,"messages":[]}"#).await;
+        peer.respond(id, r#"{"code":200,"epoch":8,"messages":[]}"#).await;
     };
     let (missed, ()) = tokio::join!(ann.missed(&mut entered, 0), serve);
-    assert!(matches!(missed, Err(ClientError::Answer(_))), "{missed:?}");
+    assert!(matches!(missed, Err(ClientError::BadResponse(_))), "{missed:?}");
 }
 
 #[tokio::test]
 async fn a_server_that_cannot_resume_is_understood() {
     let (ann, _events, mut peer) = connected(Options::default()).await;
     let entered = ann.enter("ann", "lobby");
-    let (id, _, asked) = peer.request().await;
-    assert_eq!(asked, json!({"username": "ann", "rid": "lobby", "resume": true}));
-    peer.answer(id, "{\"users\":[\"ann\"]}").await;
+    let (id, _, requested) = peer.request().await;
+    assert_eq!(requested, json!({"username": "ann", "rid": "lobby", "resume": true}));
+    peer.respond(id, "{\"users\":[\"ann\"]}").await;
     let entered = entered.await.unwrap();
     assert_eq!((entered.token.as_str(), entered.epoch, entered.recovered, entered.cursor), ("", 0, None, None));
     assert_eq!(entered.missed, []);
@@ -101,10 +101,10 @@ async fn a_message_has_an_id_only_if_one_was_set() {
         (Message::to("bob", "psst").with_id("a-2"), json!({"content": "psst", "target": "bob", "id": "a-2"})),
     ];
     for (message, expected) in cases {
-        let sent = ann.send(&message);
-        let (id, route, asked) = peer.request().await;
-        assert_eq!((route, asked), (text(routes::SEND), expected));
-        peer.answer(id, "{\"code\":200,\"seq\":3000,\"time\":1}").await;
+        let sent = ann.send_message(&message);
+        let (id, route, requested) = peer.request().await;
+        assert_eq!((route, requested), (text(routes::SEND), expected));
+        peer.respond(id, "{\"code\":200,\"seq\":3000,\"time\":1}").await;
         assert_eq!(sent.await, Ok(Sent { seq: 3_000, time: 1 }));
     }
 }
@@ -119,18 +119,18 @@ async fn history_is_asked_for_in_pages() {
     ];
     for (which, expected) in cases {
         let page = ann.history(which, 2);
-        let (id, route, asked) = peer.request().await;
-        assert_eq!((route, asked), (text(routes::HISTORY), expected));
-        let messages = [said(1_000, "one"), said(2_000, "two")];
+        let (id, route, requested) = peer.request().await;
+        assert_eq!((route, requested), (text(routes::HISTORY), expected));
+        let messages = [past_message(1_000, "one"), past_message(2_000, "two")];
         let response = json!({
             "code": 200, "rid": "lobby", "epoch": 7, "messages": messages.each_ref().map(body), "cursor": 2_000,
         });
-        peer.answer(id, &response.to_string()).await;
+        peer.respond(id, &response.to_string()).await;
         assert_eq!(page.await, Ok(Page { messages: messages.into(), epoch: 7, cursor: Some(2_000) }));
     }
     let last = ann.history(History::After(2_000), 2);
     let (id, ..) = peer.request().await;
-    peer.answer(id, "{\"code\":200,\"rid\":\"lobby\",\"epoch\":7,\"messages\":[]}").await;
+    peer.respond(id, "{\"code\":200,\"rid\":\"lobby\",\"epoch\":7,\"messages\":[]}").await;
     assert_eq!(last.await, Ok(Page { messages: vec![], epoch: 7, cursor: None }));
 }
 
@@ -145,10 +145,10 @@ async fn a_gap_is_an_event() {
 #[tokio::test]
 async fn a_cut_sends_what_is_queued_and_no_goodbye() {
     let (ann, mut events, mut peer) = connected(Options::default()).await;
-    let unanswered = ann.say("last words");
+    let pending = ann.send("last words");
     ann.cut();
     assert_eq!(peer.request().await.2["content"], "last words");
     peer.lost().await;
-    assert_eq!(soon("the failure", unanswered).await, Err(ClientError::Closed { kick: None }));
+    assert_eq!(soon("the failure", pending).await, Err(ClientError::Closed { kick: None }));
     assert_eq!(soon("the end", events.next()).await, Some(Event::Closed));
 }

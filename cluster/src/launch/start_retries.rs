@@ -101,6 +101,7 @@ impl Cluster {
         let started = self.start_server(bound).await;
         if started.is_err() {
             let half_started = self.running.remove(&id).into_iter().collect();
+            // It has accepted no work that a grace time would let it finish.
             stop_in_order(half_started, Duration::ZERO).await;
         }
         started

@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use runtime::config::{Config, Server, Settings};
+use model::servers::Server;
+use model::settings::Settings;
+use runtime::config::Config;
 
 use super::table::align;
 
@@ -13,37 +15,39 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 fn report(config: &Config) -> String {
-    let head = ["type", "id", "told to clients", "listens on", "admin"].map(str::to_owned);
+    let head = ["type", "id", "sent to clients", "listens on", "admin"].map(str::to_owned);
     let rows = config.servers.all().map(|(server_type, server)| row(server_type, server, &config.settings));
     let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
     let warnings = config.servers.all().filter_map(|(_, server)| warning(server, config.settings.bind));
     let warnings: Vec<String> = warnings.map(|warning| format!("warning: {warning}\n")).collect();
-    let verdict = match warnings.len() {
+    let summary = match warnings.len() {
         0 => "all good".to_owned(),
         1 => "1 warning".to_owned(),
         count => format!("{count} warnings"),
     };
-    format!("{}\n{}{}: {}, {verdict}\n", align(&rows), warnings.concat(), config.environment, counts(config))
+    format!("{}\n{}{}: {}, {summary}\n", align(&rows), warnings.concat(), config.environment, counts(config))
 }
 
 fn row(server_type: &str, server: &Server, settings: &Settings) -> [String; 5] {
-    let said = |address: Option<SocketAddr>| address.map_or("-".to_owned(), |address| address.to_string());
-    let told = server.advertised_port().map_or("-".to_owned(), |port| format!("{}:{port}", server.advertised_host()));
+    let shown = |address: Option<SocketAddr>| address.map_or("-".to_owned(), |address| address.to_string());
+    let advertised =
+        server.advertised_port().map_or("-".to_owned(), |port| format!("{}:{port}", server.advertised_host()));
     let clients = server.client_port.map(|port| SocketAddr::new(settings.bind, port));
     [
         server_type.to_owned(),
         server.id.to_string(),
-        told,
-        said(clients),
-        said(server.admin_address(server_type, settings)),
+        advertised,
+        shown(clients),
+        shown(server.admin_address(server_type, settings)),
     ]
 }
 
 /// Returns a warning if the server does not listen on the address that clients are sent to.
 fn warning(server: &Server, bind: IpAddr) -> Option<String> {
     server.client_port?;
-    let told = server.public_host.as_ref().unwrap_or(&server.host);
-    let Ok(address) = told.parse::<IpAddr>() else { return None };
+    let advertised = server.public_host.as_ref().unwrap_or(&server.host);
+    // A host name may be another address for clients, so only addresses are checked.
+    let Ok(address) = advertised.parse::<IpAddr>() else { return None };
     let meets = match bind {
         // The system takes IPv4 there, too.
         IpAddr::V6(any) if any.is_unspecified() => true,
@@ -57,7 +61,7 @@ fn warning(server: &Server, bind: IpAddr) -> Option<String> {
     };
     let id = &server.id;
     let advice = "change bind, or its host in servers.json, unless a proxy leads there";
-    (!meets).then(|| format!("{id} listens on {bind}, and clients are told {address}: {advice}"))
+    (!meets).then(|| format!("{id} listens on {bind}, and clients get {address}: {advice}"))
 }
 
 fn counts(config: &Config) -> String {

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use model::ids::RoomId;
-use model::placement::{CHAT, Router};
+use model::placement::{self, CHAT};
 use model::subjects;
 use model::subjects::SubjectPrefix;
 use runtime::config::Config;
@@ -16,7 +16,7 @@ pub(crate) fn run(config: &Config, rooms: &[RoomId]) -> anyhow::Result<()> {
     let head = ["room", "home", "subject", "log subject"].map(str::to_owned);
     let mut rows = vec![head];
     for room in rooms {
-        let home = Router::default().route(CHAT, room.as_str(), &config.servers).context("no room has a home")?;
+        let home = placement::route(CHAT, room.as_str(), &config.servers).context("no room has a home")?;
         let subjects = [subjects::chat(&home.id), subjects::log(room)].map(subject);
         let [chat, log] = subjects;
         rows.push([room.to_string(), home.id.to_string(), chat, log]);

@@ -88,8 +88,8 @@ async fn check_server(address: Option<SocketAddr>) -> ServerHealth {
         Ok(Ok(Some(Report { ready: true, .. }))) => ServerHealth::Ready,
         Ok(Ok(Some(report))) => ServerHealth::Unready(faults(&report)),
         Ok(Ok(None)) => ServerHealth::Absent("does not run"),
-        Ok(Err(error)) => ServerHealth::Unready(format!("{address} gives no answer that is one: {error:#}")),
-        Err(_) => ServerHealth::Unready(format!("{address} gives no answer within {} s", RESPONSE_TIMEOUT.as_secs())),
+        Ok(Err(error)) => ServerHealth::Unready(format!("{address} gives no valid response: {error:#}")),
+        Err(_) => ServerHealth::Unready(format!("{address} gives no response within {} s", RESPONSE_TIMEOUT.as_secs())),
     }
 }
 
@@ -106,6 +106,8 @@ fn reachable_from_here(address: SocketAddr) -> SocketAddr {
 /// Fetches the server's report. Returns `None` if the connection is refused.
 async fn fetch_report(address: SocketAddr) -> anyhow::Result<Option<Report>> {
     let stream = match TcpStream::connect(address).await {
+        // Only a refused connection proves that no server listens. A server that hangs is unready,
+        // not absent.
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(None),
         stream => stream?,
     };

@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure};
 use model::ids::ServerId;
+use model::servers::Servers;
 use node::signing::{KeyFiles, Written};
-use runtime::config::Servers;
 
 use crate::args::Options;
 use users::{Rights, User};

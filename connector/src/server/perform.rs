@@ -4,7 +4,11 @@ use std::sync::atomic::Ordering;
 
 use bus::OutgoingMessage;
 use bytes::Bytes;
-use frontend::KickReason;
+use follower::connector_state::{ClientResponse, Effect};
+use follower::push_batch::{FlushedBatch, PushBatch};
+use follower::render;
+use follower::room::{Push, RoomResponse};
+use frontend::{FRAME, KickReason};
 use model::ids::{RoomId, ServerId};
 use model::rpc::Label;
 use model::subjects;
@@ -12,20 +16,18 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::Connector;
-use crate::connector_state::{ClientResponse, Effect};
-use crate::push_batch::{FlushedBatch, PushBatch};
-use crate::render;
-use crate::room::{Push, RoomResponse};
+use crate::report;
 
 impl Connector {
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
-        let mut batch = PushBatch::default();
+        let mut batch = PushBatch::new(FRAME);
         for effect in effects {
             match effect {
                 Effect::Push { room, to, push } => {
                     // Rendered and framed once for all sessions: each gets a clone of the same
                     // bytes.
-                    let Some(framed) = render::render_push(&room, &push, self.dictionary.as_deref()) else { continue };
+                    let framed = render::render_push(&room, &push, self.dictionary.as_deref());
+                    let Some(framed) = frontend::push_or_none(framed) else { continue };
                     if !batch.accepts_push(&to, &framed) {
                         self.flush(batch.take());
                     }
@@ -33,6 +35,7 @@ impl Connector {
                 }
                 Effect::Respond { session, id, response } => {
                     let (code, framed) = render::render_response(id, &response);
+                    let framed = frontend::response_or_error(id, framed);
                     if matches!(response, ClientResponse::Room(_, RoomResponse::Sent { seq, .. }) if batch.accepts_response(seq))
                     {
                         batch.add_response(session, framed);
@@ -64,6 +67,7 @@ impl Connector {
                     self.kick(session, KickReason::Resumed);
                 }
                 Effect::RequestRecheck => self.node.server_list.request_recheck(),
+                Effect::Report(event) => report::report(event, &self.id, &self.node.metrics),
                 Effect::Lost(session) => {
                     self.flush(batch.take());
                     // A plain close instead of a kick: clients that reconnect by themselves then do

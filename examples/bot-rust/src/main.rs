@@ -72,7 +72,7 @@ impl Bot {
         self.resume = Some(Resume { token: entered.token.clone(), since, epoch: entered.epoch });
         for message in chat.missed(&mut entered, since).await? {
             let (target, text) = (&message.target, &message.msg);
-            self.answer(&chat, (&message.from, target), text, message.seq).await?;
+            self.reply(&chat, (&message.from, target), text, message.seq).await?;
         }
         self.listen(&chat, &mut events).await
     }
@@ -82,7 +82,7 @@ impl Bot {
         while let Some(event) = events.next().await {
             match event {
                 Event::Chat(message) => {
-                    self.answer(chat, (&message.from, &message.target), &message.msg, message.seq).await?;
+                    self.reply(chat, (&message.from, &message.target), &message.msg, message.seq).await?;
                 }
                 Event::Add(_) => self.members += 1,
                 Event::Leave(_) => self.members = self.members.saturating_sub(1),
@@ -95,7 +95,7 @@ impl Bot {
     }
 
     /// Replies to one message, and remembers that it was seen.
-    async fn answer(
+    async fn reply(
         &mut self,
         chat: &ChatClient,
         (from, target): (&str, &str),
@@ -110,7 +110,7 @@ impl Bot {
             let message = if target == "*" { Message::to_all(&reply) } else { Message::to(from, &reply) };
             // The id makes the reply idempotent: if the connection breaks before the response, the bot reads
             // the question again and replies again, and the room shows one reply.
-            match chat.send(&message.with_id(&format!("reply-{seq}"))).await {
+            match chat.send_message(&message.with_id(&format!("reply-{seq}"))).await {
                 Err(ClientError::Refused { code, reason }) => println!("refused ({code}): {reason}"),
                 sent => drop(sent?),
             }

@@ -66,7 +66,7 @@ fn ports(cluster: &Cluster) -> (u16, u16) {
 }
 
 /// Waits for a message of the bot.
-async fn hears(events: &mut Events, text: &str, target: &str) {
+async fn receives(events: &mut Events, text: &str, target: &str) {
     let wait = async {
         while let Some(event) = events.next().await {
             if matches!(&event, Event::Chat(m) if m.from == "bot" && m.msg == text && m.target == target) {
@@ -78,13 +78,13 @@ async fn hears(events: &mut Events, text: &str, target: &str) {
     timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("the bot does not reply {text:?}"));
 }
 
-async fn asks_the_bot(gate: &str) {
+async fn queries_the_bot(gate: &str) {
     let (ann, mut events) = ChatClient::via_gate(gate, "ann", Options::default()).await.unwrap();
     ann.enter("ann", "lobby").await.unwrap();
-    ann.send(&Message::to_all("!ping")).await.unwrap();
-    hears(&mut events, "pong", "*").await;
-    ann.send(&Message::to("bot", "!members")).await.unwrap();
-    hears(&mut events, "2 members are here", "ann").await;
+    ann.send_message(&Message::to_all("!ping")).await.unwrap();
+    receives(&mut events, "pong", "*").await;
+    ann.send_message(&Message::to("bot", "!members")).await.unwrap();
+    receives(&mut events, "2 members are here", "ann").await;
     ann.leave().await.unwrap();
 }
 
@@ -94,7 +94,7 @@ async fn replies_and_comes_back(bot: impl Fn(&str, &str) -> Bot) {
     let gate = format!("127.0.0.1:{gate_port}");
     let mut bot = bot(&gate, "lobby");
     bot.prints("in lobby").await;
-    asks_the_bot(&gate).await;
+    queries_the_bot(&gate).await;
     cluster.stop().await;
     bot.prints("the next try is in").await;
     let cluster = start(gate_port, connector_port).await;
@@ -105,7 +105,7 @@ async fn replies_and_comes_back(bot: impl Fn(&str, &str) -> Bot) {
         entered.users.iter().any(|user| user == "bot")
     })
     .await;
-    asks_the_bot(&gate).await;
+    queries_the_bot(&gate).await;
     bot.child.kill().await.unwrap();
     cluster.stop().await;
 }

@@ -94,6 +94,7 @@ impl Inbox {
     }
 
     /// Number of waiting requests.
+    #[cfg(feature = "testing")]
     pub(super) fn waiting(&self) -> usize {
         self.lock().len()
     }
@@ -118,7 +119,7 @@ impl PendingReply {
     }
 
     /// Waits for the response.
-    pub(super) async fn answer(mut self, deadline: Duration) -> Result<Message, BusError> {
+    pub(super) async fn response(mut self, deadline: Duration) -> Result<Message, BusError> {
         match tokio::time::timeout(deadline, &mut self.response).await {
             Ok(Ok(message)) => Ok(message),
             Ok(Err(_)) => Err(BusError::Disconnected),

@@ -205,7 +205,7 @@ impl Bus {
         make: impl FnOnce(String) -> OutgoingMessage,
         deadline: Duration,
     ) -> Result<Message, BusError> {
-        self.ask(self.inbox.open(), make, deadline).await
+        self.exchange(self.inbox.open(), make, deadline).await
     }
 
     /// The same, for the first response that is accepted; others are skipped. `accepts` must be
@@ -218,17 +218,17 @@ impl Bus {
     ) -> Result<Message, BusError> {
         // A JetStream stream responds to each message that it keeps, perhaps before the server
         // does.
-        self.ask(self.inbox.open_for(Some(Arc::new(accepts))), make, deadline).await
+        self.exchange(self.inbox.open_for(Some(Arc::new(accepts))), make, deadline).await
     }
 
-    async fn ask(
+    async fn exchange(
         &self,
         waiting: PendingReply,
         make: impl FnOnce(String) -> OutgoingMessage,
         deadline: Duration,
     ) -> Result<Message, BusError> {
         self.publish(make(waiting.subject()))?;
-        let response = waiting.answer(deadline).await?;
+        let response = waiting.response(deadline).await?;
         if response.no_responders { Err(BusError::NoResponders) } else { Ok(response) }
     }
 
@@ -244,7 +244,7 @@ impl Bus {
     pub async fn round_trip_of(&self, payload: Bytes, deadline: Duration) -> Result<(), BusError> {
         let waiting = self.inbox.open();
         self.publish(OutgoingMessage { subject: waiting.subject(), payload, ..OutgoingMessage::default() })?;
-        waiting.answer(deadline).await.map(drop)
+        waiting.response(deadline).await.map(drop)
     }
 
     /// Receives every change of the connection.
@@ -281,6 +281,7 @@ impl Bus {
     }
 
     /// Number of requests that wait for a response.
+    #[cfg(feature = "testing")]
     pub fn pending_requests(&self) -> usize {
         self.inbox.waiting()
     }

@@ -195,7 +195,7 @@ impl Nats {
 
     async fn confirm_and_close(&self, barrier: PendingReply, deadline: Instant) -> Result<(), BusError> {
         self.hand_over(OutgoingMessage { subject: barrier.subject(), ..OutgoingMessage::default() })?;
-        barrier.answer(deadline.saturating_duration_since(Instant::now())).await?;
+        barrier.response(deadline.saturating_duration_since(Instant::now())).await?;
         // The end that follows is ours, and no broken connection.
         self.link.close();
         let close = async {

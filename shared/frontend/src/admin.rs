@@ -136,7 +136,7 @@ pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle)
         let keep_alive = (places.available_permits() >= CONNECTIONS / 2).then_some(KEEP_ALIVE);
         let (router, ends) = (router.clone(), lifecycle.stopping());
         lifecycle.spawn_session(async move {
-            let response = move |request| answer(request, peer, router.clone());
+            let response = move |request| respond(request, peer, router.clone());
             let of = (Progress::new(Instant::now()), Timeouts { head: QUESTION, keep_alive });
             match http::serve(stream, of, response, ends).await {
                 End::Served(Ok(())) => {}
@@ -148,9 +148,9 @@ pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle)
     }
 }
 
-async fn answer(request: Request<Incoming>, peer: SocketAddr, router: Router) -> Response {
+async fn respond(request: Request<Incoming>, peer: SocketAddr, router: Router) -> Response {
     let (mut parts, body) = request.into_parts();
     parts.extensions.insert(ConnectInfo(peer));
-    let answered = router.oneshot(Request::from_parts(parts, Body::new(body))).await;
-    answered.unwrap_or_else(|never: Infallible| match never {})
+    let response = router.oneshot(Request::from_parts(parts, Body::new(body))).await;
+    response.unwrap_or_else(|never: Infallible| match never {})
 }

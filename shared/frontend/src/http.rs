@@ -61,19 +61,19 @@ struct State {
     /// The time at which the phase began, or bytes moved that it waits for.
     since: Instant,
     /// The time at which the head of the last request began.
-    asked: Instant,
+    requested_at: Instant,
 }
 
 impl Progress {
     /// A connection that was made now: the client is expected to send a request.
     pub(crate) fn new(now: Instant) -> Self {
-        Self(Arc::new(Mutex::new(State { phase: Phase::Head, since: now, asked: now })))
+        Self(Arc::new(Mutex::new(State { phase: Phase::Head, since: now, requested_at: now })))
     }
 
     /// The time at which the head of the last request began; of the first one when the connection
     /// was made.
     pub(crate) fn request_began_at(&self) -> Instant {
-        self.state().asked
+        self.state().requested_at
     }
 
     /// The connection is no HTTP any more.
@@ -102,7 +102,7 @@ impl Progress {
     /// The head of a request is complete. Answered when the returned value is dropped.
     fn begin(&self) -> ActiveRequest {
         let mut state = self.state();
-        state.asked = state.since;
+        state.requested_at = state.since;
         (state.phase, state.since) = (Phase::Answering, Instant::now());
         ActiveRequest(self.clone())
     }
@@ -148,12 +148,12 @@ pub(crate) async fn serve<F>(
 where
     F: Future<Output = Response>,
 {
-    let asked = progress.clone();
+    let current = progress.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-        let answering = asked.begin();
+        let responding = current.begin();
         let response = respond(request);
         async move {
-            let of = Some(answering);
+            let of = Some(responding);
             Ok::<_, Infallible>(response.await.map(|body| Body::new(Tracked { inner: body, of })))
         }
     });

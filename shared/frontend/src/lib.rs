@@ -33,7 +33,9 @@ use runtime::server_list::ServerList;
 pub use kick::KickReason;
 pub(crate) use listener::accept;
 pub use listener::serve;
-pub use responses::{ErrorBody, push, response, unknown_route};
+pub use model::client_frame::ErrorBody;
+pub use model::ending::Ending;
+pub use responses::{push, push_or_none, response, response_or_error, unknown_route};
 pub use write_queue::{FRAME, WriteQueue, WriteQueueClosed};
 
 /// The role of a server towards clients.
@@ -65,15 +67,6 @@ pub trait Session: Send + 'static {
     /// The connection ended. Called once for each session, unless the server's grace time ends
     /// first.
     fn on_close(self, ending: Ending) -> impl Future<Output = ()> + Send;
-}
-
-/// The way in which a client's connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// The client closed it, or was sent away.
-    Closed,
-    /// It broke, or the client was silent for too long: it may resume.
-    Lost,
 }
 
 /// Options of a server's frontend.

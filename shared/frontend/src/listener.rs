@@ -151,7 +151,7 @@ async fn http(
         async move {
             match refused {
                 Some(status) => (status, "too many connections").into_response(),
-                None => answer(request, peer, &options, handoff).await,
+                None => respond(request, peer, &options, handoff).await,
             }
         }
     };
@@ -160,7 +160,7 @@ async fn http(
 
 /// Websockets are taken on any path; a role's own HTTP paths come first where the request is no
 /// upgrade.
-async fn answer(request: Request<Incoming>, peer: SocketAddr, options: &Options, handoff: Handoff) -> Response {
+async fn respond(request: Request<Incoming>, peer: SocketAddr, options: &Options, handoff: Handoff) -> Response {
     let (mut parts, body) = request.into_parts();
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => self::upgrade(upgrade, &parts.headers, options, handoff),
@@ -242,10 +242,10 @@ async fn serve_http(options: &Options, request: axum::extract::Request) -> Respo
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use model::servers::Servers;
 
     use super::*;
     use crate::{Ending, Session, WriteQueue};
-    use runtime::config::Servers;
     use runtime::lifecycle::Lifecycle;
     use runtime::metrics::Metrics;
     use runtime::server_list::ServerListWriter;

@@ -1,7 +1,10 @@
 //! One websocket from its opening to its close: the loop that reads, writes and watches the
 //! deadlines. None of the three waits for another one, nor for the role.
 
-use std::future::{pending, poll_fn};
+mod end;
+mod transfer;
+
+use std::future::pending;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -9,77 +12,25 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::extract::ws::{Message, WebSocket};
 use bytes::Bytes;
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt};
 use runtime::batching::BatchTimer;
 use runtime::fault;
 use runtime::metrics::RouteLabel;
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::Error as SocketError;
-use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
-use wire::{Package, Packages, WireError, decode_frame};
+use wire::{Package, Packages, decode_frame};
 
 use super::protocol::{Protocol, Reaction};
 use super::rate_limit::RateLimit;
 use super::write_queue::Next;
-use super::{App, Ending, ErrorBody, KickReason, Options, Session, WriteQueue, response};
+use super::{App, ErrorBody, KickReason, Options, Session, WriteQueue, response};
+use end::End;
+use transfer::{Done, send_close, transfer};
 
 /// Time limit of one write. A client that reads nothing for that long counts as lost.
 const WRITE: Duration = Duration::from_secs(10);
-
-/// Time that a client has to respond to a close before its connection is cut.
-const CLOSE: Duration = Duration::from_secs(2);
-
-/// The reason for the end of a connection.
-#[derive(Debug)]
-enum End {
-    /// The network ended it.
-    Gone,
-    /// The client closes.
-    Closed,
-    /// We close, without a word.
-    Close,
-    /// The client's bytes are not the protocol, Pomelo's or the websocket's.
-    Bad(Box<dyn std::error::Error + Send + Sync>),
-    /// The client let a deadline pass.
-    Late(&'static str),
-    /// This task panicked.
-    Panicked,
-}
-
-impl End {
-    fn for_role(&self) -> Ending {
-        match self {
-            Self::Gone | Self::Late(_) => Ending::Lost,
-            Self::Closed | Self::Close | Self::Bad(_) | Self::Panicked => Ending::Closed,
-        }
-    }
-}
-
-impl From<WireError> for End {
-    fn from(error: WireError) -> Self {
-        Self::Bad(error.into())
-    }
-}
-
-impl From<axum::Error> for End {
-    /// Attributes a read error: a frame that is too large or malformed is the client's fault, all
-    /// else is the network's.
-    fn from(error: axum::Error) -> Self {
-        let error = error.into_inner();
-        match error.downcast_ref() {
-            Some(SocketError::Protocol(
-                ProtocolError::ResetWithoutClosingHandshake
-                | ProtocolError::SendAfterClosing
-                | ProtocolError::ReceivedAfterClosing,
-            )) => Self::Gone,
-            Some(SocketError::Capacity(_) | SocketError::Protocol(_) | SocketError::Utf8(_)) => Self::Bad(error),
-            _ => Self::Gone,
-        }
-    }
-}
 
 struct Connection<A: App> {
     socket: Box<WebSocket>,
@@ -105,12 +56,6 @@ struct Connection<A: App> {
     /// Until the handshake is complete, and from then on until the session entered.
     deadline: Instant,
     last_received_at: Instant,
-}
-
-/// A transfer that the socket completed.
-enum Done {
-    Read(Option<Result<Message, axum::Error>>),
-    Written(Result<(), axum::Error>),
 }
 
 /// Serves a client until its connection ends.
@@ -430,30 +375,6 @@ impl<A: App> Connection<A> {
         };
         tokio::join!(closed, closing);
     }
-}
-
-/// Closes with code 1000, as Pomelo does, and waits for the client's response.
-async fn send_close(socket: &mut WebSocket) {
-    // The wait lets the client receive what was written before.
-    let close = Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }));
-    let closing = async {
-        // Where the client closed first this fails, and reading on sends the response to its close.
-        socket.send(close).await.ok();
-        while let Some(Ok(_)) = socket.recv().await {}
-    };
-    // A client that does not respond is cut off.
-    drop(timeout(CLOSE, closing).await);
-}
-
-/// Reads a frame, or continues the write in progress; the first that completes wins.
-async fn transfer(socket: &mut WebSocket, reads: bool, writes: bool) -> Done {
-    poll_fn(|cx| {
-        if writes && let Poll::Ready(done) = socket.poll_flush_unpin(cx) {
-            return Poll::Ready(Done::Written(done));
-        }
-        if reads { socket.poll_next_unpin(cx).map(Done::Read) } else { Poll::Pending }
-    })
-    .await
 }
 
 /// Completes when the role has accepted the session's last input.

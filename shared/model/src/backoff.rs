@@ -24,6 +24,7 @@ pub struct Backoff {
 impl Policy {
     /// The delay after this many failures before the present one, drawn with these random bits.
     pub fn delay(self, failures: u32, chance: u64) -> u64 {
+        // Bounded, because a shift by 64 would overflow: an operation may fail for days.
         let doubled = self.first_ms.saturating_mul(1 << failures.min(32));
         let delay = doubled.min(self.longest_ms.max(self.first_ms));
         let jitter = if failures == 0 { (delay / 2).min(FIRST_JITTER_MS) } else { delay / 2 };

@@ -5,6 +5,9 @@
 
 pub mod allowed_senders;
 pub mod backoff;
+pub mod client_frame;
+pub mod ending;
+pub mod failure_detector;
 pub mod headers;
 pub mod ids;
 pub mod lineage;

@@ -101,6 +101,7 @@ impl Lineage {
         for session in record.entries.iter_mut().flat_map(sessions_mut).filter(|session| session.connector == *me) {
             session.incarnation = self.unify(session.incarnation);
         }
+        // The log keeps the runs that its records name; only this reader's copy changes.
         record.checkpoint.iter_mut().for_each(|checkpoint| self.unify_checkpoint(me, checkpoint));
     }
 }
@@ -203,8 +204,8 @@ mod tests {
         assert_eq!([OLD, DEAD, Incarnation(8)].map(|run| lineage.unify(run).0), [11, 7, 8]);
         (0..MAX_EARLIER).for_each(|_| lineage.continue_above(lineage.present()));
         assert_eq!((lineage.earlier().len(), lineage.earlier()[0]), (MAX_EARLIER, Incarnation(11)));
-        let said = Lineage::claimed(Incarnation(5), vec![Incarnation(4), Incarnation(6), Incarnation(5)]);
-        assert_eq!(said.earlier(), [Incarnation(4)]);
+        let claimed = Lineage::claimed(Incarnation(5), vec![Incarnation(4), Incarnation(6), Incarnation(5)]);
+        assert_eq!(claimed.earlier(), [Incarnation(4)]);
     }
 
     #[test]

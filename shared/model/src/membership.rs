@@ -1,5 +1,5 @@
-//! Tokens and memberships. A membership is a name's stay in a room: the client keeps the secret
-//! token, the log keeps its digest. Pure.
+//! Tokens and memberships. A membership is a name in a room from its join to its leave: the
+//! client keeps the secret token, the log keeps its digest. Pure.
 
 use std::fmt;
 
@@ -29,6 +29,8 @@ impl Token {
     /// The membership that this token proves, as the log names it. The token cannot be derived from
     /// it.
     pub fn membership(&self) -> Membership {
+        // The log keeps a digest, so a reader of the log cannot enter as a member. The word keeps
+        // it apart from digests of messages.
         Membership(first_bytes(&[b"membership", &self.0.to_be_bytes()]))
     }
 }

@@ -1,37 +1,12 @@
 //! Placement of keys on servers: a formula without state and I/O, with the same result in every
 //! process.
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::ids::ServerId;
 use crate::servers::{Server, Servers};
 
 pub use crate::servers::{CHAT, CONNECTOR, GATE};
-
-/// The function that spreads keys over servers. Another one is another variant here, and an arm in
-/// [`Strategy::index`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Strategy {
-    /// Standard unsigned CRC-32 of the key's UTF-8, modulo the number of servers.
-    #[default]
-    Crc32,
-}
-
-impl Strategy {
-    /// The index of the key's server among `count`; `None` if there are none.
-    pub fn index(self, key: &str, count: usize) -> Option<usize> {
-        match self {
-            // Both sides of the modulo are taken as u64; the result is below `count` and fits
-            // again.
-            Self::Crc32 => {
-                let index = u64::from(crc32fast::hash(key.as_bytes())).checked_rem(u64::try_from(count).ok()?)?;
-                usize::try_from(index).ok()
-            }
-        }
-    }
-}
 
 /// There is no server of a type, so nothing can be sent to one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -41,10 +16,22 @@ pub struct NoServer {
     pub server_type: String,
 }
 
-/// The server of `key` by the default strategy, in the order of the list; `None` if the list is
-/// empty.
+/// The formula: the index of the key's server among `count`, which is the unsigned CRC-32 of the
+/// key's UTF-8, modulo the number of servers; `None` if there are none.
+pub fn index(key: &str, count: usize) -> Option<usize> {
+    // Both sides of the modulo are taken as u64; the result is below `count` and fits again.
+    let index = u64::from(crc32fast::hash(key.as_bytes())).checked_rem(u64::try_from(count).ok()?)?;
+    usize::try_from(index).ok()
+}
+
+/// The server of `key`, in the order of the list; `None` if the list is empty.
 pub fn place<'a>(key: &str, servers: &'a [Server]) -> Option<&'a Server> {
-    servers.get(Strategy::default().index(key, servers.len())?)
+    servers.get(index(key, servers.len())?)
+}
+
+/// The server of `key` among those of `server_type`; a single server has every key.
+pub fn route<'a>(server_type: &str, key: &str, servers: &'a Servers) -> Result<&'a Server, NoServer> {
+    place(key, servers.of_type(server_type)).ok_or_else(|| NoServer { server_type: server_type.to_owned() })
 }
 
 /// The servers that may own `key` while some are down, in the order in which they are tried.
@@ -61,33 +48,18 @@ pub fn candidates<'a>(key: &str, servers: &'a [Server], is_down: impl Fn(&Server
     {
         order.push(rest.remove(at));
     }
-    while let Some(at) = Strategy::default().index(key, rest.len()) {
+    // One server after the other leaves the list, so that each is a candidate once.
+    while let Some(at) = index(key, rest.len()) {
         order.push(rest.remove(at));
     }
     order
 }
 
-/// Finds servers of any type by one strategy.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Router {
-    /// The function that spreads keys.
-    pub strategy: Strategy,
-}
-
-impl Router {
-    /// The server of `key` among those of `server_type`; a single server has every key.
-    pub fn route<'a>(&self, server_type: &str, key: &str, servers: &'a Servers) -> Result<&'a Server, NoServer> {
-        let list = servers.of_type(server_type);
-        self.strategy
-            .index(key, list.len())
-            .and_then(|index| list.get(index))
-            .ok_or_else(|| NoServer { server_type: server_type.to_owned() })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+
+    use serde::Deserialize;
 
     use super::*;
 
@@ -126,7 +98,7 @@ mod tests {
     fn only_keys_of_a_down_server_move() {
         let servers = list(3);
         for key in ["a", "bob", "lobby", "room2", "聊天室"] {
-            let home = Strategy::Crc32.index(key, 3).unwrap();
+            let home = index(key, 3).unwrap();
             for down in (0..3).filter(|down| *down != home) {
                 assert_eq!(up(key, &servers, &[down])[0], servers[home].id.as_str());
             }
@@ -146,9 +118,9 @@ mod tests {
     #[test]
     fn any_type_can_be_routed_and_a_missing_one_is_named() {
         let servers = Servers::new([("area".to_owned(), list(1)), (CHAT.to_owned(), list(3))]);
-        assert_eq!(Router::default().route("area", "anything", &servers).unwrap().id.as_str(), "s-0");
-        assert_eq!(Router::default().route(CHAT, "lobby", &servers).unwrap().id.as_str(), "s-2");
-        let missing = Router::default().route(GATE, "lobby", &servers).unwrap_err();
+        assert_eq!(route("area", "anything", &servers).unwrap().id.as_str(), "s-0");
+        assert_eq!(route(CHAT, "lobby", &servers).unwrap().id.as_str(), "s-2");
+        let missing = route(GATE, "lobby", &servers).unwrap_err();
         assert_eq!(missing, NoServer { server_type: GATE.to_owned() });
         assert_eq!(place("lobby", &[]), None);
     }

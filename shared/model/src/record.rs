@@ -183,13 +183,13 @@ pub enum Outcome {
     Refused(Refusal),
 }
 
-/// One thing that happened in a room.
+/// One event of a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
-    /// An owner took the room, with nothing else to append.
+    /// An owner activated the room, with nothing else to append.
     Open,
-    /// A name came, through a session.
+    /// A member joined, through a session.
     Join { name: Name, session: SessionId, membership: Membership },
     /// A member continues through another session; it never left.
     Move {
@@ -199,7 +199,7 @@ pub enum Entry {
         #[serde(default)]
         membership: Membership,
     },
-    /// A name went.
+    /// A member left.
     Leave { name: Name, session: SessionId },
     /// A member sent a message to the room.
     #[serde(rename = "say")]
@@ -222,7 +222,7 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// Under which id its sender may repeat it.
+    /// Returns the id under which its sender may repeat it.
     pub fn message_id(&self) -> Option<MessageId> {
         match self {
             Self::Message { id, .. } | Self::Whisper { id, .. } => *id,

@@ -129,6 +129,7 @@ impl Servers {
     /// places rooms elsewhere.
     pub fn view_hash(&self) -> String {
         let mut hasher = crc32fast::Hasher::new();
+        // Chat servers only: a changed gate or connector places no room elsewhere.
         for server in self.chat() {
             hasher.update(server.id.as_str().as_bytes());
             // No id has a line break, so the lists ["ab", "c"] and ["a", "bc"] differ.

@@ -118,6 +118,7 @@ impl SizeLimits {
             bytes += record.size();
             bytes <= self.page()
         };
+        // One at least, or a reader behind a large record would never get on.
         records.take_while(fits).count().max(1)
     }
 }

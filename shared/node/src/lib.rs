@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bus::Bus;
 use model::ids::ServerId;
+use model::settings::Settings;
 use model::size_limits::SizeLimits;
-use runtime::config::Settings;
 use runtime::health::{Check, Health, Report};
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;

@@ -12,8 +12,8 @@ use tracing::{error, info};
 use bus::{Bus, BusError};
 use model::room::Checkpoint;
 use model::rpc::messages::Item;
+use model::settings::Settings;
 use model::size_limits::SizeLimits;
-use runtime::config::Settings;
 
 /// More connectors than a cluster has; each takes some bytes of a room's state.
 const MANY_CONNECTORS: usize = 100;
@@ -109,6 +109,8 @@ pub async fn prove(bus: &Bus, within: Duration) -> Result<(), PayloadError> {
     let payload = bus.max_payload();
     // A broker that is slow or away now must not prevent the start.
     let size = SizeLimits::largest_message(payload);
+    // The largest message that servers send, not the largest that the broker takes: a lower limit
+    // of the account is no fault if it leaves this much.
     let body = Bytes::from(vec![0; size]);
     // Twice, because the connection may break once for another reason.
     for _ in 0..2 {
@@ -159,10 +161,10 @@ mod tests {
     fn a_setting_that_does_not_fit_is_named_with_the_brokers_limit() {
         let mut settings = Settings::default();
         assert_eq!(check(&settings, 1024 * 1024), Ok(()));
-        let said = check(&settings, 32 * 1024).unwrap_err().to_string();
-        assert!(said.contains("session.max_package = 65536") && said.contains("max_payload is 32768"), "{said}");
+        let shown = check(&settings, 32 * 1024).unwrap_err().to_string();
+        assert!(shown.contains("session.max_package = 65536") && shown.contains("max_payload is 32768"), "{shown}");
         settings.session.max_package =
-            said.split("setting to ").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
+            shown.split("setting to ").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
         assert_eq!(check(&settings, 32 * 1024), Ok(()), "to do what it says helps");
         assert_eq!(check(&settings, 32 * 1024 - 1), Err(PayloadError::TooSmall { payload: 32 * 1024 - 1 }));
     }

@@ -7,6 +7,7 @@ use model::ids::Incarnation;
 /// Unix time in milliseconds.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
 pub fn now_ms() -> u64 {
+    // A clock before 1970 reads as 0: a wrong clock must not stop a server.
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -21,9 +21,9 @@ pub use servers_file::{ServersText, load_servers};
 pub struct Config {
     /// Name of the environment: a key of `servers.json`, or the directory that holds it.
     pub environment: String,
-    /// All settings.
+    /// The servers of the environment.
     pub servers: Servers,
-    /// Every knob.
+    /// All settings.
     pub settings: Settings,
 }
 

@@ -6,9 +6,9 @@
 #[cfg(debug_assertions)]
 #[expect(clippy::panic, reason = "what it is for")]
 pub fn point(here: &str, bytes: &[u8]) {
-    let asked = format!("panic-in-{here}");
-    if bytes.windows(asked.len()).any(|window| window == asked.as_bytes()) {
-        panic!("a test asked for a {asked}");
+    let requested = format!("panic-in-{here}");
+    if bytes.windows(requested.len()).any(|window| window == requested.as_bytes()) {
+        panic!("a test asked for a {requested}");
     }
 }
 

@@ -91,7 +91,7 @@ pub struct Report {
 impl Report {
     /// Returns true if a check fails.
     pub fn fails(&self, check: Check) -> bool {
-        self.checks.get(&check).is_some_and(|told| told != GOOD)
+        self.checks.get(&check).is_some_and(|shown| shown != GOOD)
     }
 }
 
@@ -120,12 +120,12 @@ impl Health {
     /// The present report.
     pub fn report(&self) -> Report {
         let (state, now) = (self.state(), Instant::now());
-        let told = |fault: &Option<Fault>| match fault {
+        let shown = |fault: &Option<Fault>| match fault {
             Some(Fault { what, since }) => format!("{what}, for {} s", (now - *since).as_secs()),
             None => GOOD.to_owned(),
         };
         let mut checks: BTreeMap<Check, String> =
-            state.checks.iter().map(|(check, fault)| (*check, told(fault))).collect();
+            state.checks.iter().map(|(check, fault)| (*check, shown(fault))).collect();
         // Computed here, because a task that is stuck cannot report itself.
         let silence = now - state.last_alive_at;
         let is_stuck = silence > STUCK;

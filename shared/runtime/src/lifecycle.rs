@@ -142,6 +142,8 @@ impl Lifecycle {
         // be lost.
         self.begin_stop();
         let orderly = tokio::time::timeout(grace, self.tracker.wait()).await.is_ok();
+        // Dropped, not abandoned: a task that outlives its server would still hold listeners and
+        // rooms.
         self.hard.cancel();
         self.tracker.wait().await;
         orderly

@@ -91,7 +91,7 @@ impl Metrics {
 metrics! {
     /// Bus messages dropped because the subscription's queue was full.
     bus_dropped_subscription_full: Counter,
-    /// Bus messages not sent because the way out was full.
+    /// Bus messages not sent because the publish queue was full.
     bus_dropped_publish_full: Counter,
     /// Bus messages not sent because the broker was away.
     bus_dropped_disconnected: Counter,
@@ -107,16 +107,16 @@ metrics! {
     nats_credentials_expiring: Gauge,
     /// 1 while this check of /readyz fails at the server that is scraped, else 0.
     check_failing: CheckGauges,
-    /// Bus messages that could not be understood.
+    /// Bus messages that could not be decoded.
     bus_bad_messages: Counter,
-    /// Bus messages refused because of an incarnation or a number that cannot be.
+    /// Bus messages refused because of an implausible incarnation or number.
     bus_implausible: Counter,
     /// Bus messages refused: their sender is not in servers.json, or no server of the type that may
     /// send them; their response would go to a subject that is not their sender's; they request
     /// messages on behalf of a member that is not their sender's.
     bus_refused: RefusalCounters,
-    /// Bus messages dropped because rpc.signatures wants a signature and they had none, or a wrong
-    /// one.
+    /// Bus messages dropped because rpc.signatures requires a signature and they had none, or a
+    /// wrong one.
     rpc_unsigned: Counter,
     /// Bus messages without a signature that rpc.signatures = "accept" let through.
     rpc_unsigned_accepted: Counter,
@@ -178,7 +178,7 @@ metrics! {
     records_missing: Counter,
     /// Records whose time was more than a day ahead of the clock of a room's owner that started.
     records_from_future: Counter,
-    /// Appends that were not a clear yes.
+    /// Appends without a clear success.
     appends_failed: Counter,
     /// Times a room's owner started from the log.
     activations: Counter,
@@ -198,8 +198,8 @@ metrics! {
     /// Times that a connector pushed a gap to a room's clients because it cannot deliver the
     /// messages in it: the room's log was lost, or has evicted them.
     gaps_told: Counter,
-    /// Sessions that were closed plainly because the room's log lost their stay, or because another
-    /// session entered it first.
+    /// Sessions that were closed plainly because the room's log lost their membership, or because
+    /// another session entered it first.
     stays_lost: Counter,
 }
 

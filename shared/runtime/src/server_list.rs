@@ -21,14 +21,14 @@ pub struct ServerListWriter {
 }
 
 impl ServerListWriter {
-    /// Starts with these.
+    /// Creates a list of these servers.
     pub fn new(servers: Servers) -> (Self, ServerList) {
         let (sender, receiver) = watch::channel(Arc::new(servers));
         let recheck = Arc::new(Notify::new());
         (Self { servers: sender, recheck: recheck.clone() }, ServerList { servers: receiver, recheck })
     }
 
-    /// From now on it is these.
+    /// Replaces the list, for this process and all of its servers.
     pub fn replace(&self, servers: Servers) {
         // Unlike `send`, this also stores the value while there is no receiver.
         self.servers.send_replace(Arc::new(servers));
@@ -63,6 +63,7 @@ impl ServerList {
 
     /// Requests that the configuration is read now, because another process sees other servers.
     pub fn request_recheck(&self) {
+        // One permit is kept: a request that comes during a read leads to one more read.
         self.recheck.notify_one();
     }
 }

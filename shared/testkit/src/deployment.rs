@@ -103,6 +103,7 @@ impl Deployment {
                 Topology::OneProcess => None,
                 Topology::ProcessPerServer => Some(NatsServer::start_with_jetstream().await),
             };
+            // New ports in each attempt: the program that took one may keep it.
             let (installation, layout) = (Installation::new(program, layout), layout.clone());
             let mut deployment = Self { processes: Vec::new(), launches: BTreeMap::new(), nats, installation, layout };
             prepare(&mut deployment).await;

@@ -34,6 +34,8 @@ pub async fn http_request(
     let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
+        // The server ends the connection behind the response, so the response needs no parsing of
+        // its length.
         let request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut response = String::new();

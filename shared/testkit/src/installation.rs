@@ -183,6 +183,7 @@ impl Installation {
 
 impl Drop for Installation {
     fn drop(&mut self) {
+        // A failed test leaves its files, which show the reason.
         if !self.is_kept && !std::thread::panicking() {
             drop(fs::remove_dir_all(&self.path));
         }

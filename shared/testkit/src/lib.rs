@@ -7,11 +7,11 @@ mod http;
 mod installation;
 mod nats_server;
 mod process;
+mod program;
 mod scratch;
 mod small_cluster;
 mod tcp_proxy;
 mod wall_clock;
-mod witness;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -23,11 +23,12 @@ pub use self::http::{HttpResponse, http_get, http_request};
 pub use self::installation::{GATE_ID, Installation, SERVERS, chat_id, connector_id};
 pub use self::nats_server::NatsServer;
 pub use self::process::Process;
+pub use self::program::shaddock;
 pub use self::scratch::Scratch;
 pub use self::small_cluster::small_cluster;
 pub use self::tcp_proxy::TcpProxy;
 pub use self::wall_clock::WallClock;
-pub use self::witness::{Arrival, Witness};
+pub use witness::{Arrival, Witness};
 
 /// The time between two looks of [`eventually`].
 const LOOK_EVERY: Duration = Duration::from_millis(5);

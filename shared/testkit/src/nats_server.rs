@@ -98,6 +98,8 @@ impl NatsServer {
         let mut servers = Vec::new();
         for (number, route) in routes.iter().enumerate() {
             let (name, all) = (format!("node-{number}"), routes.join(","));
+            // Routes must be known before the servers start, so their ports are chosen here, unlike
+            // those for clients.
             let options = ["-js", "-n", &name, "--cluster_name", "test", "--cluster", route, "--routes", &all];
             let mut server = Self::new(&options);
             lines.into_iter().for_each(|lines| server.write_configuration(lines));
@@ -250,6 +252,8 @@ impl NatsServer {
 
     fn command(&self, binary: &Path) -> Command {
         let mut command = Command::new(binary);
+        // The server chooses its ports: another program could take ports that were chosen here
+        // before the server binds them.
         command.args(["-a", "127.0.0.1", "-p", &port_of(&self.ports.nats), "-m", &port_of(&self.ports.monitoring)]);
         command.arg("--ports_file_dir").arg(&self.directory).arg("-l").arg(self.directory.join("log"));
         let store = self.directory.join("jetstream");

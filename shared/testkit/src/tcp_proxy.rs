@@ -89,6 +89,7 @@ async fn pass(near: TcpStream, target: String, way: watch::Receiver<Way>) {
     let mut until_cut = way.clone();
     let passing = async {
         let far = TcpStream::connect(target).await?;
+        // Nagle's algorithm would add its delays to those that the test asks for.
         near.set_nodelay(true)?;
         far.set_nodelay(true)?;
         let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
@@ -112,6 +113,8 @@ async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: watch::R
         if read == 0 {
             return Ok(());
         }
+        // One read is held at most. What follows stays in the sockets, so that a sender feels
+        // backpressure.
         let open = way.wait_for(|way| matches!(way, Way::Open(_))).await.map(|way| *way);
         if let Ok(Way::Open(delay)) = open
             && !delay.is_zero()

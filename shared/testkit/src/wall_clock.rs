@@ -27,6 +27,7 @@ impl WallClock {
     /// Shows this many milliseconds more than the machine's from now on, also to processes that
     /// run.
     pub fn set(&self, ahead_ms: i64) {
+        // Replaced in one step: a process that read half of the number would show another time.
         let written = self.file.with_extension("new");
         fs::write(&written, ahead_ms.to_string()).expect("the directory takes files");
         fs::rename(written, &self.file).expect("the directory takes files");

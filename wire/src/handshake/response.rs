@@ -35,6 +35,7 @@ impl HandshakeAccept<'_> {
     /// # Errors
     /// None in practice: every part has a JSON form.
     pub fn encode(&self, request: &HandshakeRequest) -> Result<Bytes, WireError> {
+        // A client that names the version has kept these maps.
         let unknown = self.dictionary.filter(|own| request.dict_version.as_deref() != Some(own.version()));
         let sys = Sys {
             heartbeat: (self.heartbeat_secs > 0).then_some(self.heartbeat_secs),
@@ -173,6 +174,7 @@ impl HandshakeResponse {
         };
         let heartbeat_secs = sys.get("heartbeat").and_then(Value::as_u64).unwrap_or_default();
         Ok(Self::Accepted {
+            // A longer interval than 136 years is no reason to refuse a handshake.
             heartbeat_secs: u32::try_from(heartbeat_secs).unwrap_or(u32::MAX),
             dictionary: OfferedDictionary::read(&sys)?,
             protobuf: is_true(&sys, "useProto"),
@@ -206,7 +208,7 @@ fn is_true(members: &Map<String, Value>, name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn answer(accept: HandshakeAccept<'_>, request: &HandshakeRequest) -> HandshakeResponse {
+    fn response(accept: HandshakeAccept<'_>, request: &HandshakeRequest) -> HandshakeResponse {
         HandshakeResponse::parse(&accept.encode(request).unwrap()).unwrap()
     }
 
@@ -219,9 +221,9 @@ mod tests {
         let dictionary = Dictionary::new(["chat.chatHandler.send"], ["onChat"]);
         let accept = HandshakeAccept { heartbeat_secs: 3, dictionary: Some(&dictionary), user: None };
         let mut request = HandshakeRequest { dict_version: Some("old".to_owned()), ..HandshakeRequest::default() };
-        assert_eq!(answer(accept, &request), accepted(3, OfferedDictionary::New(dictionary.clone())));
+        assert_eq!(response(accept, &request), accepted(3, OfferedDictionary::New(dictionary.clone())));
         request.dict_version = Some(dictionary.version().to_owned());
-        assert_eq!(answer(accept, &request), accepted(3, OfferedDictionary::Known));
+        assert_eq!(response(accept, &request), accepted(3, OfferedDictionary::Known));
     }
 
     #[test]
@@ -229,23 +231,23 @@ mod tests {
         let accept = HandshakeAccept::default();
         let request = HandshakeRequest::default();
         assert_eq!(accept.encode(&request).unwrap(), "{\"code\":200,\"sys\":{}}");
-        assert_eq!(answer(accept, &request), accepted(0, OfferedDictionary::Off));
+        assert_eq!(response(accept, &request), accepted(0, OfferedDictionary::Off));
     }
 
     #[test]
     fn schemas_of_another_server_are_replaced_once() {
         let accept = HandshakeAccept::default();
-        let answer = |version: &str| {
+        let response = |version: &str| {
             let body = format!("{{\"sys\":{{\"protoVersion\":{version}}}}}");
             accept.encode(&HandshakeRequest::parse(body.as_bytes()).unwrap()).unwrap()
         };
         let reset = r#"{"code":200,"sys":{"protos":{"server":{},"client":{},"version":"none"},"useProto":true}}"#;
         for old in ["\"3rHk1gmWXbQfVvAp6aWk2A==\"", "7", "1.5", "\"7\""] {
-            assert_eq!(answer(old), reset, "{old}");
+            assert_eq!(response(old), reset, "{old}");
         }
-        assert_eq!(answer("\"none\""), r#"{"code":200,"sys":{"useProto":true}}"#);
+        assert_eq!(response("\"none\""), r#"{"code":200,"sys":{"useProto":true}}"#);
         for none in ["0", "0.0", "\"\"", "null", "-1", "{}"] {
-            assert_eq!(answer(none), r#"{"code":200,"sys":{}}"#, "{none}");
+            assert_eq!(response(none), r#"{"code":200,"sys":{}}"#, "{none}");
         }
     }
 

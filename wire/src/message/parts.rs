@@ -22,6 +22,7 @@ impl RouteRef {
             return rest.try_get_u16().map(Self::Code).map_err(|_| WireError::MessageCut("route"));
         }
         let len = usize::from(take_u8(rest, "route")?);
+        // Checked first: `split_to` panics past the end.
         if rest.len() < len {
             return Err(WireError::MessageCut("route"));
         }
@@ -64,6 +65,7 @@ pub(super) fn take_u8(rest: &mut Bytes, part: &'static str) -> Result<u8, WireEr
 /// Reads seven bits a byte, the lowest first; the top bit means that more follow.
 pub(super) fn take_id(rest: &mut Bytes) -> Result<u32, WireError> {
     let mut id = 0;
+    // Five bytes hold 32 bits. A longer id is refused without reading on.
     for shift in [0, 7, 14, 21, 28] {
         let byte = take_u8(rest, "id")?;
         let bits = u32::from(byte & 0x7F);

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use model::placement::Strategy;
+use model::placement;
 use tokio::time::{Instant, sleep};
 
 use super::{EVERY, ROOMS, ScenarioSettings, due_within};
@@ -13,7 +13,7 @@ use crate::deployment::{Deployment, Layout};
 use crate::durations::{COLUMNS, Durations};
 use crate::promise_report::PromiseReport;
 use crate::room_owners;
-use crate::room_pairs::{Answer, RoomPairs};
+use crate::room_pairs::{Response, RoomPairs};
 
 const CHATS: [usize; 3] = [1, 2, 3];
 const BEFORE: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ async fn kill(deployment: &mut Deployment, chat: usize, rooms: &[String]) -> Kil
 }
 
 impl Kill {
-    fn show(&self, responses: &[Answer], rooms: &[String]) {
+    fn show(&self, responses: &[Response], rooms: &[String]) {
         let chat = chat_id(self.chat);
         for (when, from, to) in [("dead", self.killed - GAP, self.back), ("back", self.back, self.over)] {
             let within = || due_within(responses, from, to);
@@ -91,11 +91,11 @@ impl Kill {
         }
     }
 
-    fn report(&self, responses: &[Answer], rooms: &[String], promises: &mut PromiseReport) {
+    fn report(&self, responses: &[Response], rooms: &[String], promises: &mut PromiseReport) {
         let longest = |is_its: bool| {
             let all = due_within(responses, self.killed - GAP, self.over);
             all.filter(|response| self.is_its(rooms, response.room) == is_its)
-                .map(Answer::pause)
+                .map(Response::pause)
                 .max()
                 .unwrap_or_default()
         };
@@ -120,18 +120,18 @@ impl Kill {
     }
 
     fn is_its(&self, rooms: &[String], room: usize) -> bool {
-        Strategy::default().index(&rooms[room], CHATS.len()) == Some(self.chat - 1)
+        placement::index(&rooms[room], CHATS.len()) == Some(self.chat - 1)
     }
 
     /// Returns the time from the kill to the first acknowledgement of a message that was due after
     /// it.
-    fn serves_again(&self, responses: &[Answer], room: usize) -> Option<Duration> {
+    fn serves_again(&self, responses: &[Response], room: usize) -> Option<Duration> {
         let after = responses.iter().filter(|response| response.room == room && response.due >= self.killed);
-        after.map(|response| response.answered - self.killed).min()
+        after.map(|response| response.responded - self.killed).min()
     }
 }
 
-fn row<'a>(name: &str, responses: impl Iterator<Item = &'a Answer>) {
+fn row<'a>(name: &str, responses: impl Iterator<Item = &'a Response>) {
     let responses: Vec<_> = responses.collect();
     let repeats: usize = responses.iter().map(|response| response.repeats).sum();
     let pauses: Durations = responses.iter().map(|response| response.pause()).collect();

@@ -94,6 +94,6 @@ async fn race(clients: &[ChatClient]) -> Vec<usize> {
 
 /// Returns true if the winner can send, and no other client.
 async fn only_winner_can_send(clients: &[ChatClient], inside: &[usize]) -> bool {
-    let responses = join_all(clients.iter().map(|client| client.say("there can be only one"))).await;
+    let responses = join_all(clients.iter().map(|client| client.send("there can be only one"))).await;
     responses.iter().enumerate().all(|(client, response)| response.is_ok() == inside.contains(&client))
 }

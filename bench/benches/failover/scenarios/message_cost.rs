@@ -141,14 +141,14 @@ impl LoadCase {
         let began = Instant::now();
         let sending = senders.iter().enumerate().map(async |(index, sender)| {
             let mut due = began + every * index as u32 / self.rooms as u32;
-            let mut said = 0;
+            let mut sent = 0;
             while due < began + lasting {
                 sleep_until(due).await;
-                sender.say(&"x".repeat(CONTENT)).await.unwrap();
-                said += 1;
+                sender.send(&"x".repeat(CONTENT)).await.unwrap();
+                sent += 1;
                 due += every;
             }
-            said
+            sent
         });
         join_all(sending).await.into_iter().sum()
     }

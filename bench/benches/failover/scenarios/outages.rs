@@ -12,7 +12,7 @@ use testkit::chat_id;
 use crate::deployment::{Deployment, Layout};
 use crate::durations::{COLUMNS, Durations};
 use crate::promise_report::PromiseReport;
-use crate::room_pairs::{Answer, RoomPairs};
+use crate::room_pairs::{Response, RoomPairs};
 
 /// Three times the lease.
 const LASTS: Duration = Duration::from_secs(30);
@@ -83,13 +83,13 @@ impl Fault {
 }
 
 impl Outage {
-    fn show(&self, responses: &[Answer]) {
+    fn show(&self, responses: &[Response]) {
         let within: Vec<_> = due_within(responses, self.began, self.next).collect();
         let repeats: usize = within.iter().map(|response| response.repeats).sum();
         let pauses: Durations = within.iter().map(|response| response.pause()).collect();
         // Messages that were due during the fault are acknowledged by then, if not before.
         let waited = due_within(responses, self.began, self.over)
-            .map(|response| response.answered - self.over.min(response.answered));
+            .map(|response| response.responded - self.over.min(response.responded));
         let served = waited.max().unwrap_or_default();
         let fault = format!("{:?}", self.fault);
         println!("  {fault:<18} {:>8} {repeats:>8} {pauses}  {served:.2?}", within.len());

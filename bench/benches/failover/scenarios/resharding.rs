@@ -14,7 +14,7 @@ use crate::deployment::{Deployment, Layout};
 use crate::durations::{COLUMNS, Durations};
 use crate::promise_report::PromiseReport;
 use crate::room_owners;
-use crate::room_pairs::{Answer, RoomPairs};
+use crate::room_pairs::{Response, RoomPairs};
 
 /// Between an entry and its process, where the one is there before the other.
 const BETWEEN: Duration = Duration::from_secs(3);
@@ -138,7 +138,7 @@ impl Moves {
         Self { rooms: rooms.len(), formula: differ([&homes[0], &homes[1]]), observed: differ(owners), astray }
     }
 
-    fn show(&self, step: &str, responses: &[&Answer]) {
+    fn show(&self, step: &str, responses: &[&Response]) {
         let share = |count: usize| format!("{:.1} %", 100.0 * count as f64 / self.rooms as f64);
         let pauses = |is_moved: bool| -> Durations {
             let group = responses.iter().filter(|response| self.formula.contains(&response.room) == is_moved);

@@ -58,15 +58,16 @@ pub(super) async fn run(options: &ScenarioSettings, promises: &mut PromiseReport
         running.set(false);
         restarts
     };
-    let (failures, asked, restarts) = tokio::join!(members.send_messages(&running), queries.ask(&running), restarts);
+    let (failures, queried, restarts) =
+        tokio::join!(members.send_messages(&running), queries.query(&running), restarts);
     members.listen().await;
     let table = RestartTable::new(&members, &restarts, &deployment);
     table.show();
-    asked.show(&restarts);
+    queried.show(&restarts);
     members.check_deliveries().report_events(promises);
     let (count, first) = (failures.len(), failures.first().map(String::as_str).unwrap_or_default());
     promises.check(failures.is_empty(), &format!("all members resume within 10 s: {count} do not {first}"));
     table.report(promises);
-    asked.report(promises);
+    queried.report(promises);
     deployment.end(promises);
 }

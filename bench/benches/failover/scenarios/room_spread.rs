@@ -2,7 +2,7 @@
 //! added, removed or down. Pure.
 
 use model::ids::ServerId;
-use model::placement::{Strategy, candidates};
+use model::placement::{self, candidates};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use runtime::config::Server;
@@ -61,7 +61,7 @@ fn kinds() -> [(&'static str, Vec<String>); 4] {
 }
 
 fn index(room: &str, servers: usize) -> usize {
-    Strategy::default().index(room, servers).unwrap()
+    placement::index(room, servers).unwrap()
 }
 
 /// The smallest and the largest share.

@@ -1,5 +1,6 @@
 //! Room rules: which proposals are decided how.
 
+use model::failure_detector::PeerState;
 use model::lineage::Lineage;
 use model::membership::Token;
 use model::record::{Position, Record, VERSION};
@@ -32,7 +33,7 @@ fn resume(session: u64, of: u128, name: &str, claim: Claim) -> Item {
 }
 
 fn send_with_id(session: u64, id: &str) -> Item {
-    let body = format!(r#"{{"content":"hi","target":"*","id":"{id}"}}"#).into_bytes();
+    let body = format!(r#"{{"content":"hi","target":"*","id":"{id}"}}"#).into();
     Item::Send { session, membership: stay(session), body }
 }
 
@@ -49,7 +50,7 @@ fn leave(session: u64) -> Item {
 }
 
 fn send(session: u64, target: &str) -> Item {
-    let body = format!(r#"{{"content":"hi","target":"{target}"}}"#).into_bytes();
+    let body = format!(r#"{{"content":"hi","target":"{target}"}}"#).into();
     Item::Send { session, membership: stay(session), body }
 }
 
@@ -238,9 +239,9 @@ fn members_of_a_down_connector_leave_and_names_of_a_suspected_one_are_free() {
         let membership = Token::new(number.into()).membership();
         state.apply(&Entry::Join { name: Name::new(name).unwrap(), session, membership });
     }
-    let heard = [(connector(1), 0), (connector(2), 60), (connector(3), 3)];
+    let states = [(connector(1), PeerState::Up), (connector(2), PeerState::Down), (connector(3), PeerState::Suspected)];
     let latest = Lineage::new(Incarnation(5));
-    let liveness = ConnectorLiveness::new(heard.iter().map(|(id, silence)| (id, &latest, *silence)), 10);
+    let liveness = ConnectorLiveness::new(states.iter().map(|(id, state)| (id, &latest, *state)));
     let context = Context { liveness, ..Context::default() };
     let mut draft = Draft::new(&room, &policy, &mut state, context.at());
     draft.expel();
@@ -277,7 +278,7 @@ fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
     }
     let mut latest = Lineage::new(Incarnation(5));
     latest.continue_above(Incarnation(8));
-    let liveness = ConnectorLiveness::new([(&connector, &latest, 0)].into_iter(), 10);
+    let liveness = ConnectorLiveness::new([(&connector, &latest, PeerState::Up)].into_iter());
     let context = Context { liveness, ..Context::default() };
     let at = context.at();
     let mut draft = Draft::new(&room, &policy, &mut state, at);

@@ -71,7 +71,7 @@ fn join(session: u64, name: &str) -> Item {
 
 fn say(session: u64) -> Item {
     let membership = Token::new(session.into()).membership();
-    Item::Send { session, membership, body: br#"{"content":"hi","target":"*"}"#.to_vec() }
+    Item::Send { session, membership, body: br#"{"content":"hi","target":"*"}"#.to_vec().into() }
 }
 
 impl OwnerHarness {

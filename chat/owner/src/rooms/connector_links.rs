@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use model::failure_detector::Thresholds;
 use model::rpc::EncodedResponse;
 use model::rpc::messages::{ChatStats, RpcResponse};
 
@@ -13,8 +14,9 @@ use crate::room::{Now, Requester};
 
 impl Rooms {
     pub(super) fn update_liveness(&mut self) {
-        let links = self.links.iter().map(|(connector, link)| (connector, &link.runs, link.silent_secs));
-        let liveness = ConnectorLiveness::new(links, self.lease_secs);
+        let thresholds = Thresholds::silence(self.lease_secs);
+        let links = self.links.iter().map(|(connector, link)| (connector, &link.runs, link.detector.state(thresholds)));
+        let liveness = ConnectorLiveness::new(links);
         // One shared value for all owners: they compare pointers, and an unchanged value costs
         // nothing.
         if *self.liveness != liveness {
@@ -29,7 +31,7 @@ impl Rooms {
     /// Must be called once a second while this server can receive: it is connected, and a message
     /// to itself came back. A second that took longer counts once.
     pub fn count_silence(&mut self, now: Now) -> Vec<Effect> {
-        self.links.values_mut().for_each(|link| link.silent_secs = link.silent_secs.saturating_add(1));
+        self.links.values_mut().for_each(|link| link.detector.record_miss());
         self.update_liveness();
         self.apply_liveness(now);
         self.take_effects()
@@ -44,7 +46,7 @@ impl Rooms {
 
     pub(super) fn detach_silent(&mut self, ticks: u64) {
         for (connector, link) in &mut self.links {
-            if !link.is_silent && ticks.saturating_sub(link.last_message_at) >= SILENCE_MS {
+            if !link.is_silent && link.messages.silence(ticks) >= SILENCE_MS {
                 let event = Event::ConnectorSilent { connector: connector.clone(), secs: SILENCE_MS / 1_000 };
                 self.effects.push(Effect::Report(event));
                 link.is_silent = true;

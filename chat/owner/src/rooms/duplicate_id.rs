@@ -85,8 +85,7 @@ impl Rooms {
     /// Returns the links to connectors that sent a message within the lease.
     fn recent(&self, ticks: u64) -> impl Iterator<Item = &ConnectorLink> {
         let lease_ms = u64::from(self.lease_secs) * 1_000;
-        let is_recent =
-            move |link: &&ConnectorLink| !link.is_silent && ticks.saturating_sub(link.last_message_at) < lease_ms;
+        let is_recent = move |link: &&ConnectorLink| !link.is_silent && link.messages.silence(ticks) < lease_ms;
         self.links.values().filter(is_recent)
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use model::ids::{Incarnation, RoomId, ServerId};
-use model::placement::CHAT;
+use model::placement::{self, CHAT};
 use model::rpc::messages::{RpcRequest, RpcResponse};
 use model::servers::Servers;
 
@@ -15,7 +15,7 @@ use crate::room::{Now, Owner, Requester};
 
 impl Rooms {
     pub(super) fn home(&self, room: &RoomId) -> Option<ServerId> {
-        self.router.route(CHAT, room.as_str(), &self.servers).ok().map(|home| home.id.clone())
+        placement::route(CHAT, room.as_str(), &self.servers).ok().map(|home| home.id.clone())
     }
 
     /// Returns true if this server is the room's home, or its owner now.
@@ -41,10 +41,10 @@ impl Rooms {
             // Without a common log there is no compare-and-set between servers: a takeover would
             // split the room.
             Some(home) if self.is_fenced => self.check_home(&home, now),
-            _ => HomeState::Alive,
+            _ => HomeState::Up,
         };
         match state {
-            HomeState::Alive => self.outgoing().respond(requester, &RpcResponse::NotOwner { room }),
+            HomeState::Up => self.outgoing().respond(requester, &RpcResponse::NotOwner { room }),
             HomeState::Down => {
                 if self.failover_rooms.insert(room.clone()) {
                     self.report(Event::TakenOver);
@@ -92,7 +92,7 @@ impl Rooms {
                 _ => HomeState::Down,
             };
             match state {
-                HomeState::Alive => {
+                HomeState::Up => {
                     self.failover_rooms.remove(&room);
                     self.with_owner(&room, |owner, cx| owner.release(cx));
                 }

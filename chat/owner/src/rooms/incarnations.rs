@@ -2,6 +2,7 @@
 //! raises this server's own when connectors know a higher one. So no incarnation depends on a wall
 //! clock alone.
 
+use model::failure_detector::LastMessages;
 use model::ids::{Incarnation, ServerId};
 use model::lineage::Lineage;
 use model::rpc::messages::{KnownIncarnation, RpcRequest};
@@ -53,18 +54,13 @@ impl Rooms {
         if runs.present() < known {
             // For an incarnation that was never accepted here, the later one is its predecessor,
             // however lately that sent a message.
-            let lease_ms = u64::from(self.lease_secs) * 1_000;
-            let is_recent = |before: u64| ticks.saturating_sub(before) < lease_ms;
             let was_accepted = link.former_incarnations.contains(&runs.present());
             // A later process that is live sends again soon. If the earlier one learned before that
             // it is dead, each of the two would continue above the other.
-            if was_accepted
-                && link.previous_message_at.is_none()
-                && ticks.saturating_sub(link.last_message_at) < CONFIRM_MS
-            {
+            if was_accepted && link.messages.is_single() && link.messages.silence(ticks) < CONFIRM_MS {
                 return SenderCheck::Unclear;
             }
-            let live = was_accepted && link.previous_message_at.is_some_and(is_recent);
+            let live = was_accepted && link.messages.is_live(ticks, u64::from(self.lease_secs) * 1_000);
             return SenderCheck::Stale(KnownIncarnation { incarnation: known, live });
         }
         let is_new = runs.present() > known;
@@ -75,15 +71,11 @@ impl Rooms {
             return if does_no_harm { SenderCheck::Accepted } else { SenderCheck::Repeated };
         }
         link.is_silent = false;
-        let was_silent = std::mem::take(&mut link.silent_secs) > 0;
-        if !is_new {
-            link.previous_message_at = Some(link.last_message_at);
-        } else if link.begin_incarnation(runs) {
+        let was_silent = link.detector.record_alive();
+        if is_new && link.begin_incarnation(runs) {
             self.owners.values_mut().for_each(|owner| owner.detach(connector));
         }
-        if let Some(link) = self.links.get_mut(connector) {
-            link.last_message_at = ticks;
-        }
+        link.messages.record(ticks);
         if is_new || was_silent {
             self.update_liveness();
         }
@@ -161,7 +153,7 @@ impl ConnectorLink {
             // finds a number missing.
             self.number += u64::from(!runs.earlier().is_empty());
         }
-        self.previous_message_at = None;
+        self.messages = LastMessages::default();
         self.runs = runs;
         !is_same
     }

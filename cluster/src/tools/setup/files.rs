@@ -53,6 +53,7 @@ fn draft(path: &Path, text: &str, mode: u32) -> anyhow::Result<PathBuf> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let made = DirBuilder::new().recursive(true).mode(0o750).create(directory);
     made.with_context(|| format!("{} cannot be made", directory.display()))?;
+    // In the same directory: a rename or a link cannot lead to another file system.
     let draft = directory.join(format!(".{}", random_text()));
     let write = || -> std::io::Result<()> {
         let mut file: File = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;

@@ -32,10 +32,10 @@ pub(super) fn run(url: &str, settings: &NatsSettings, password: &Path) -> anyhow
         ..settings.clone()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(ask(url, &settings))
+    runtime.block_on(request_reload(url, &settings))
 }
 
-async fn ask(url: &str, settings: &NatsSettings) -> anyhow::Result<String> {
+async fn request_reload(url: &str, settings: &NatsSettings) -> anyhow::Result<String> {
     let bus = match Bus::nats(url, settings, "setup", Metrics::new()).await {
         Err(BusError::Connect { servers, .. }) => return Ok(format!("NATS does not run yet at {servers}")),
         Err(error @ BusError::Refused { .. }) => {
@@ -51,9 +51,9 @@ async fn ask(url: &str, settings: &NatsSettings) -> anyhow::Result<String> {
     let response = match response {
         // A broker without users accepts every client, and has no system account that responds.
         Err(BusError::NoResponders) => return Ok("NATS runs without users: restart it".to_owned()),
-        response => response.context("NATS does not answer the request to reload its configuration")?,
+        response => response.context("NATS does not respond to the request to reload its configuration")?,
     };
-    let response: Value = serde_json::from_slice(&response.payload).context("NATS answers what is no JSON")?;
+    let response: Value = serde_json::from_slice(&response.payload).context("the response of NATS is no JSON")?;
     match response.get("error") {
         Some(error) => bail!("NATS cannot reload its configuration: {error}"),
         None => Ok("NATS has reloaded them".to_owned()),

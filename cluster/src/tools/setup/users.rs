@@ -1,7 +1,7 @@
 //! The broker's users: one per server of an environment, and those of operators. Pure.
 
+use model::servers::Servers;
 use model::subjects::permissions::Permissions;
-use runtime::config::Servers;
 use serde_json::{Value, json};
 
 /// Administers the broker; not in the account of the servers.
@@ -12,7 +12,7 @@ const OPERATOR: &str = "operator";
 const TRACER: &str = "tracer";
 
 /// Time in which a server must have responded.
-const ANSWER_WITHIN: &str = "10s";
+const RESPONSE_EXPIRES: &str = "10s";
 
 /// A user of the broker.
 #[derive(Debug)]
@@ -36,13 +36,13 @@ pub(super) enum Rights {
 
 /// Returns the users of an environment: operators, then servers.
 pub(super) fn of(servers: &Servers) -> Vec<User> {
-    let people = [(SYS, Rights::System), (OPERATOR, Rights::Everything), (TRACER, Rights::ReadOnly)];
-    let people = people.map(|(name, rights)| User { name: name.to_owned(), rights });
+    let others = [(SYS, Rights::System), (OPERATOR, Rights::Everything), (TRACER, Rights::ReadOnly)];
+    let others = others.map(|(name, rights)| User { name: name.to_owned(), rights });
     let of_servers = servers.all().filter_map(|(server_type, server)| {
         let permissions = Permissions::of(server_type, &server.id, servers)?;
         Some(User { name: server.id.to_string(), rights: Rights::Server(permissions) })
     });
-    people.into_iter().chain(of_servers).collect()
+    others.into_iter().chain(of_servers).collect()
 }
 
 /// Renders the users as a part of the broker's configuration. The broker accepts JSON as a value.
@@ -64,12 +64,13 @@ pub(super) fn render<'a>(users: impl Iterator<Item = (&'a User, &'a String)>) ->
 fn entry(User { name, rights }: &User, password: &str) -> Value {
     let permissions = match rights {
         Rights::System | Rights::Everything => return json!({ "user": name, "password": password }),
+        // Without the denial, a user with no list of subjects may publish to all of them.
         Rights::ReadOnly => json!({ "publish": { "deny": [">"] }, "subscribe": [">"] }),
         Rights::Server(Permissions { publish, subscribe, responses: false }) => {
             json!({ "publish": publish, "subscribe": subscribe })
         }
         Rights::Server(Permissions { publish, subscribe, responses: true }) => {
-            let responses = json!({ "max": 1, "expires": ANSWER_WITHIN });
+            let responses = json!({ "max": 1, "expires": RESPONSE_EXPIRES });
             json!({ "publish": publish, "subscribe": subscribe, "allow_responses": responses })
         }
     };

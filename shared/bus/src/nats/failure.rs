@@ -27,8 +27,8 @@ pub(super) fn explain(error: &ConnectError, servers: String) -> BusError {
     if let Some(error) = cause::<rustls::Error>(error) {
         return BusError::Tls { servers, reason: error.to_string(), remedy: remedy(error) };
     }
-    if let Some(said) = cause::<ServerError>(error) {
-        let reason = said.to_string();
+    if let Some(reported) = cause::<ServerError>(error) {
+        let reason = reported.to_string();
         let is_full = FULL.iter().any(|full| reason.to_ascii_lowercase().contains(full));
         return if is_full { BusError::Full { servers, reason } } else { BusError::Refused { servers, reason } };
     }
@@ -110,10 +110,10 @@ mod tests {
 
     #[test]
     fn a_full_server_differs_from_one_that_refuses() {
-        let said = |text: &str| explained(ConnectErrorKind::Io, ServerError::Other(text.to_owned()));
-        assert!(matches!(said("Maximum Connections Exceeded"), BusError::Full { .. }));
-        assert!(matches!(said("maximum account active connections exceeded"), BusError::Full { .. }));
-        assert!(matches!(said("authentication timeout"), BusError::Refused { .. }));
+        let reported = |text: &str| explained(ConnectErrorKind::Io, ServerError::Other(text.to_owned()));
+        assert!(matches!(reported("Maximum Connections Exceeded"), BusError::Full { .. }));
+        assert!(matches!(reported("maximum account active connections exceeded"), BusError::Full { .. }));
+        assert!(matches!(reported("authentication timeout"), BusError::Refused { .. }));
         let refused = explained(ConnectErrorKind::AuthorizationViolation, ServerError::AuthorizationViolation);
         assert!(matches!(refused, BusError::Refused { .. }));
     }

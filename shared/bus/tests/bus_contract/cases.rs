@@ -6,27 +6,27 @@ use bus::{BusError, Headers, Message, OutgoingMessage};
 use testkit::eventually;
 use tokio::time::Instant;
 
-use crate::fixture::{BusFixture, ROOM, SHORT, SOON, asking, echo, next, number, numbered, to};
+use crate::fixture::{BusFixture, ROOM, SHORT, SOON, echo, next, number, numbered, requesting, to};
 
-pub(crate) async fn a_question_is_answered(fixture: &BusFixture) {
-    let (asker, server) = (fixture.bus().await, fixture.bus().await);
+pub(crate) async fn a_request_is_answered(fixture: &BusFixture) {
+    let (requester, server) = (fixture.bus().await, fixture.bus().await);
     let _echo = echo(server, "chat.a").await;
     for n in 0..100 {
-        let response = asker.request(to("chat.a", numbered(n)), SOON).await.unwrap();
+        let response = requester.request(to("chat.a", numbered(n)), SOON).await.unwrap();
         assert_eq!(number(&response), n);
         assert!(!response.no_responders);
     }
-    assert_eq!(asker.pending_requests(), 0);
+    assert_eq!(requester.pending_requests(), 0);
 }
 
 /// A fast responder as JetStream is for the messages that it keeps.
 pub(crate) async fn a_response_that_is_not_accepted_is_skipped(fixture: &BusFixture) {
-    let (asker, other, server) = (fixture.bus().await, fixture.bus().await, fixture.bus().await);
+    let (requester, other, server) = (fixture.bus().await, fixture.bus().await, fixture.bus().await);
     let mut kept = other.subscribe("chat.>", ROOM).await.unwrap();
-    let mut asked = server.subscribe("chat.a", ROOM).await.unwrap();
-    let answering = async {
+    let mut requested = server.subscribe("chat.a", ROOM).await.unwrap();
+    let responding = async {
         for n in 0..20 {
-            let (first, request) = (next(&mut kept).await.reply.unwrap(), next(&mut asked).await);
+            let (first, request) = (next(&mut kept).await.reply.unwrap(), next(&mut requested).await);
             for _ in 0..3 {
                 other.publish(to(&first, "{}")).unwrap();
             }
@@ -35,18 +35,19 @@ pub(crate) async fn a_response_that_is_not_accepted_is_skipped(fixture: &BusFixt
             server.publish(to(&request.reply.unwrap(), numbered(n))).unwrap();
         }
     };
-    let asking = async {
+    let requesting = async {
         for n in 0..20 {
             let make = |reply| OutgoingMessage { reply: Some(reply), ..to("chat.a", "?") };
             let accepts = |response: &Message| response.payload.as_ref() != b"{}";
-            let response = asker.request_for(make, accepts, SOON).await.unwrap();
+            let response = requester.request_for(make, accepts, SOON).await.unwrap();
             assert_eq!(number(&response), n);
         }
     };
-    tokio::join!(answering, asking);
-    assert_eq!(asker.pending_requests(), 0);
-    let gone =
-        asker.request_for(|reply| OutgoingMessage { reply: Some(reply), ..to("room.a", "?") }, |_| false, SHORT).await;
+    tokio::join!(responding, requesting);
+    assert_eq!(requester.pending_requests(), 0);
+    let gone = requester
+        .request_for(|reply| OutgoingMessage { reply: Some(reply), ..to("room.a", "?") }, |_| false, SHORT)
+        .await;
     assert_eq!(gone, Err(fixture.nobody()));
 }
 
@@ -54,34 +55,34 @@ pub(crate) async fn nobody_there_is_known_at_once(fixture: &BusFixture) {
     let bus = fixture.bus().await;
     let mut waits = Vec::new();
     for _ in 0..15 {
-        let asked = Instant::now();
+        let requested = Instant::now();
         assert_eq!(bus.request(to("chat.nobody", "?"), SHORT).await, Err(fixture.nobody()));
-        waits.push(asked.elapsed());
+        waits.push(requested.elapsed());
     }
     waits.sort();
     assert!(fixture.is_traced() || waits[waits.len() / 2] < Duration::from_millis(5), "{waits:?}");
 }
 
 pub(crate) async fn silence_ends_at_the_deadline(fixture: &BusFixture) {
-    let (asker, server) = (fixture.bus().await, fixture.bus().await);
+    let (requester, server) = (fixture.bus().await, fixture.bus().await);
     let _silent = server.subscribe("chat.a", ROOM).await.unwrap();
-    let asked = Instant::now();
-    assert_eq!(asker.request(to("chat.a", "?"), SHORT).await, Err(BusError::TimedOut));
-    assert!(asked.elapsed() >= SHORT);
+    let requested = Instant::now();
+    assert_eq!(requester.request(to("chat.a", "?"), SHORT).await, Err(BusError::TimedOut));
+    assert!(requested.elapsed() >= SHORT);
 }
 
 pub(crate) async fn a_reply_to_nobody_brings_the_news(fixture: &BusFixture) {
     let bus = fixture.bus().await;
-    let mut heard = bus.subscribe("connector.c.>", ROOM).await.unwrap();
-    bus.publish(asking("chat.nobody", "connector.c.reply.7")).unwrap();
+    let mut received = bus.subscribe("connector.c.>", ROOM).await.unwrap();
+    bus.publish(requesting("chat.nobody", "connector.c.reply.7")).unwrap();
     bus.publish(to("connector.c.push", "data")).unwrap();
     if !fixture.is_traced() {
-        let news = next(&mut heard).await;
+        let news = next(&mut received).await;
         assert!(news.no_responders && news.payload.is_empty() && news.reply.is_none());
         assert_eq!(news.subject, "connector.c.reply.7");
         assert_eq!((news.headers.get("Nats-Subject"), news.status), (Some("chat.nobody"), Some(503)));
     }
-    let push = next(&mut heard).await;
+    let push = next(&mut received).await;
     assert!(!push.no_responders && push.status.is_none());
     assert_eq!((push.subject.as_str(), push.payload.as_ref()), ("connector.c.push", b"data".as_slice()));
 }
@@ -104,15 +105,15 @@ pub(crate) async fn every_subscriber_gets_everything_in_order(fixture: &BusFixtu
     }
 }
 
-pub(crate) async fn answers_and_pushes_stay_in_order(fixture: &BusFixture) {
+pub(crate) async fn responses_and_pushes_stay_in_order(fixture: &BusFixture) {
     let (server, connector) = (fixture.bus().await, fixture.bus().await);
-    let mut heard = connector.subscribe("connector.c.>", ROOM).await.unwrap();
+    let mut received = connector.subscribe("connector.c.>", ROOM).await.unwrap();
     for n in 0..5_000 {
         let subject = if n % 2 == 0 { format!("connector.c.reply.{n}") } else { "connector.c.push".to_owned() };
         server.publish(to(&subject, numbered(n))).unwrap();
     }
     for n in 0..5_000 {
-        assert_eq!(number(&next(&mut heard).await), n);
+        assert_eq!(number(&next(&mut received).await), n);
     }
     assert_eq!(fixture.metrics.bus_dropped_subscription_full.get(), 0);
 }
@@ -150,7 +151,7 @@ pub(crate) async fn a_full_queue_drops_the_newest(fixture: &BusFixture) {
 
 pub(crate) async fn large_messages_are_refused(fixture: &BusFixture) {
     let bus = fixture.bus().await;
-    let mut heard = bus.subscribe("room.a", ROOM).await.unwrap();
+    let mut received = bus.subscribe("room.a", ROOM).await.unwrap();
     let limit = bus.max_payload();
     assert_eq!(limit, 1024 * 1024);
     let refused = bus.publish(to("room.a", vec![0; limit + 1]));
@@ -159,7 +160,7 @@ pub(crate) async fn large_messages_are_refused(fixture: &BusFixture) {
     let refused = bus.publish(OutgoingMessage { headers, ..to("room.a", vec![0; limit]) });
     assert!(matches!(refused, Err(BusError::TooLarge { size, .. }) if size > limit));
     bus.publish(to("room.a", vec![0; limit])).unwrap();
-    assert_eq!(next(&mut heard).await.payload.len(), limit);
+    assert_eq!(next(&mut received).await.payload.len(), limit);
 }
 
 pub(crate) async fn bad_subjects_are_refused(fixture: &BusFixture) {
@@ -167,7 +168,7 @@ pub(crate) async fn bad_subjects_are_refused(fixture: &BusFixture) {
     for bad in ["", "a b", "a..b", ".a", "a.", "a\r\nPUB b"] {
         let refused = BusError::BadSubject(bad.to_owned());
         assert_eq!(bus.publish(to(bad, "")), Err(refused.clone()));
-        assert_eq!(bus.publish(asking("a", bad)), Err(refused.clone()));
+        assert_eq!(bus.publish(requesting("a", bad)), Err(refused.clone()));
         assert_eq!(bus.subscribe(bad, 1).await.err(), Some(refused));
     }
     bus.round_trip(SOON).await.unwrap();
@@ -175,10 +176,10 @@ pub(crate) async fn bad_subjects_are_refused(fixture: &BusFixture) {
 
 pub(crate) async fn headers_arrive(fixture: &BusFixture) {
     let bus = fixture.bus().await;
-    let mut heard = bus.subscribe("room.a", ROOM).await.unwrap();
+    let mut received = bus.subscribe("room.a", ROOM).await.unwrap();
     let headers = Headers::new().with("Method", "send").with("Room", "caf%C3%A9").with("Note", " two\nlines é ");
     bus.publish(OutgoingMessage { headers, ..to("room.a", "x") }).unwrap();
-    let message = next(&mut heard).await;
+    let message = next(&mut received).await;
     assert_eq!(message.headers.get("Method"), Some("send"));
     assert_eq!(message.headers.get("Room"), Some("caf%C3%A9"));
     assert_eq!(message.headers.get("Note"), Some("two lines é"));
@@ -189,19 +190,19 @@ pub(crate) async fn a_subscription_counts_from_its_return(fixture: &BusFixture) 
     let (publisher, reader) = (fixture.bus().await, fixture.bus().await);
     for n in 0..50 {
         let subject = format!("room.{n}");
-        let mut heard = reader.subscribe(&subject, ROOM).await.unwrap();
+        let mut received = reader.subscribe(&subject, ROOM).await.unwrap();
         publisher.publish(to(&subject, numbered(n))).unwrap();
-        assert_eq!(number(&next(&mut heard).await), n);
+        assert_eq!(number(&next(&mut received).await), n);
     }
 }
 
 pub(crate) async fn dropping_a_subscription_ends_it(fixture: &BusFixture) {
-    let (asker, server) = (fixture.bus().await, fixture.bus().await);
+    let (requester, server) = (fixture.bus().await, fixture.bus().await);
     for queue in [16, ROOM] {
         let subscription = server.subscribe("chat.a", queue).await.unwrap();
-        assert_eq!(asker.request(to("chat.a", "?"), SHORT).await, Err(BusError::TimedOut));
+        assert_eq!(requester.request(to("chat.a", "?"), SHORT).await, Err(BusError::TimedOut));
         drop(subscription);
-        let gone = async || asker.request(to("chat.a", "?"), SHORT).await == Err(fixture.nobody());
+        let gone = async || requester.request(to("chat.a", "?"), SHORT).await == Err(fixture.nobody());
         eventually(SOON, "nobody listens any more", gone).await;
     }
 }
@@ -216,13 +217,13 @@ pub(crate) async fn a_round_trip_comes_back(fixture: &BusFixture) {
 
 pub(crate) async fn drain_delivers_what_was_accepted(fixture: &BusFixture) {
     let (publisher, reader) = (fixture.bus().await, fixture.bus().await);
-    let mut heard = reader.subscribe("room.a", ROOM).await.unwrap();
+    let mut received = reader.subscribe("room.a", ROOM).await.unwrap();
     for n in 0..5_000 {
         publisher.publish(to("room.a", numbered(n))).unwrap();
     }
     publisher.drain(SOON).await.unwrap();
     for n in 0..5_000 {
-        assert_eq!(number(&next(&mut heard).await), n);
+        assert_eq!(number(&next(&mut received).await), n);
     }
 }
 
@@ -243,14 +244,14 @@ pub(crate) async fn a_drained_bus_is_closed(fixture: &BusFixture) {
     assert!(!bus.connection().borrow().up);
 }
 
-pub(crate) async fn given_up_questions_leave_nothing(fixture: &BusFixture) {
-    let (asker, server) = (fixture.bus().await, fixture.bus().await);
+pub(crate) async fn given_up_requests_leave_nothing(fixture: &BusFixture) {
+    let (requester, server) = (fixture.bus().await, fixture.bus().await);
     let _silent = server.subscribe("chat.a", ROOM).await.unwrap();
-    let given_up = (0..2_000).map(|_| asker.request(to("chat.a", "?"), SHORT));
+    let given_up = (0..2_000).map(|_| requester.request(to("chat.a", "?"), SHORT));
     for outcome in futures_util::future::join_all(given_up).await {
         assert_eq!(outcome, Err(BusError::TimedOut));
     }
-    let cancelled = tokio::time::timeout(SHORT, asker.request(to("chat.a", "?"), SOON)).await;
+    let cancelled = tokio::time::timeout(SHORT, requester.request(to("chat.a", "?"), SOON)).await;
     assert!(cancelled.is_err());
-    assert_eq!(asker.pending_requests(), 0);
+    assert_eq!(requester.pending_requests(), 0);
 }

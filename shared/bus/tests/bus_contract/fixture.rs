@@ -82,7 +82,7 @@ pub(crate) fn to(subject: &str, payload: impl Into<Bytes>) -> OutgoingMessage {
     OutgoingMessage { subject: subject.to_owned(), payload: payload.into(), ..OutgoingMessage::default() }
 }
 
-pub(crate) fn asking(subject: &str, reply: &str) -> OutgoingMessage {
+pub(crate) fn requesting(subject: &str, reply: &str) -> OutgoingMessage {
     OutgoingMessage { reply: Some(reply.to_owned()), ..to(subject, "") }
 }
 

@@ -50,13 +50,13 @@ macro_rules! contract {
 }
 
 contract!(
-    a_question_is_answered,
+    a_request_is_answered,
     a_response_that_is_not_accepted_is_skipped,
     nobody_there_is_known_at_once,
     silence_ends_at_the_deadline,
     a_reply_to_nobody_brings_the_news,
     every_subscriber_gets_everything_in_order,
-    answers_and_pushes_stay_in_order,
+    responses_and_pushes_stay_in_order,
     patterns_choose,
     a_full_queue_drops_the_newest,
     large_messages_are_refused,
@@ -67,5 +67,5 @@ contract!(
     a_round_trip_comes_back,
     drain_delivers_what_was_accepted,
     a_drained_bus_is_closed,
-    given_up_questions_leave_nothing,
+    given_up_requests_leave_nothing,
 );

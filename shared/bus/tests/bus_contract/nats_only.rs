@@ -33,8 +33,9 @@ async fn a_dead_broker_fails_everything_at_once() {
     let metrics = Metrics::new();
     let bus = connect(server.url(), &metrics).await;
     let _silent = bus.subscribe("chat.a", ROOM).await.unwrap();
-    let asking = bus.clone();
-    let request = tokio::task::JoinSet::from_iter([async move { asking.request(to("chat.a", "?"), SOON * 6).await }]);
+    let requesting = bus.clone();
+    let request =
+        tokio::task::JoinSet::from_iter([async move { requesting.request(to("chat.a", "?"), SOON * 6).await }]);
     eventually(SOON, "the question waits", async || bus.pending_requests() == 1).await;
 
     server.kill();

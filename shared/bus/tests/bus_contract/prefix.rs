@@ -6,7 +6,7 @@ use model::settings::NatsSettings;
 use runtime::metrics::Metrics;
 use testkit::NatsServer;
 
-use crate::fixture::{ROOM, SOON, asking, echo, next, number, numbered, to};
+use crate::fixture::{ROOM, SOON, echo, next, number, numbered, requesting, to};
 
 async fn bus(server: &NatsServer, prefix: &str) -> Bus {
     let settings = NatsSettings { prefix: prefix.to_owned(), connect_secs: 2, ..NatsSettings::default() };
@@ -18,7 +18,7 @@ async fn two_clusters_do_not_receive_from_each_other() {
     let server = NatsServer::start().await;
     let (staging, none, other) =
         (bus(&server, "staging").await, bus(&server, "").await, bus(&server, "staging-2").await);
-    let mut heard = staging.subscribe("room.a", ROOM).await.unwrap();
+    let mut received = staging.subscribe("room.a", ROOM).await.unwrap();
     let mut all = staging.subscribe("*.a", ROOM).await.unwrap();
     for stranger in [&none, &other] {
         stranger.publish(to("room.a", numbered(1))).unwrap();
@@ -26,7 +26,7 @@ async fn two_clusters_do_not_receive_from_each_other() {
         stranger.round_trip(SOON).await.unwrap();
     }
     staging.publish(to("room.a", numbered(2))).unwrap();
-    for subscription in [&mut heard, &mut all] {
+    for subscription in [&mut received, &mut all] {
         assert_eq!(number(&next(subscription).await), 2);
     }
     let _echo = echo(none.clone(), "chat.b").await;
@@ -41,11 +41,11 @@ async fn every_subject_begins_with_the_prefix() {
     let mut seen = watching.subscribe(">").await.unwrap();
     watching.flush().await.unwrap();
     let bus = bus(&server, "staging").await;
-    let mut heard = bus.subscribe("chat.a", ROOM).await.unwrap();
-    bus.publish(asking("chat.a", "connector.c.reply.1")).unwrap();
+    let mut received = bus.subscribe("chat.a", ROOM).await.unwrap();
+    bus.publish(requesting("chat.a", "connector.c.reply.1")).unwrap();
     let headers = Headers::new().with("Nats-Subject", "chat.b");
     bus.publish(OutgoingMessage { headers, ..to("last", "") }).unwrap();
-    let message = next(&mut heard).await;
+    let message = next(&mut received).await;
     assert_eq!((message.subject.as_str(), message.reply.as_deref()), ("chat.a", Some("connector.c.reply.1")));
     loop {
         let message = tokio::time::timeout(SOON, seen.next()).await.unwrap().unwrap();
@@ -68,12 +68,12 @@ async fn a_reply_outside_of_the_prefix_is_none() {
     let server = NatsServer::start().await;
     let stranger = async_nats::connect(server.url()).await.unwrap();
     let bus = bus(&server, "staging").await;
-    let mut heard = bus.subscribe("chat.a", ROOM).await.unwrap();
+    let mut received = bus.subscribe("chat.a", ROOM).await.unwrap();
     for (reply, arrives) in
         [("connector.c.reply.1", None), ("staging.connector.c.reply.1", Some("connector.c.reply.1"))]
     {
         stranger.publish_with_reply("staging.chat.a", reply, "?".into()).await.unwrap();
-        assert_eq!(next(&mut heard).await.reply.as_deref(), arrives);
+        assert_eq!(next(&mut received).await.reply.as_deref(), arrives);
     }
 }
 

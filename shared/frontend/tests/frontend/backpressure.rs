@@ -23,19 +23,19 @@ async fn a_session_whose_requests_wait_is_written_to() {
     let mut socket = fixture.entered().await;
     fixture.role.set_busy(true);
     socket.send([request(2, routes::ENTER, b"{}"), request(3, routes::ENTER, b"{}")].concat()).await;
-    assert_eq!(socket.answer().await.0, 2);
+    assert_eq!(socket.response().await.0, 2);
     // The third one waits behind the second. A push that is written earlier would show nothing.
     let write_queue = fixture.role.write_queues().remove(0);
     for _ in 0..3 {
         write_queue.push(push(10)).unwrap();
         socket.expect(PackageKind::Data).await;
     }
-    assert_eq!(fixture.role.asked().len(), 2);
+    assert_eq!(fixture.role.requests().len(), 2);
     fixture.role.set_busy(false);
-    assert_eq!(socket.answer().await.0, 3);
+    assert_eq!(socket.response().await.0, 3);
     fixture.role.set_busy(true);
     socket.send(request(4, routes::ENTER, b"{}")).await;
-    assert_eq!(socket.answer().await.0, 4);
+    assert_eq!(socket.response().await.0, 4);
     write_queue.close();
     assert_eq!(socket.until_closed().await.1, Some(1000), "it is closed, too");
 }
@@ -58,11 +58,11 @@ async fn a_session_that_is_not_read_is_not_closed_for_silence() {
     let mut waiting = fixture.entered().await;
     fixture.role.set_busy(true);
     waiting.send(request(2, routes::ENTER, b"{}")).await;
-    assert_eq!(waiting.answer().await.0, 2);
+    assert_eq!(waiting.response().await.0, 2);
     // Longer than the silence that closes: two heartbeats.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     fixture.role.set_busy(false);
-    assert_eq!(waiting.ask(3, routes::ENTER, b"{}").await["code"], json!(200));
+    assert_eq!(waiting.request_json(3, routes::ENTER, b"{}").await["code"], json!(200));
     assert_eq!(fixture.metrics.sessions_closed_timeout.get(), 0);
 }
 
@@ -77,7 +77,7 @@ async fn a_client_that_reads_nothing_is_read() {
     }
     for id in 2..20 {
         socket.send([heartbeat(), request(id, routes::ENTER, b"{}")].concat()).await;
-        eventually(DEADLINE, "the request", async || fixture.role.asked().len() == id as usize).await;
+        eventually(DEADLINE, "the request", async || fixture.role.requests().len() == id as usize).await;
     }
-    assert_eq!(socket.answer().await.0, 2, "all is written when the client reads");
+    assert_eq!(socket.response().await.0, 2, "all is written when the client reads");
 }

@@ -39,7 +39,7 @@ async fn malformed_packages_close_in_every_state() {
         closes(&fixture, waiting, what, bytes.clone()).await;
         closes(&fixture, fixture.working().await, what, bytes).await;
     }
-    assert_eq!(fixture.role.asked(), []);
+    assert_eq!(fixture.role.requests(), []);
 }
 
 #[tokio::test]
@@ -62,7 +62,7 @@ async fn nothing_of_a_bad_frame_is_done() {
     let fixture = FrontendFixture::start().await;
     let frame = [request(7, routes::SEND, b"{}"), vec![4, 0]].concat();
     closes(&fixture, fixture.working().await, "a request and half a package", frame).await;
-    assert_eq!(fixture.role.asked(), []);
+    assert_eq!(fixture.role.requests(), []);
 }
 
 #[tokio::test]
@@ -83,9 +83,9 @@ async fn packages_before_the_handshake_are_ignored() {
         let mut socket = fixture.open().await;
         socket.send(early).await;
         socket.shake_hands().await;
-        assert_eq!(socket.ask(9, routes::ENTER, b"{}").await, json!({ "code": 200 }));
+        assert_eq!(socket.request_json(9, routes::ENTER, b"{}").await, json!({ "code": 200 }));
     }
-    assert_eq!(fixture.role.asked(), vec![(Some(9), routes::ENTER.to_owned()); 3]);
+    assert_eq!(fixture.role.requests(), vec![(Some(9), routes::ENTER.to_owned()); 3]);
 }
 
 #[tokio::test]
@@ -102,8 +102,8 @@ async fn packages_before_the_ack_are_dropped_not_queued() {
     socket.send(ack()).await;
     // The next package: nothing before it got a response.
     socket.expect(PackageKind::Heartbeat).await;
-    socket.hears_only_the_answer(8).await;
-    assert_eq!(fixture.role.asked(), [(Some(8), routes::ENTER.to_owned())]);
+    socket.receives_only_the_response(8).await;
+    assert_eq!(fixture.role.requests(), [(Some(8), routes::ENTER.to_owned())]);
 }
 
 #[tokio::test]
@@ -117,8 +117,8 @@ async fn messages_without_a_response_are_ignored() {
     }
     socket.send(hello()).await;
     socket.send(ack()).await;
-    socket.hears_only_the_answer(9).await;
-    assert_eq!(fixture.role.asked(), [(Some(9), routes::ENTER.to_owned())]);
+    socket.receives_only_the_response(9).await;
+    assert_eq!(fixture.role.requests(), [(Some(9), routes::ENTER.to_owned())]);
 }
 
 #[tokio::test]
@@ -131,9 +131,9 @@ async fn notifies_pushes_and_id_0_are_done_and_not_answered() {
         socket.send(bytes).await;
     }
     socket.send(request(0, routes::ENTER, b"{}")).await;
-    socket.hears_only_the_answer(9).await;
-    let asked: Vec<_> = fixture.role.asked().into_iter().map(|(id, _)| id).collect();
-    assert_eq!(asked, [None, None, None, None, Some(9)]);
+    socket.receives_only_the_response(9).await;
+    let requests: Vec<_> = fixture.role.requests().into_iter().map(|(id, _)| id).collect();
+    assert_eq!(requests, [None, None, None, None, Some(9)]);
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn unknown_routes_are_answered_500() {
     let unknown =
         ["chat.chatHandler.nothing", "chat.no.send", "area.a.b", "a.b", "a.b.c.d", "noroute", "", "a.b.toString"];
     for (id, route) in (1..).zip(unknown) {
-        assert_eq!(socket.ask(id, route, b"{}").await["code"], json!(500), "{route}");
+        assert_eq!(socket.request_json(id, route, b"{}").await["code"], json!(500), "{route}");
     }
     socket.send(request(99, "chat.chatHandler.constructor", b"{}")).await;
     let kick = Package::new(PackageKind::Kick, &b"{\"reason\":\"attack\"}"[..]);
@@ -158,7 +158,7 @@ async fn codes_and_unused_bits_are_understood() {
     // supported.
     for (id, body) in [(5, &b"\x01\x05\x00\x03{}"[..]), (6, b"\x11\x06\x00\x03{}")] {
         socket.send(package(4, body)).await;
-        assert_eq!(socket.answer().await, (id, json!({ "code": 200 })));
+        assert_eq!(socket.response().await, (id, json!({ "code": 200 })));
     }
 }
 
@@ -167,8 +167,8 @@ async fn a_frame_may_carry_several_packages() {
     let fixture = FrontendFixture::start().await;
     let mut socket = fixture.open().await;
     socket.send([hello(), ack(), request(4, routes::ENTER, b"{}"), request(5, routes::SEND, b"{}")].concat()).await;
-    assert_eq!(socket.answer().await.0, 4);
-    assert_eq!(socket.answer().await.0, 5);
+    assert_eq!(socket.response().await.0, 4);
+    assert_eq!(socket.response().await.0, 5);
 }
 
 #[tokio::test]

@@ -133,8 +133,8 @@ async fn each_stage_has_a_deadline() {
     let (mut nothing, mut no_ack) = (fixture.open().await, fixture.open().await);
     no_ack.send(crate::socket::hello()).await;
     assert_eq!(nothing.until_closed().await, (Vec::new(), Some(1000)));
-    let (said, end) = no_ack.until_closed().await;
-    assert_eq!((said.len(), end), (1, Some(1000)), "the handshake's answer, then the close");
+    let (sent, end) = no_ack.until_closed().await;
+    assert_eq!((sent.len(), end), (1, Some(1000)), "the handshake's answer, then the close");
     for stream in &mut streams {
         read_all(stream, SOON).await;
     }
@@ -147,6 +147,6 @@ async fn a_client_that_does_not_enter_is_closed() {
     let mut entered = fixture.entered().await;
     let mut idle = fixture.working().await;
     assert_eq!(idle.until_closed().await, (Vec::new(), Some(1000)));
-    assert_eq!(entered.ask(9, routes::SEND, b"{}").await["code"], 200);
+    assert_eq!(entered.request_json(9, routes::SEND, b"{}").await["code"], 200);
     assert_eq!(fixture.metrics.sessions_closed_timeout.get(), 1);
 }

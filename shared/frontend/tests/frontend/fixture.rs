@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use frontend::{self, App, Ending, Options, Session, WriteQueue, push, response, routes, unknown_route};
-use runtime::config::{Servers, Settings};
+use model::servers::Servers;
+use model::settings::Settings;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
 use runtime::server_list::ServerListWriter;
@@ -28,7 +29,7 @@ pub(crate) struct Role(Arc<RoleState>);
 #[derive(Default)]
 struct RoleState {
     write_queues: Mutex<Vec<WriteQueue>>,
-    asked: Mutex<Vec<(Option<u32>, String)>>,
+    requests: Mutex<Vec<(Option<u32>, String)>>,
     closed: AtomicUsize,
     /// The role takes nothing while this is true.
     busy: watch::Sender<bool>,
@@ -43,8 +44,8 @@ pub(crate) struct Client {
 
 impl Role {
     /// The requests and notifies that came through, in their order.
-    pub(crate) fn asked(&self) -> Vec<(Option<u32>, String)> {
-        self.0.asked.lock().unwrap().clone()
+    pub(crate) fn requests(&self) -> Vec<(Option<u32>, String)> {
+        self.0.requests.lock().unwrap().clone()
     }
 
     /// Sessions that were opened and that were closed.
@@ -74,13 +75,13 @@ impl App for Role {
 
 impl Session for Client {
     fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
-        self.role.0.asked.lock().unwrap().push((id, route.to_owned()));
+        self.role.0.requests.lock().unwrap().push((id, route.to_owned()));
         match route {
             routes::ENTER => self.entered = true,
             routes::SEND => {
-                let said = push(routes::ON_CHAT, &json!({ "msg": String::from_utf8_lossy(&body) }), None).unwrap();
+                let sent = push(routes::ON_CHAT, &json!({ "msg": String::from_utf8_lossy(&body) }), None).unwrap();
                 for write_queue in self.role.write_queues() {
-                    write_queue.push(said.clone()).ok();
+                    write_queue.push(sent.clone()).ok();
                 }
             }
             other => return unknown_route(&self.write_queue, id, other),
@@ -155,7 +156,7 @@ impl FrontendFixture {
     /// A client that entered.
     pub(crate) async fn entered(&self) -> Socket {
         let mut socket = self.working().await;
-        assert_eq!(socket.ask(1, routes::ENTER, b"{}").await["code"], json!(200));
+        assert_eq!(socket.request_json(1, routes::ENTER, b"{}").await["code"], json!(200));
         socket
     }
 }

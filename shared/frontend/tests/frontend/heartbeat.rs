@@ -34,7 +34,7 @@ async fn each_heartbeat_gets_one_back() {
     for _ in 0..3 {
         socket.expect(PackageKind::Heartbeat).await;
     }
-    socket.hears_only_the_answer(9).await;
+    socket.receives_only_the_response(9).await;
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn without_heartbeats_there_are_none() {
     assert!(response["sys"].is_object() && response["sys"].get("heartbeat").is_none(), "{response}");
     socket.send(ack()).await;
     socket.send(heartbeat()).await;
-    socket.hears_only_the_answer(9).await;
+    socket.receives_only_the_response(9).await;
 }
 
 #[tokio::test]
@@ -74,6 +74,6 @@ async fn only_the_silent_are_closed() {
     assert_eq!(end, (Vec::new(), Some(1000)), "no kick");
     assert_eq!(fixture.metrics.sessions_closed_timeout.get(), 1);
     for (what, socket) in [("data", &mut speaks), ("pings", &mut pings), ("heartbeats", &mut beats)] {
-        assert_eq!(socket.ask(9, routes::ENTER, b"{}").await["code"], json!(200), "{what}");
+        assert_eq!(socket.request_json(9, routes::ENTER, b"{}").await["code"], json!(200), "{what}");
     }
 }

@@ -37,7 +37,7 @@ async fn fixture(handshake: u32, keep_alive: u32) -> FrontendFixture {
 const ASK: &[u8] = b"GET /small HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// Reads a response that ends with `yes`.
-async fn answer(stream: &mut TcpStream) -> String {
+async fn response(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\nyes") {
         let read = timeout(DEADLINE, stream.read_buf(&mut bytes)).await;
@@ -60,7 +60,7 @@ async fn a_connection_outlives_the_deadline_of_a_handshake() {
     let mut kept = TcpStream::connect(fixture.address).await.unwrap();
     for _ in 0..3 {
         kept.write_all(ASK).await.unwrap();
-        assert!(!answer(&mut kept).await.to_lowercase().contains("connection: close"));
+        assert!(!response(&mut kept).await.to_lowercase().contains("connection: close"));
         sleep(Duration::from_millis(1_200)).await;
     }
     assert_eq!(fixture.metrics.sessions_closed_timeout.get(), 0);
@@ -74,7 +74,7 @@ async fn an_idle_connection_is_closed_in_order() {
     let fixture = fixture(60, 1).await;
     let mut kept = TcpStream::connect(fixture.address).await.unwrap();
     kept.write_all(ASK).await.unwrap();
-    answer(&mut kept).await;
+    response(&mut kept).await;
     let idle = Instant::now();
     closed(&mut kept).await;
     assert!(idle.elapsed() > Duration::from_millis(800), "{:?}", idle.elapsed());
@@ -88,11 +88,11 @@ async fn a_request_that_has_begun_gets_its_response() {
     let fixture = fixture(60, 1).await;
     let mut kept = TcpStream::connect(fixture.address).await.unwrap();
     kept.write_all(ASK).await.unwrap();
-    answer(&mut kept).await;
+    response(&mut kept).await;
     kept.write_all(&ASK[..5]).await.unwrap();
     sleep(Duration::from_millis(1_500)).await;
     kept.write_all(&ASK[5..]).await.unwrap();
-    answer(&mut kept).await;
+    response(&mut kept).await;
     closed(&mut kept).await;
 }
 
@@ -125,9 +125,9 @@ async fn operators_may_keep_connections_while_there_are_few() {
     for _ in 0..100 {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(ASK).await.unwrap();
-        if !answer(&mut stream).await.to_lowercase().contains("connection: close") {
+        if !response(&mut stream).await.to_lowercase().contains("connection: close") {
             stream.write_all(ASK).await.unwrap();
-            answer(&mut stream).await;
+            response(&mut stream).await;
             kept.push(stream);
         }
     }

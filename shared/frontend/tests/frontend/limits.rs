@@ -17,7 +17,7 @@ fn kick(reason: &str) -> Package {
 async fn more_may_be_sent_after_entering() {
     let fixture = FrontendFixture::start().await;
     let mut socket = fixture.entered().await;
-    assert_eq!(socket.ask(2, routes::ENTER, &[b' '; 60_000]).await["code"], json!(200));
+    assert_eq!(socket.request_json(2, routes::ENTER, &[b' '; 60_000]).await["code"], json!(200));
     socket.send(package(4, &[0; 64 * 1024 + 1])).await;
     assert_eq!(socket.until_closed().await, (Vec::new(), Some(1000)));
     assert_eq!(fixture.metrics.sessions_closed_bad_input.get(), 1);
@@ -67,13 +67,13 @@ async fn requests_over_the_rate_are_answered_429_and_notifies_dropped() {
     .await;
     let mut socket = fixture.working().await;
     for id in 1..=3 {
-        assert_eq!(socket.ask(id, routes::ENTER, b"{}").await["code"], json!(200));
+        assert_eq!(socket.request_json(id, routes::ENTER, b"{}").await["code"], json!(200));
     }
     socket.send([notify(routes::ENTER, b"{}"), request(4, routes::ENTER, b"{}")].concat()).await;
-    let (id, refusal) = socket.answer().await;
+    let (id, refusal) = socket.response().await;
     assert_eq!((id, &refusal["code"]), (4, &json!(429)));
     assert!(refusal["reason"].as_str().unwrap().starts_with("rate"));
-    assert_eq!(fixture.role.asked().len(), 3);
+    assert_eq!(fixture.role.requests().len(), 3);
     assert_eq!(fixture.metrics.requests_refused_overload.get(), 2);
 }
 
@@ -122,18 +122,18 @@ async fn a_slow_consumer_is_closed_and_the_others_receive_all() {
     let deaf = fixture.entered().await;
     let mut speaks = fixture.entered().await;
     let text = vec![b'x'; 16_000];
-    let mut said = 0;
+    let mut sent = 0;
     // The system's own buffers fill first: some megabytes.
     while fixture.metrics.sessions_closed_slow.get() == 0 {
-        said += 1;
-        assert!(said < 5_000, "the deaf client was never closed");
-        speaks.send(request(said, routes::SEND, &text)).await;
-        let heard = Message::decode(&speaks.expect(PackageKind::Data).await).unwrap();
-        assert!(matches!(heard, Message::Push { .. }), "{heard:?}");
-        assert_eq!(speaks.answer().await.0, said);
+        sent += 1;
+        assert!(sent < 5_000, "the deaf client was never closed");
+        speaks.send(request(sent, routes::SEND, &text)).await;
+        let received = Message::decode(&speaks.expect(PackageKind::Data).await).unwrap();
+        assert!(matches!(received, Message::Push { .. }), "{received:?}");
+        assert_eq!(speaks.response().await.0, sent);
     }
     assert_eq!(fixture.metrics.sessions_closed_slow.get(), 1);
-    assert_eq!(speaks.ask(9, routes::ENTER, b"{}").await["code"], json!(200));
+    assert_eq!(speaks.request_json(9, routes::ENTER, b"{}").await["code"], json!(200));
     drop(deaf);
     eventually(DEADLINE, "the end of the deaf", async || fixture.role.opened_and_closed() == (2, 1)).await;
 }

@@ -21,7 +21,7 @@ async fn the_role_closes_its_clients() {
     let write_queue = fixture.role.write_queues().remove(0);
     write_queue.push(frontend::response(7, &serde_json::json!({ "code": 200 }))).unwrap();
     write_queue.close();
-    assert_eq!(socket.answer().await.0, 7);
+    assert_eq!(socket.response().await.0, 7);
     assert_eq!(socket.until_closed().await, (Vec::new(), Some(1000)));
     assert!(fixture.lifecycle.stop(GRACE).await);
     assert_eq!(fixture.role.opened_and_closed(), (1, 1));
@@ -64,7 +64,7 @@ async fn the_role_sees_the_end_of_a_session_once() {
     leaves.stream.close(None).await.unwrap();
     leaves.until_closed().await;
     let mut asks = fixture.entered().await;
-    assert_eq!(asks.ask(2, routes::SEND, b"{}").await["code"], 200);
+    assert_eq!(asks.request_json(2, routes::SEND, b"{}").await["code"], 200);
     fixture.lifecycle.begin_stop();
     fixture.role.write_queues().iter().for_each(frontend::WriteQueue::close);
     asks.until_closed().await;

@@ -102,12 +102,12 @@ impl Socket {
 
     /// The server's packages until it closes, heartbeats left out; and the close.
     pub(crate) async fn until_closed(&mut self) -> (Vec<Package>, End) {
-        let mut said = Vec::new();
+        let mut sent = Vec::new();
         loop {
             match self.next().await {
                 Ok(package) if package.kind == PackageKind::Heartbeat => {}
-                Ok(package) => said.push(package),
-                Err(end) => return (said, end),
+                Ok(package) => sent.push(package),
+                Err(end) => return (sent, end),
             }
         }
     }
@@ -123,7 +123,7 @@ impl Socket {
     }
 
     /// The next response: its id and body. Other packages are skipped.
-    pub(crate) async fn answer(&mut self) -> (u32, Value) {
+    pub(crate) async fn response(&mut self) -> (u32, Value) {
         loop {
             let package = self.next().await.unwrap_or_else(|end| panic!("closed with {end:?}, wanted an answer"));
             if package.kind != PackageKind::Data {
@@ -136,16 +136,16 @@ impl Socket {
     }
 
     /// Sends a request and returns the body of the next response, which must be its own.
-    pub(crate) async fn ask(&mut self, id: u32, route: &str, body: &[u8]) -> Value {
+    pub(crate) async fn request_json(&mut self, id: u32, route: &str, body: &[u8]) -> Value {
         self.send(request(id, route, body)).await;
-        let (answered, body) = self.answer().await;
-        assert_eq!(answered, id);
+        let (responded, body) = self.response().await;
+        assert_eq!(responded, id);
         body
     }
 
     /// Sends a request and checks that the very next package is its response: nothing before it got
     /// one.
-    pub(crate) async fn hears_only_the_answer(&mut self, id: u32) {
+    pub(crate) async fn receives_only_the_response(&mut self, id: u32) {
         self.send(request(id, routes::ENTER, b"{}")).await;
         let message = Message::decode(&self.expect(PackageKind::Data).await).unwrap();
         assert_eq!(message, Message::Response { id, body: Bytes::from_static(b"{\"code\":200}") });

@@ -8,6 +8,7 @@ use super::Position;
 pub(super) fn serialize<S: Serializer>(links: &[Position], serializer: S) -> Result<S::Ok, S::Error> {
     // 32 differences take less space than 16 positions, and make fifty messages two reads away.
     let below = links.windows(2).map(|pair| match pair {
+        // Links fall. One that rises would be a defect, and must not panic here.
         [newer, older] => newer.0.saturating_sub(older.0),
         _ => 0,
     });

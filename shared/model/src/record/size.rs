@@ -28,6 +28,7 @@ impl Entry {
             Self::Message { from, content, .. } => from.as_str().len() + content.len(),
             Self::Whisper { from, to, content, .. } => from.as_str().len() + to.as_str().len() + content.len(),
         };
+        // Contents count as they are: MessagePack has no escapes.
         Self::AROUND + rest
     }
 }

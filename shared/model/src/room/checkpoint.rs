@@ -106,6 +106,7 @@ impl RoomState {
     /// A member that refers to no connector is left out: such a checkpoint was not written by
     /// [`RoomState::checkpoints`].
     pub fn add(&mut self, checkpoint: &Checkpoint) {
+        // A room's time never falls, in any order of the parts.
         self.time = self.time.max(checkpoint.time);
         for (name, run, number, membership) in &checkpoint.members {
             if let Some((connector, incarnation)) = checkpoint.runs.get(*run) {
@@ -154,6 +155,8 @@ impl Splitter {
 
     /// Begins the next checkpoint if this one has no space for `size` bytes.
     fn make_room(&mut self, size: usize) {
+        // An element that is larger than the limit alone gets a checkpoint of its own: without
+        // progress, splitting would not end.
         if self.bytes.saturating_add(size) > self.most && self.bytes > AROUND {
             let next = Checkpoint { time: self.filling.time, ..Checkpoint::default() };
             self.full.push(std::mem::replace(&mut self.filling, next));

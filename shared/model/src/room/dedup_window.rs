@@ -21,8 +21,8 @@ const MAX_STEP_MS: u64 = 1_000;
 
 /// Messages that came with an id, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-// So no clock that is set forward, and no owner with another clock, makes a room forget: a leap of
-// any length costs a second.
+// Two collections: one gives the oldest message to forget, the other finds a repeat without a
+// search.
 pub(super) struct DedupWindow {
     order: VecDeque<(MessageId, u64, u64)>,
     seqs: HashMap<MessageId, (u64, u64)>,

@@ -23,7 +23,7 @@ fn membership(number: u64) -> Membership {
     Token::new(number.into()).membership()
 }
 
-fn say(who: u8, id: u64) -> Entry {
+fn message(who: u8, id: u64) -> Entry {
     let id = Some(membership(who.into()).message(&id.to_string()));
     Entry::Message { from: name(who), content: "hi".to_owned(), id }
 }
@@ -87,10 +87,10 @@ fn messages_with_an_id_are_remembered_across_owners_with_other_clocks() {
     let mut state = RoomState::default();
     let id = |number: u64| membership(1).message(&number.to_string());
     let at = |time, entries| Record { time, ..record(1, entries) };
-    state.fold(Position(2), &at(1_000, vec![Entry::Open, say(1, 9)]));
+    state.fold(Position(2), &at(1_000, vec![Entry::Open, message(1, 9)]));
     assert_eq!(state.find_message(id(9)), Some((2_001, 1_000)));
     // Another owner, whose clock is a day ahead, and the next one.
-    state.fold(Position(3), &at(86_400_000, vec![say(1, 10)]));
+    state.fold(Position(3), &at(86_400_000, vec![message(1, 10)]));
     let mut taken_over = RoomState::from(&Checkpoint::from(&state));
     taken_over.fold(Position(4), &at(86_400_000, vec![]));
     assert_eq!(
@@ -123,8 +123,8 @@ fn a_checkpoint_is_within_its_computed_size() {
     for number in 0..200_u64 {
         let name = Name::new(&"😀".repeat(60).replacen('😀', &number.to_string(), 1)).unwrap();
         state.apply(&Entry::Join { name, session: session(u64::MAX - number), membership: membership(number) });
-        let said = Record { time: u64::MAX - 1, ..record(u64::MAX / 2_000, vec![say(1, number)]) };
-        state.apply_metadata(Position(u64::MAX / 2_000), &said);
+        let sent = Record { time: u64::MAX - 1, ..record(u64::MAX / 2_000, vec![message(1, number)]) };
+        state.apply_metadata(Position(u64::MAX / 2_000), &sent);
     }
     let bytes = rmp_serde::to_vec_named(&Checkpoint::from(&state)).unwrap().len();
     assert!(bytes <= state.checkpoint_size(), "{bytes} > {}", state.checkpoint_size());
@@ -152,7 +152,8 @@ fn records_are_replayed_from_the_parts_of_a_checkpoint() {
     let of = u16::try_from(parts.len()).unwrap();
     let mut records = Vec::new();
     for (index, checkpoint) in (0..of).zip(parts) {
-        let mut record = record(u64::from(index) + 1, vec![leave(index as u8, index.into()), say(49, index.into())]);
+        let mut record =
+            record(u64::from(index) + 1, vec![leave(index as u8, index.into()), message(49, index.into())]);
         record.checkpoint = Some(checkpoint);
         record.part = Some(CheckpointPart { base: Position(1), index, of });
         records.push((Position(record.prev.0 + 1), Arc::new(record)));
@@ -182,7 +183,7 @@ proptest! {
                 let entry = match what {
                     0 => join(*who, *number),
                     1 => leave(*who, *number),
-                    _ => say(*who, *number),
+                    _ => message(*who, *number),
                 };
                 // Some ids are forgotten on the way.
                 Record { time: i as u64 * 5_000, ..record(i as u64, vec![entry]) }

@@ -88,8 +88,8 @@ fn another_version_is_refused_by_its_number() {
     assert!(matches!(Record::decode(&bytes), Err(RecordError::Version(3))));
     assert!(matches!(rpc::decode::<FromConnector>(&bytes), Err(RpcError::Version(3))));
     assert!(matches!(rpc::decode::<FromChat>(&bytes), Err(RpcError::Version(3))));
-    let said = rpc::decode::<FromChat>(&bytes).unwrap_err().to_string();
-    assert!(said.contains("version 3") && said.contains("one version in the whole cluster"), "{said}");
+    let shown = rpc::decode::<FromChat>(&bytes).unwrap_err().to_string();
+    assert!(shown.contains("version 3") && shown.contains("one version in the whole cluster"), "{shown}");
 }
 
 /// Records were within the map of their message, and none could be signed apart from it.

@@ -166,7 +166,7 @@ fn wanted_by_a_session() -> Sample {
     request(RpcRequest::History { room: room(), number: 3, session: Some(3), query })
 }
 
-fn questions() -> Vec<(&'static str, Sample)> {
+fn requests() -> Vec<(&'static str, Sample)> {
     let items = vec![
         Item::Join {
             session: 3,
@@ -179,7 +179,7 @@ fn questions() -> Vec<(&'static str, Sample)> {
         Item::Send {
             session: 3,
             membership: Token::new(1).membership(),
-            body: br#"{"content":"hi","target":"*"}"#.to_vec(),
+            body: br#"{"content":"hi","target":"*"}"#.to_vec().into(),
         },
     ];
     vec![
@@ -197,14 +197,14 @@ fn questions() -> Vec<(&'static str, Sample)> {
     ]
 }
 
-fn answers() -> Vec<(&'static str, Sample)> {
+fn responses() -> Vec<(&'static str, Sample)> {
     let (position, record) = (Position(13), Arc::new(record().for_connectors()));
     let attached = |catch_up| {
         response(RpcResponse::Attached { room: room(), requested: LogPosition::default(), now: place(), catch_up })
     };
-    let said =
+    let past_message =
         HistoryMessage { seq: 13_005, time: 9, from: name("ann"), to: Some(name("bob")), content: "psst".to_owned() };
-    let page = HistoryPage { messages: vec![said], cursor: Some(13_005), complete: true };
+    let page = HistoryPage { messages: vec![past_message], cursor: Some(13_005), complete: true };
     vec![
         (
             "record",
@@ -244,8 +244,8 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
         ("pong-chats", Sample::Pong(Pong { chats: reports(), ..pong() })),
         ("pong-port", Sample::Pong(Pong { client_port: Some(3050), ..pong() })),
     ];
-    all.extend(questions());
-    all.extend(answers());
+    all.extend(requests());
+    all.extend(responses());
     all
 }
 

@@ -150,6 +150,8 @@ impl KeyFiles {
             let mode = fs::metadata(&path).map_or(0, |metadata| metadata.permissions().mode());
             let content = fs::read(&path).unwrap_or_default();
             hash.update(mode.to_le_bytes());
+            // A digest of each file: joined as they are, bytes that move from one file to the next
+            // would not change the hash.
             hash.update(Sha256::digest(content));
         }
         hash.finalize().into()
@@ -166,6 +168,8 @@ impl KeyFiles {
         for id in own {
             let seed = self.read_seed(id)?;
             let key = seed.public();
+            // Others know this server by the public keys. With another seed they would drop all of
+            // its messages.
             if !keys.get(id).is_some_and(|keys| keys.contains(&key)) {
                 let (path, seed) = (self.keys.clone(), self.seed(id));
                 return Err(KeyFileError::Mismatch { path, id: id.clone(), seed, key });
@@ -239,6 +243,7 @@ impl KeyFiles {
             keys => keys.iter().map(PublicKey::to_string).collect(),
         };
         let object: serde_json::Map<_, _> = keys.iter().map(|(id, keys)| (id.to_string(), value(keys))).collect();
+        // A run that was stopped may have left this file, which `write_new` would refuse.
         let next = self.keys.with_extension("new");
         match fs::remove_file(&next) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -264,6 +269,8 @@ fn parse(entry: &str, value: &Value) -> Result<(ServerId, Vec<PublicKey>), Strin
 fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())?;
+    // On the disk before its public key is given to others: a seed that a power cut takes cannot be
+    // made again.
     file.sync_all()
 }
 

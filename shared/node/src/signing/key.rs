@@ -45,6 +45,7 @@ impl PublicKey {
     pub fn parse(text: &str) -> Result<Self, KeyError> {
         const FORM: KeyError = KeyError::Form("a public curve key, 56 characters that begin with X");
         let key = x25519_dalek::PublicKey::from(decode(text, [CURVE], FORM)?);
+        // Any secret shows a weak key: with a point of low order, every agreement is zero.
         let is_sound = StaticSecret::from([1; 32]).diffie_hellman(&key).was_contributory();
         if is_sound { Ok(Self(key)) } else { Err(KeyError::Weak) }
     }

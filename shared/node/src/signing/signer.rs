@@ -156,6 +156,7 @@ impl Signer {
             return;
         }
         let keyring = self.signing.keyring.borrow();
+        // Sent nevertheless: a receiver with `accept` takes it, as while keys are handed out.
         let Some(pairs) = keyring.pairs(&self.me, to) else {
             static UNSIGNED: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = UNSIGNED.pass() {
@@ -183,6 +184,8 @@ impl Signer {
         if mode == Signatures::Off {
             return Admission::Unsigned;
         }
+        // Only the sender's name is read before the signature is verified: parsing all of it would
+        // cost an attacker's message more.
         let from = rpc::sender(&message.payload, sender.field());
         match self.verify(from.as_ref(), message) {
             Ok(()) => Admission::Signed,

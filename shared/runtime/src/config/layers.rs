@@ -108,6 +108,8 @@ fn merge(mut layers: Vec<Layer>) -> Result<Settings, ConfigError> {
     let mut problems = Vec::new();
     let mut figment = Figment::from(Serialized::defaults(Settings::default()));
     for layer in &mut layers {
+        // Unknown names are removed and noted, so that the types and ranges of the known ones are
+        // checked in the same run.
         for key in take_unknown(&mut layer.values, &defaults, "") {
             let nearest = nearest(&key, &names);
             problems.push(layer.problem(&key, Fault::Unknown { nearest }));
@@ -131,6 +133,7 @@ fn merge(mut layers: Vec<Layer>) -> Result<Settings, ConfigError> {
 
 fn type_problem(layers: &[Layer], error: &Error) -> Problem {
     let key = error.path.join(".");
+    // The library's text of such an error quotes the value.
     let is_secret = SECRETS.iter().any(|secret| *secret == key || secret.starts_with(&format!("{key}.")));
     let fault = match &error.kind {
         Kind::InvalidType(_, wanted) | Kind::InvalidValue(_, wanted) if is_secret => format!("is not {wanted}"),

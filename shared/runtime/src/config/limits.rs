@@ -216,6 +216,7 @@ fn keys(settings: &Settings) -> Option<OutOfRange> {
 
 fn between(range: &RangeInclusive<u64>) -> String {
     match (range.start(), range.end()) {
+        // This bound is that of 64 bits, which helps no operator.
         (least, &MAX_STORED) => format!("at least {least}"),
         (least, most) => format!("from {least} to {most}"),
     }

@@ -67,6 +67,7 @@ fn matches(entry: &str, origin: &str) -> bool {
     let (pattern, page) = (host_of(pattern), host_of(page));
     let is_below = |domain: &str| {
         let below = page.len().checked_sub(domain.len()).and_then(|at| page.split_at_checked(at));
+        // With the dot: otherwise `evil-example.org` would be below `example.org`.
         below.is_some_and(|(label, end)| end.eq_ignore_ascii_case(domain) && label.len() > 1 && label.ends_with('.'))
     };
     wanted.eq_ignore_ascii_case(scheme)

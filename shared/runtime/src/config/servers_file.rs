@@ -155,6 +155,8 @@ impl<'a> ServersParser<'a> {
 fn machine(host: &str) -> String {
     let host = host.to_ascii_lowercase();
     match host.parse::<IpAddr>() {
+        // Servers listen on every address of their machine, so its loopback names collide with each
+        // other.
         Ok(address) if address.is_loopback() => "localhost".to_owned(),
         Ok(address) => address.to_string(),
         Err(_) => host,

@@ -12,7 +12,7 @@ pub enum Format {
     Plain,
 }
 
-/// Of one entry of `Accept`.
+/// One entry of `Accept`.
 struct Range<'a> {
     kind: &'a str,
     version: Option<&'a str>,
@@ -97,6 +97,7 @@ pub(super) fn plain(open_metrics: &str) -> String {
 
 fn plain_line<'a>(line: &'a str, counters: &BTreeSet<String>) -> Option<Cow<'a, str>> {
     let Some(comment) = line.strip_prefix("# ") else { return Some(line.into()) };
+    // `# EOF` has no second word and ends here: the plain format has no such line.
     let (keyword, rest) = comment.split_once(' ')?;
     let (name, rest) = rest.split_once(' ')?;
     match keyword {

@@ -14,6 +14,7 @@ use super::counters::{Counter, Metric};
 use crate::health::{Check, Report};
 
 /// Upper bounds of the buckets for durations, in seconds.
+// Up to the time after which a request is answered 503.
 const DURATION_BUCKETS: [f64; 16] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
 
@@ -80,6 +81,8 @@ impl Default for StageHistograms {
     fn default() -> Self {
         let family = Family::new_with_constructor(duration_histogram as fn() -> Histogram);
         let stage = |name| DurationHistogram(family.get_or_create_owned(&[("stage", name)]));
+        // Made at the start: an observation then searches nothing, and a stage without any is shown
+        // as 0.
         let [edge, bus, room, log, fan_out] = ["edge", "bus", "room", "log", "fan_out"].map(stage);
         Self { family, edge, bus, room, log, fan_out }
     }
@@ -137,13 +140,13 @@ impl Default for ResponseCounters {
 
 impl ResponseCounters {
     /// Adds a request that was answered with this code.
-    pub fn add(&self, asked: RouteLabel, code: u16) {
+    pub fn add(&self, route: RouteLabel, code: u16) {
         let outcome = match code {
             ..400 => 0,
             400..500 => 1,
             500.. => 2,
         };
-        if let Some(count) = self.table.get(asked.0).and_then(|outcomes| outcomes.get(outcome)) {
+        if let Some(count) = self.table.get(route.0).and_then(|outcomes| outcomes.get(outcome)) {
             count.add();
         }
     }

@@ -22,10 +22,10 @@ pub(super) struct GateQueries {
 
 /// The responses of the gate.
 #[derive(Default)]
-pub(super) struct GateAnswers(Vec<Answer>);
+pub(super) struct GateResponses(Vec<Response>);
 
-struct Answer {
-    asked: Instant,
+struct Response {
+    queried: Instant,
     waited: Duration,
     /// Repeats because the gate was down, or knew no connector.
     again: usize,
@@ -37,31 +37,32 @@ impl GateQueries {
     }
 
     /// Sends one request after the other, while `running` is true.
-    pub(super) async fn ask(&self, running: &Cell<bool>) -> GateAnswers {
+    pub(super) async fn query(&self, running: &Cell<bool>) -> GateResponses {
         let mut responses = Vec::new();
         while running.get() {
-            let asked = Instant::now();
+            let queried = Instant::now();
             let mut again = 0;
             let name = format!("newcomer-{}", responses.len());
-            while client::query_entry(&self.gate, &name, &Options::default()).await.is_err() && asked.elapsed() < WITHIN
+            while client::query_entry(&self.gate, &name, &Options::default()).await.is_err()
+                && queried.elapsed() < WITHIN
             {
                 again += 1;
                 sleep(EVERY).await;
             }
-            responses.push(Answer { asked, waited: asked.elapsed(), again });
-            sleep_until(asked + EVERY).await;
+            responses.push(Response { queried, waited: queried.elapsed(), again });
+            sleep_until(queried + EVERY).await;
         }
-        GateAnswers(responses)
+        GateResponses(responses)
     }
 }
 
-impl GateAnswers {
+impl GateResponses {
     /// Prints the longest wait, by restarted server.
     pub(super) fn show(&self, restarts: &[Restart]) {
         for restart in restarts {
-            let asked: Vec<_> = self.0.iter().filter(|response| restart.has(response.asked)).collect();
-            let again: usize = asked.iter().map(|response| response.again).sum();
-            let longest = asked.iter().map(|response| response.waited).max().unwrap_or_default();
+            let queried: Vec<_> = self.0.iter().filter(|response| restart.has(response.queried)).collect();
+            let again: usize = queried.iter().map(|response| response.again).sum();
+            let longest = queried.iter().map(|response| response.waited).max().unwrap_or_default();
             if again > 0 {
                 println!("  {:<20} {again} requests of new clients repeated, {longest:.1?} at most", restart.kind.id());
             }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::future::pending;
 use std::time::Duration;
 
-use client::{Chat, ChatClient, ClientError, Entered, Event, Events, Message, Options, Resume, Said, Sent};
+use client::{Chat, ChatClient, ClientError, Entered, Event, Events, HistoryMessage, Message, Options, Resume, Sent};
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
@@ -162,7 +162,7 @@ impl Member {
         }
         let number = self.acknowledged.len();
         let message = Message::to_all(&self.text(number)).with_id(&number.to_string());
-        self.response = Some(Box::pin(self.chat.send(&message)));
+        self.response = Some(Box::pin(self.chat.send_message(&message)));
     }
 
     fn on_response(&mut self, outcome: Outcome) {
@@ -209,7 +209,7 @@ impl Member {
         let (chat, events) = ChatClient::connect(&address, Options::default()).await?;
         let mut entered = chat.resume(&self.name, &self.room, &self.resume).await?;
         let missed = chat.missed(&mut entered, self.resume.since).await?;
-        for Said { msg, from, target, seq, time } in missed {
+        for HistoryMessage { msg, from, target, seq, time } in missed {
             self.record(Event::Chat(Chat { msg, from, target, seq, time, rid: self.room.clone() }));
         }
         let Entered { token, seq, epoch, .. } = entered;

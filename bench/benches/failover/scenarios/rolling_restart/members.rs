@@ -55,9 +55,9 @@ impl Members {
     pub(super) async fn listen(&mut self) {
         let by = Instant::now() + ON_THE_WAY;
         for room in self.all.chunks_mut(MEMBERS) {
-            let said = room.iter().map(|member| member.acknowledged.len()).sum();
+            let sent = room.iter().map(|member| member.acknowledged.len()).sum();
             for member in room {
-                member.listen(said, by).await;
+                member.listen(sent, by).await;
             }
         }
         sleep(AFTERWARDS).await;

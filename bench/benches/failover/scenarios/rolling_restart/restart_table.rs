@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use client::Event;
-use model::placement::Strategy;
+use model::placement;
 use tokio::time::Instant;
 
 use super::DRAIN_SECS;
@@ -101,7 +101,7 @@ impl Row {
         let tries = members
             .all
             .iter()
-            .flat_map(|member| member.acknowledged.iter().enumerate().map(move |said| (member, said)));
+            .flat_map(|member| member.acknowledged.iter().enumerate().map(move |sent| (member, sent)));
         let tries: Vec<_> = tries.filter(|(member, (number, _))| restart.has(member.schedule.due(*number))).collect();
         let concerned =
             deliveries.iter().filter(|one| restart.has(one.due) && one.is_concerned(restart, address.as_deref()));
@@ -152,7 +152,7 @@ impl Delivery<'_> {
     fn is_concerned(&self, restart: &Restart, address: Option<&str>) -> bool {
         match restart.kind {
             RestartTarget::None | RestartTarget::Gate => true,
-            RestartTarget::Chat(number) => Strategy::default().index(&self.sender.room, CHATS) == Some(number - 1),
+            RestartTarget::Chat(number) => placement::index(&self.sender.room, CHATS) == Some(number - 1),
             RestartTarget::Connector(_) => {
                 [self.sender, self.listener].iter().any(|member| member.connector_at(restart.from) == address)
             }

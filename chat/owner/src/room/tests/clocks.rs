@@ -3,7 +3,7 @@
 use super::*;
 
 fn say_with_id(id: &str) -> Item {
-    let body = format!(r#"{{"content":"hi","target":"*","id":"{id}"}}"#).into_bytes();
+    let body = format!(r#"{{"content":"hi","target":"*","id":"{id}"}}"#).into();
     Item::Send { session: 1, membership: Token::new(1).membership(), body }
 }
 

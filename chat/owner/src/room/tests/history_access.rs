@@ -1,5 +1,6 @@
 //! Access to history by member and connector, and proposals with implausible numbers.
 
+use model::failure_detector::PeerState;
 use model::lineage::Lineage;
 use model::rpc::messages::{HistoryQuery, HistoryRange};
 
@@ -86,7 +87,8 @@ fn members_of_a_continued_run_are_its_connectors() {
     let mut lineage = Lineage::new(Incarnation(1));
     lineage.continue_above(Incarnation(5));
     harness.run = lineage.present();
-    harness.owner.set_liveness(&Arc::new(ConnectorLiveness::new([(&connector(1), &lineage, 0)].into_iter(), 10)));
+    let connectors = [(&connector(1), &lineage, PeerState::Up)];
+    harness.owner.set_liveness(&Arc::new(ConnectorLiveness::new(connectors.into_iter())));
     harness.view(1, Some(1), 1);
     assert_eq!(harness.views(), (1, 0), "before the log says so");
 }

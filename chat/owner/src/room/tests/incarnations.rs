@@ -1,6 +1,7 @@
 //! Incarnations of connectors that are below one that the log names, and those that continue above
 //! it.
 
+use model::failure_detector::PeerState;
 use model::lineage::Lineage;
 use model::rpc::messages::KnownIncarnation;
 
@@ -10,7 +11,8 @@ impl OwnerHarness {
     /// Connector 1 sends with this lineage.
     fn hear(&mut self, lineage: &Lineage) {
         self.run = lineage.present();
-        self.owner.set_liveness(&Arc::new(ConnectorLiveness::new([(&connector(1), lineage, 0)].into_iter(), 10)));
+        let connectors = [(&connector(1), lineage, PeerState::Up)];
+        self.owner.set_liveness(&Arc::new(ConnectorLiveness::new(connectors.into_iter())));
     }
 
     fn stale(&self) -> Vec<u64> {

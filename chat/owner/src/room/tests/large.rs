@@ -72,7 +72,7 @@ fn nothing_is_more_than_half_of_what_the_broker_takes() {
     let texts = [1, 100, 5_000, 28_000 - 40, 100, 28_000 - 40, 28_000 - 40];
     for text in texts.iter().cycle().take(300) {
         number += 1;
-        let body = format!(r#"{{"content":"{}","target":"*"}}"#, "x".repeat(*text)).into_bytes();
+        let body = format!(r#"{{"content":"{}","target":"*"}}"#, "x".repeat(*text)).into();
         harness.propose(1, number, vec![Item::Send { session: 7, membership: Token::new(7).membership(), body }]);
         harness.run();
     }

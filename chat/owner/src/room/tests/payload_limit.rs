@@ -6,7 +6,7 @@ use super::*;
 const MANY: u64 = 60;
 
 fn long(session: u64) -> Item {
-    let body = format!(r#"{{"content":"{}","target":"*"}}"#, "x".repeat(7_500)).into_bytes();
+    let body = format!(r#"{{"content":"{}","target":"*"}}"#, "x".repeat(7_500)).into();
     Item::Send { session, membership: Token::new(session.into()).membership(), body }
 }
 

@@ -378,7 +378,7 @@ fn a_clock_that_is_set_back_by_days_is_no_record_from_the_future() {
 impl OwnerHarness {
     fn say_once_more(&mut self, number: u64, id: &str) -> Outcome {
         self.sent.clear();
-        let body = format!(r#"{{"content":"hi","target":"*","id":"{id}"}}"#).into_bytes();
+        let body = format!(r#"{{"content":"hi","target":"*","id":"{id}"}}"#).into();
         self.propose(1, number, vec![Item::Send { session: 1, membership: Token::new(1).membership(), body }]);
         self.run();
         self.outcomes(1)[0]

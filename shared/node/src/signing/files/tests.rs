@@ -59,8 +59,8 @@ fn a_seed_that_is_open_to_all_is_refused() {
         chmod(&path, bits);
         assert_eq!(matches!(files.read(&own(&["a"])), Err(KeyFileError::Open { .. })), refused, "{bits:o}");
     }
-    let said = files.read(&own(&["a"])).unwrap_err().to_string();
-    assert!(said.contains("a.seed") && said.contains("mode 602") && said.contains("chmod 600"), "{said}");
+    let shown = files.read(&own(&["a"])).unwrap_err().to_string();
+    assert!(shown.contains("a.seed") && shown.contains("mode 602") && shown.contains("chmod 600"), "{shown}");
 }
 
 #[test]
@@ -71,9 +71,9 @@ fn files_are_refused_by_name_entry_and_remedy() {
     let key = Seed::parse(seed.trim()).unwrap().public().to_string();
     let refused = |keys: &str| {
         fs::write(files.keys(), keys).unwrap();
-        let said = files.read(&own(&["a"])).unwrap_err().to_string();
-        assert!(said.contains("keys.json") && !said.contains(seed.trim()), "{said}");
-        said
+        let shown = files.read(&own(&["a"])).unwrap_err().to_string();
+        assert!(shown.contains("keys.json") && !shown.contains(seed.trim()), "{shown}");
+        shown
     };
     assert!(refused("{").contains("cannot be parsed"));
     assert!(refused("{}").contains(&key), "the entry to write is said");
@@ -85,8 +85,8 @@ fn files_are_refused_by_name_entry_and_remedy() {
         (format!("{:?}", seed.trim()), "is not a public curve key"),
         (format!("{:?}", Seed::new([9; 32]).public().to_string()), "is not the key of"),
     ] {
-        let said = refused(&format!(r#"{{"a": {value}}}"#));
-        assert!(said.contains(part) && said.contains("\"a\""), "{said}");
+        let shown = refused(&format!(r#"{{"a": {value}}}"#));
+        assert!(shown.contains(part) && shown.contains("\"a\""), "{shown}");
     }
     assert!(refused(&format!(r#"{{"a": "{key}", "b.c": "{key}"}}"#)).contains("\"b.c\""));
     fs::write(files.keys(), format!(r#"{{"a": ["{}", "{key}"]}}"#, Seed::new([9; 32]).public())).unwrap();

@@ -33,11 +33,11 @@ fn signer(me: &str, number: u8, mode: Signatures) -> Signer {
     let keyring = Keyring::new([(id(me), seed(number))].into(), &publics());
     let (_, keyring) = watch::channel(Arc::new(keyring));
     let signing = Signing { mode, keyring, keys_file: Path::new("keys.json").into() };
-    let (_, server_list) = ServerListWriter::new(runtime::config::Servers::default());
+    let (_, server_list) = ServerListWriter::new(model::servers::Servers::default());
     Signer { me: id(me), signing, metrics: Metrics::new(), server_list }
 }
 
-fn question() -> OutgoingMessage {
+fn request() -> OutgoingMessage {
     let payload = rpc::encode(&FromConnector::probe(id(CONNECTOR), Incarnation(1))).unwrap();
     let reply = Some(format!("connector.{CONNECTOR}.reply.1"));
     OutgoingMessage { subject: format!("chat.{CHAT}"), reply, headers: Headers::new(), payload }
@@ -50,7 +50,7 @@ fn received(message: OutgoingMessage) -> Message {
 }
 
 fn signed_by(signer: &Signer) -> Message {
-    let mut message = question();
+    let mut message = request();
     signer.sign(&id(CHAT), &mut message, None);
     received(message)
 }
@@ -77,12 +77,12 @@ fn record() -> SharedRecord {
 fn push() -> (Message, usize) {
     let room = model::ids::RoomId::new("lobby").unwrap();
     let response = RpcResponse::Record { room, epoch: Epoch(1), position: Position(2), record: record() };
-    let said =
+    let sent =
         FromChat { v: rpc::VERSION, chat: id(CHAT), incarnation: Incarnation(1), number: 1, stats: None, response };
-    let payload = rpc::encode(&said).unwrap();
+    let payload = rpc::encode(&sent).unwrap();
     let subject = format!("connector.{CONNECTOR}.push");
     let mut message = OutgoingMessage { subject, reply: None, headers: Headers::new(), payload };
-    signer(CHAT, 1, Signatures::Require).sign(&id(CONNECTOR), &mut message, said.response.record());
+    signer(CHAT, 1, Signatures::Require).sign(&id(CONNECTOR), &mut message, sent.response.record());
     let record = record().bytes().unwrap().len();
     (received(message), record)
 }
@@ -99,7 +99,7 @@ fn unsigned_messages_pass_unless_signatures_are_required() {
         (Signatures::Require, Admission::Dropped, (1, 0)),
     ] {
         let chat = signer(CHAT, 1, mode);
-        assert_eq!(chat.admit(Sender::Connector, &received(question())), admission, "{mode:?}");
+        assert_eq!(chat.admit(Sender::Connector, &received(request())), admission, "{mode:?}");
         assert_eq!(counts(&chat), counted, "{mode:?}");
     }
 }
@@ -145,19 +145,19 @@ fn a_record_is_signed_apart_from_its_message() {
         let changed = Message { payload: Bytes::from(bytes), ..message.clone() };
         assert_eq!(connector.admit(Sender::Chat, &changed), Admission::Dropped, "byte {at}");
     }
-    let said: FromChat = rpc::decode(&message.payload).unwrap();
-    assert_eq!(said.response.record(), Some(&self::record()));
+    let sent: FromChat = rpc::decode(&message.payload).unwrap();
+    assert_eq!(sent.response.record(), Some(&self::record()));
 }
 
 #[test]
 fn a_peer_without_a_key_is_not_admitted_and_gets_no_signature() {
     let newcomer = signer("connector-server-3", 4, Signatures::Require);
-    let mut message = question();
+    let mut message = request();
     message.payload = rpc::encode(&FromConnector::probe(id("connector-server-3"), Incarnation(1))).unwrap();
     newcomer.sign(&id(CHAT), &mut message, None);
     let chat = signer(CHAT, 1, Signatures::Accept);
     assert_eq!(chat.admit(Sender::Connector, &received(message)), Admission::Dropped);
-    let mut response = question();
+    let mut response = request();
     chat.sign(&id("connector-server-3"), &mut response, None);
     assert_eq!(response.headers.get(header::SIGNATURE), None);
 }

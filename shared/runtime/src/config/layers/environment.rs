@@ -66,6 +66,7 @@ pub(super) fn nested<'a>(settings: impl Iterator<Item = (&'a str, &'a str)>, def
 
 fn read(text: &str, default: Option<&Value>) -> Value {
     match default {
+        // Not parsed: a text of digits would become a number.
         Some(Value::String(..)) => Value::from(text),
         Some(Value::Array(..)) => list(text).unwrap_or_else(|| Value::from(text)),
         _ => {

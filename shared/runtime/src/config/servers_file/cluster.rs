@@ -7,9 +7,10 @@ use wire::value;
 pub(super) type Fields = Map<String, Value>;
 
 /// Servers that one entry may stand for.
+// Bounds the memory that one mistyped number can take.
 const MOST: u64 = 1_000;
 
-/// Ends a number that each server of an entry has one higher.
+/// Suffix of a number that rises with each server of an entry.
 const RISING: &str = "++";
 
 /// Returns the number of servers that an entry stands for: none for a plain entry.

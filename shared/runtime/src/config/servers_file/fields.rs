@@ -88,6 +88,7 @@ impl ServersParser<'_> {
 }
 
 fn digits(text: &str) -> Option<u64> {
+    // `parse` alone would take a sign, as in `+6050`.
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 

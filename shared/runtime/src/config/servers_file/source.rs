@@ -66,6 +66,7 @@ impl ServersText {
             Some(list) => drop(file.insert(environment.to_owned(), list)),
             None => {}
         }
+        // The keys of a file without environments are types. One of ours shows that form.
         if NEEDED.iter().any(|needed| file.get(*needed).is_some_and(Value::is_array)) {
             return Ok(Lists { prefix: String::new(), by_type: file });
         }

@@ -248,7 +248,7 @@ fn the_fault_of_a_cluster_entry_is_named() {
 
 #[test]
 fn clients_receive_the_public_host_and_port() {
-    let told = |fields: Value| {
+    let advertised = |fields: Value| {
         let mut environment = good();
         for (name, value) in fields.as_object().unwrap() {
             environment["connector"][0][name] = value.clone();
@@ -258,11 +258,11 @@ fn clients_receive_the_public_host_and_port() {
         assert_eq!((connector.host.as_str(), connector.client_port), ("127.0.0.1", Some(3050)), "it listens there");
         format!("{}:{}", connector.advertised_host(), connector.advertised_port().unwrap())
     };
-    assert_eq!(told(json!({})), "127.0.0.1:3050");
-    assert_eq!(told(json!({"clientHost": "chat.example.org"})), "chat.example.org:3050");
-    assert_eq!(told(json!({"pubHost": "203.0.113.7", "pubPort": "443"})), "203.0.113.7:443");
-    assert_eq!(told(json!({"clientHost": "a.example", "pubHost": "[2001:db8::1]"})), "[2001:db8::1]:3050");
-    assert_eq!(told(json!({"clientHost": null, "pubPort": 8443})), "127.0.0.1:8443");
+    assert_eq!(advertised(json!({})), "127.0.0.1:3050");
+    assert_eq!(advertised(json!({"clientHost": "chat.example.org"})), "chat.example.org:3050");
+    assert_eq!(advertised(json!({"pubHost": "203.0.113.7", "pubPort": "443"})), "203.0.113.7:443");
+    assert_eq!(advertised(json!({"clientHost": "a.example", "pubHost": "[2001:db8::1]"})), "[2001:db8::1]:3050");
+    assert_eq!(advertised(json!({"clientHost": null, "pubPort": 8443})), "127.0.0.1:8443");
     let connector = r#"production.connector[0] "c-1""#;
     for field in ["clientHost", "pubHost"] {
         let fault = Fault::Host { field, found: "ws://a".to_owned() };

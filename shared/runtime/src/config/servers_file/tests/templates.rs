@@ -9,8 +9,8 @@ fn load(name: &str, environment: &str) -> Result<Servers, ConfigError> {
 /// Id, advertised host and port, and admin port of each server of a type.
 fn listed(servers: &Servers, server_type: &str) -> Vec<String> {
     let line = |server: &Server| {
-        let told = server.advertised_port().map(|port| format!("{}:{port}", server.advertised_host()));
-        format!("{} {} {}", server.id, told.unwrap_or("-".to_owned()), server.port.unwrap_or_default())
+        let advertised = server.advertised_port().map(|port| format!("{}:{port}", server.advertised_host()));
+        format!("{} {} {}", server.id, advertised.unwrap_or("-".to_owned()), server.port.unwrap_or_default())
     };
     servers.of_type(server_type).iter().map(line).collect()
 }

@@ -1,0 +1,102 @@
+//! Inputs and effects of a connector's state.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::ids::{RoomId, ServerId};
+
+use crate::event::Event;
+use crate::request_body::BodyError;
+use crate::room::{Push, RoomResponse};
+use crate::route::ClientRoute;
+
+/// A request of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientRequest {
+    /// The route on which it was sent.
+    pub route: ClientRoute,
+    /// Its body, unread.
+    pub body: Bytes,
+}
+
+impl ClientRequest {
+    /// Returns a request on a route.
+    pub fn new(route: ClientRoute, body: Bytes) -> Self {
+        Self { route, body }
+    }
+}
+
+/// An action for the edge, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Sends a request to a chat server; `token` identifies the answer, `None` for a request
+    /// without one.
+    SendToChat { chat: ServerId, token: Option<u64>, method: Cow<'static, str>, room: Option<RoomId>, body: Bytes },
+    /// Answers a request of a session.
+    Respond { session: u64, id: u32, response: ClientResponse },
+    /// Pushes to these sessions, which are all in this room.
+    Push { room: RoomId, to: Arc<[u64]>, push: Push },
+    /// The session entered a room.
+    Entered(u64),
+    /// Another session took over the session's name; this one is kicked.
+    Displaced(u64),
+    /// The session's client resumed through another session; this one is kicked.
+    MovedAway(u64),
+    /// The log lost the session's stay; its connection is closed plainly, so that its client
+    /// returns as after a restart.
+    Lost(u64),
+    /// Reads `servers.json` again: a server that is not in it sent a message.
+    RequestRecheck,
+    /// Counts and logs an occurrence.
+    Report(Event),
+}
+
+/// The response to a client's request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ClientResponse {
+    /// The outcome in the room.
+    Room(RoomId, RoomResponse),
+    /// The body cannot be acted on; `enter` marks a request to enter.
+    BadBody { error: BodyError, enter: bool },
+    /// An earlier `enter` of the session is still pending.
+    EnterPending,
+    /// The session is in no room.
+    NotInRoom,
+    /// The session has as many requests in flight as it may.
+    TooManyRequests,
+    /// There is no chat server.
+    NoChatServer,
+}
+
+/// Time and randomness of an input.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Milliseconds that never fall.
+    pub ticks: u64,
+    /// Unpredictable random bits, new for every input. Tokens are made of them, and each room draws
+    /// from them to spread actions that many rooms or connectors would take at once.
+    pub chance: u128,
+}
+
+/// Gauges, exported once a second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Rooms that are followed.
+    pub rooms: usize,
+    /// Sessions in rooms.
+    pub members: usize,
+    /// Requests without a response.
+    pub in_flight: usize,
+}
+
+/// Limits of sessions.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most requests of a session in flight.
+    pub max_in_flight: usize,
+    /// Milliseconds until a request is answered 503.
+    pub request_ms: u64,
+    /// Most attaches per tick.
+    pub attaches_per_tick: usize,
+}

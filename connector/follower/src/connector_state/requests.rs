@@ -1,0 +1,176 @@
+//! Requests of clients, and the rooms that they are for.
+
+use bytes::Bytes;
+use model::ids::RoomId;
+use model::membership::Token;
+
+use super::sessions::{ConcludedEnter, SessionRoom};
+use super::{ClientRequest, ClientResponse, ConnectorState, Effect, Now, respond};
+use crate::request_body::{EnterRequest, HistoryRequest, MembersRequest};
+use crate::room::proposer::{Entering, PendingRequest};
+use crate::route::ClientRoute;
+
+/// A request that reads from a room and changes nothing.
+#[derive(Debug)]
+pub(super) enum RoomQuery {
+    History(HistoryRequest),
+    Members(MembersRequest),
+}
+
+impl ConnectorState {
+    /// Handles a request of a client, or a notify if `id` is `None`.
+    pub fn handle_request(&mut self, session: u64, id: Option<u32>, request: ClientRequest, now: Now) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let Some(known) = self.sessions.get_mut(session) else {
+            debug_assert!(false, "session {session} sends a request and is not open");
+            return effects;
+        };
+        // Before the limit of requests in flight: a read without a response has no effect and must
+        // cost nothing.
+        if id.is_none() && request.route.is_read_only() {
+            return effects;
+        }
+        if known.in_flight >= self.max_in_flight {
+            respond(&mut effects, session, id, ClientResponse::TooManyRequests);
+            return effects;
+        }
+        // A notify counts as well: it waits in the same queues as a request.
+        known.in_flight += 1;
+        let pending = PendingRequest { session, id, deadline: now.ticks + self.request_ms, entering: None };
+        let ClientRequest { route, body } = request;
+        let bad_body = |error| ClientResponse::BadBody { error, enter: false };
+        let done = match route {
+            ClientRoute::Enter => self.enter(&body, pending, now, &mut effects),
+            ClientRoute::Send => self.send(body, pending, now, &mut effects),
+            ClientRoute::History => HistoryRequest::parse(&body)
+                .map_err(bad_body)
+                .and_then(|history| self.read(RoomQuery::History(history), pending, now, &mut effects)),
+            ClientRoute::Members => MembersRequest::parse(&body)
+                .map_err(bad_body)
+                .and_then(|members| self.read(RoomQuery::Members(members), pending, now, &mut effects)),
+            ClientRoute::Leave => self.leave(pending, now, &mut effects),
+        };
+        if let Err(response) = done {
+            self.complete_request(session, id, response, &mut effects);
+        }
+        effects
+    }
+
+    fn enter(
+        &mut self,
+        body: &[u8],
+        pending: PendingRequest,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ClientResponse> {
+        let enter = EnterRequest::parse(body).map_err(|error| ClientResponse::BadBody { error, enter: true })?;
+        let EnterRequest { name, room, token, since, resumes } = enter;
+        let entering =
+            Entering { token: token.unwrap_or(Token::new(now.chance)), is_resuming: token.is_some(), since, resumes };
+        self.chat_servers.server_for(&room).map_err(|_| ClientResponse::NoChatServer)?;
+        let session = self.sessions.get_mut(pending.session).ok_or(ClientResponse::NotInRoom)?;
+        let from = match &mut session.room {
+            SessionRoom::Entering { .. } => return Err(ClientResponse::EnterPending),
+            SessionRoom::None => None,
+            SessionRoom::In(from) => Some(from.clone()),
+        };
+        session.room = SessionRoom::Entering { room: room.clone(), from, queries: Vec::new() };
+        self.in_room(&room, now, effects, |room, cx| room.enter(name, entering, pending, cx));
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        body: Bytes,
+        pending: PendingRequest,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ClientResponse> {
+        let session = self.sessions.get(pending.session).ok_or(ClientResponse::NotInRoom)?;
+        // A message behind an `enter` belongs to the room that is being entered, and is decided
+        // after the join.
+        let (SessionRoom::Entering { room, .. } | SessionRoom::In(room)) = &session.room else {
+            return Err(ClientResponse::NotInRoom);
+        };
+        let room = room.clone();
+        self.in_room(&room, now, effects, |room, cx| room.send(body, pending, cx));
+        Ok(())
+    }
+
+    /// Answers a query of the session's room; behind a pending `enter`, once that is decided.
+    fn read(
+        &mut self,
+        query: RoomQuery,
+        pending: PendingRequest,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ClientResponse> {
+        let session = self.sessions.get_mut(pending.session).ok_or(ClientResponse::NotInRoom)?;
+        let room = match &mut session.room {
+            SessionRoom::None => return Err(ClientResponse::NotInRoom),
+            SessionRoom::Entering { queries, .. } => {
+                queries.push((pending, query));
+                return Ok(());
+            }
+            SessionRoom::In(room) => room.clone(),
+        };
+        self.in_room(&room, now, effects, |room, cx| match query {
+            RoomQuery::History(HistoryRequest { span, limit }) => room.request_history(span, limit, pending, cx),
+            RoomQuery::Members(MembersRequest { after, limit }) => {
+                room.request_members(after.as_ref(), limit.into(), pending, cx)
+            }
+        });
+        Ok(())
+    }
+
+    /// Takes the sessions that entered a room out of their former ones, and answers the queries
+    /// that waited.
+    // Behind the effects of the room, so that clients are answered in the order of their requests.
+    pub(super) fn after_enters(
+        &mut self,
+        room: &RoomId,
+        mut concluded: Vec<ConcludedEnter>,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) {
+        for ConcludedEnter { session, left, .. } in &mut concluded {
+            // The former room is left only now: a refused `enter` must change nothing.
+            if let Some(left) = left.take() {
+                self.in_known_room(&left, now, effects, |room, cx| room.close(*session, cx));
+            }
+        }
+        for concluded in concluded {
+            self.answer_queries(concluded, room, now, effects);
+        }
+    }
+
+    /// Answers the queries that waited for an `enter`, whether it succeeded or not. They concern
+    /// the room of that `enter` only.
+    fn answer_queries(&mut self, concluded: ConcludedEnter, room: &RoomId, now: Now, effects: &mut Vec<Effect>) {
+        let ConcludedEnter { session: number, queries, .. } = concluded;
+        let session = self.sessions.get(number);
+        let is_in = session.is_some_and(|session| matches!(&session.room, SessionRoom::In(of) if of == room));
+        for (pending, query) in queries {
+            let id = pending.id;
+            let done = if is_in { self.read(query, pending, now, effects) } else { Err(ClientResponse::NotInRoom) };
+            if let Err(response) = done {
+                self.complete_request(number, id, response, effects);
+            }
+        }
+    }
+
+    fn leave(&mut self, pending: PendingRequest, now: Now, effects: &mut Vec<Effect>) -> Result<(), ClientResponse> {
+        let session = self.sessions.get_mut(pending.session).ok_or(ClientResponse::NotInRoom)?;
+        let room = match &session.room {
+            SessionRoom::None => return Err(ClientResponse::NotInRoom),
+            SessionRoom::Entering { .. } => return Err(ClientResponse::EnterPending),
+            SessionRoom::In(room) => room.clone(),
+        };
+        let (number, mut leaves) = (pending.session, false);
+        self.in_room(&room, now, effects, |room, cx| leaves = room.leave(pending, cx));
+        if let Some(session) = self.sessions.get_mut(number).filter(|_| leaves) {
+            session.room = SessionRoom::None;
+        }
+        Ok(())
+    }
+}

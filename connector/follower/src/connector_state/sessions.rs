@@ -1,0 +1,116 @@
+//! The client connections of a connector: the room that each is in or enters, and its requests in
+//! flight.
+
+use std::collections::HashMap;
+
+use model::ids::RoomId;
+
+use super::requests::RoomQuery;
+use crate::room::proposer::PendingRequest;
+
+/// The room of a session.
+#[derive(Debug, Default)]
+pub(super) enum SessionRoom {
+    /// It is in no room, or asked to leave the one that it was in.
+    #[default]
+    None,
+    /// It asked to enter a room.
+    Entering {
+        room: RoomId,
+        /// The room that it is in until then: a refused `enter` changes nothing.
+        from: Option<RoomId>,
+        /// Queries of the room that it enters; they are answered behind the `enter`.
+        queries: Vec<(PendingRequest, RoomQuery)>,
+    },
+    /// It is in this room.
+    In(RoomId),
+}
+
+impl SessionRoom {
+    /// Returns true if the session is in a room, which it may be about to leave for another one.
+    fn is_in(&self) -> bool {
+        matches!(self, Self::In(_) | Self::Entering { from: Some(_), .. })
+    }
+}
+
+/// A client connection.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    pub(super) room: SessionRoom,
+    /// Requests without a response.
+    pub(super) in_flight: usize,
+}
+
+/// An `enter` that has its response.
+#[derive(Debug)]
+pub(crate) struct ConcludedEnter {
+    pub(super) session: u64,
+    /// The room that the session was in before, if it entered another one.
+    pub(super) left: Option<RoomId>,
+    /// Queries that waited for it.
+    pub(super) queries: Vec<(PendingRequest, RoomQuery)>,
+}
+
+/// All client connections.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(HashMap<u64, Session>);
+
+impl Sessions {
+    pub(super) fn open(&mut self, number: u64) {
+        let before = self.0.insert(number, Session::default());
+        debug_assert!(before.is_none(), "session {number} is opened twice");
+    }
+
+    pub(super) fn remove(&mut self, number: u64) -> Option<Session> {
+        self.0.remove(&number)
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<&Session> {
+        self.0.get(&number)
+    }
+
+    pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Session> {
+        self.0.get_mut(&number)
+    }
+
+    /// Returns the number of requests without a response.
+    pub(super) fn in_flight(&self) -> usize {
+        self.0.values().map(|session| session.in_flight).sum()
+    }
+
+    /// Returns the number of sessions in rooms.
+    pub(super) fn members(&self) -> usize {
+        self.0.values().filter(|session| session.room.is_in()).count()
+    }
+
+    /// Notes that a request of a session got its response.
+    // The session may have ended before; its requests go on without it.
+    pub(crate) fn end_request(&mut self, number: u64) {
+        if let Some(session) = self.0.get_mut(&number) {
+            debug_assert!(session.in_flight > 0, "session {number} gets a response too many");
+            session.in_flight = session.in_flight.saturating_sub(1);
+        }
+    }
+
+    /// Notes the outcome of a session's `enter`. Returns none if the session ended before.
+    pub(crate) fn conclude_enter(&mut self, number: u64, room: &RoomId, has_entered: bool) -> Option<ConcludedEnter> {
+        let session = self.0.get_mut(&number)?;
+        match std::mem::take(&mut session.room) {
+            SessionRoom::Entering { room: entering, from, queries } if entering == *room => {
+                let left = if has_entered {
+                    session.room = SessionRoom::In(entering);
+                    from.filter(|from| from != room)
+                } else {
+                    session.room = from.map_or(SessionRoom::None, SessionRoom::In);
+                    None
+                };
+                Some(ConcludedEnter { session: number, left, queries })
+            }
+            other => {
+                debug_assert!(false, "session {number} did not ask to enter {room:?}: {other:?}");
+                session.room = other;
+                None
+            }
+        }
+    }
+}

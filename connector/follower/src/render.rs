@@ -1,0 +1,275 @@
+//! Bodies for clients, in the format of Pomelo's demo with fields for newer clients beside. Each is
+//! rendered and framed once.
+
+use bytes::Bytes;
+use model::client_frame::{self, ErrorBody};
+use model::ids::{Name, RoomId};
+use model::record::{Epoch, Refusal};
+use model::rpc::messages::{HistoryMessage, HistoryPage, Unavailable};
+use serde::Serialize;
+use wire::{Dictionary, WireError, routes};
+
+use crate::connector_state::ClientResponse;
+use crate::room::{self, MissedMessages, Push, RoomResponse};
+
+/// Most bytes of names and missed messages in the response to `enter`. The rest of its 64 KiB is
+/// for the other fields.
+const USERS_BYTES: usize = 60 * 1024;
+
+#[derive(Serialize)]
+struct ChatBody<'a> {
+    route: &'a str,
+    msg: &'a str,
+    from: &'a Name,
+    target: &'a str,
+    rid: &'a RoomId,
+    seq: u64,
+    time: u64,
+}
+
+#[derive(Serialize)]
+struct UserBody<'a> {
+    route: &'a str,
+    user: &'a Name,
+}
+
+#[derive(Serialize)]
+struct GapBody<'a> {
+    route: &'a str,
+    rid: &'a RoomId,
+    from: u64,
+    to: u64,
+    epoch: Epoch,
+}
+
+/// The member count.
+#[derive(Serialize)]
+struct TotalBody<'a> {
+    route: &'a str,
+    rid: &'a RoomId,
+    total: usize,
+    names: bool,
+}
+
+#[derive(Serialize)]
+struct EnteredBody<'a> {
+    code: u16,
+    users: &'a [Name],
+    total: usize,
+    names: bool,
+    rid: &'a RoomId,
+    seq: u64,
+    time: u64,
+    epoch: Epoch,
+    token: String,
+    #[serde(flatten)]
+    missed: Option<ResumedBody<'a>>,
+}
+
+/// Fields that only resuming clients get.
+#[derive(Serialize)]
+struct ResumedBody<'a> {
+    missed: Vec<MessageBody<'a>>,
+    recovered: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct HistoryBody<'a> {
+    code: u16,
+    rid: &'a RoomId,
+    epoch: Epoch,
+    messages: Vec<MessageBody<'a>>,
+    complete: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct MembersBody<'a> {
+    code: u16,
+    rid: &'a RoomId,
+    users: &'a [Name],
+    total: usize,
+    seq: u64,
+    time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<&'a Name>,
+}
+
+/// A message in a response.
+#[derive(Serialize)]
+struct MessageBody<'a> {
+    msg: &'a str,
+    from: &'a Name,
+    target: &'a str,
+    seq: u64,
+    time: u64,
+}
+
+impl<'a> From<&'a HistoryMessage> for MessageBody<'a> {
+    fn from(said: &'a HistoryMessage) -> Self {
+        let target = target(said.to.as_ref());
+        Self { msg: &said.content, from: &said.from, target, seq: said.seq, time: said.time }
+    }
+}
+
+/// Returns the value of `target`: a name, or `*` for all.
+fn target(to: Option<&Name>) -> &str {
+    to.map_or("*", Name::as_str)
+}
+
+#[derive(Serialize)]
+struct SentBody {
+    code: u16,
+    seq: u64,
+    time: u64,
+}
+
+#[derive(Serialize)]
+struct DoneBody {
+    code: u16,
+}
+
+/// Renders and frames a push.
+///
+/// # Errors
+/// If it cannot be sent.
+pub fn render_push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Result<Bytes, WireError> {
+    match push {
+        Push::Chat { from, content, target, seq, time } => {
+            let route = routes::ON_CHAT;
+            let target = self::target(target.as_ref());
+            let (seq, time) = (*seq, *time);
+            let body = ChatBody { route, msg: content, from, target, rid: room, seq, time };
+            client_frame::push(route, &body, dictionary)
+        }
+        Push::Add { name } => user(routes::ON_ADD, name, dictionary),
+        Push::Leave { name } => user(routes::ON_LEAVE, name, dictionary),
+        Push::Gap { from, to, epoch } => {
+            let body = GapBody { route: routes::ON_GAP, rid: room, from: *from, to: *to, epoch: *epoch };
+            client_frame::push(routes::ON_GAP, &body, dictionary)
+        }
+        Push::Members { total, names } => {
+            let body = TotalBody { route: routes::ON_MEMBERS, rid: room, total: *total, names: *names };
+            client_frame::push(routes::ON_MEMBERS, &body, dictionary)
+        }
+    }
+}
+
+fn user(route: &str, user: &Name, dictionary: Option<&Dictionary>) -> Result<Bytes, WireError> {
+    client_frame::push(route, &UserBody { route, user }, dictionary)
+}
+
+/// A response to a client: its code, and its frame unless it cannot be sent.
+pub type RenderedResponse = (u16, Result<Bytes, WireError>);
+
+/// Renders and frames a response, and returns its code.
+pub fn render_response(id: u32, response: &ClientResponse) -> RenderedResponse {
+    match response {
+        ClientResponse::Room(room, reply) => render_room_response(id, room, reply),
+        ClientResponse::BadBody { error: why, enter } => error_response(id, 500, *enter, &why.to_string()),
+        ClientResponse::EnterPending => {
+            error_response(id, 429, true, "entering: an enter of this session is still waiting")
+        }
+        ClientResponse::NotInRoom => refusal_response(id, Refusal::NotMember, false),
+        ClientResponse::TooManyRequests => {
+            error_response(id, 429, false, "too-many-requests: as many requests wait as a session may have")
+        }
+        ClientResponse::NoChatServer => error_response(id, 500, true, "no-server: there is no chat server"),
+    }
+}
+
+fn render_room_response(id: u32, room: &RoomId, reply: &RoomResponse) -> RenderedResponse {
+    match reply {
+        RoomResponse::Entered(entered) => ok_response(id, &self::entered(room, entered)),
+        RoomResponse::History { epoch, page: HistoryPage { messages, cursor, complete } } => {
+            let messages = messages.iter().map(MessageBody::from).collect();
+            let (epoch, complete, cursor) = (*epoch, *complete, *cursor);
+            ok_response(id, &HistoryBody { code: 200, rid: room, epoch, messages, complete, cursor })
+        }
+        RoomResponse::Members(members) => ok_response(id, &self::members(room, members)),
+        RoomResponse::Sent { seq, time } => ok_response(id, &SentBody { code: 200, seq: *seq, time: *time }),
+        RoomResponse::Left => ok_response(id, &DoneBody { code: 200 }),
+        RoomResponse::Refused { refusal, enter } => refusal_response(id, *refusal, *enter),
+        RoomResponse::QueueFull { enter } => {
+            error_response(id, 429, *enter, "room-busy: as many requests wait for the room as may")
+        }
+        RoomResponse::Unknown { enter, because: Some(Unavailable::LogFull) } => {
+            error_response(id, 507, *enter, "log-full: the room cannot take more messages now")
+        }
+        RoomResponse::Unknown { enter, because: Some(Unavailable::LogAway) } => error_response(
+            id,
+            503,
+            *enter,
+            "log-away: the rooms' log does not answer; repeat the request with the same id",
+        ),
+        RoomResponse::Unknown { enter, because: None } => error_response(
+            id,
+            503,
+            *enter,
+            "unknown: the room's server did not answer in time; repeat the request with the same id",
+        ),
+    }
+}
+
+fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> EnteredBody<'a> {
+    let room::Entered { users, total, names, seq, time, epoch, token, missed } = entered;
+    let taken = missed.iter().flat_map(|missed| &missed.messages).map(HistoryMessage::json_size).sum();
+    let missed = missed.as_ref().map(|MissedMessages { messages, cursor, recovered }| ResumedBody {
+        missed: messages.iter().map(MessageBody::from).collect(),
+        recovered: *recovered,
+        cursor: *cursor,
+    });
+    EnteredBody {
+        code: 200,
+        users: first_page(users, USERS_BYTES.saturating_sub(taken)),
+        total: *total,
+        names: *names,
+        rid: room,
+        seq: *seq,
+        time: *time,
+        epoch: *epoch,
+        token: token.to_string(),
+        missed,
+    }
+}
+
+fn members<'a>(room: &'a RoomId, members: &'a room::MembersPage) -> MembersBody<'a> {
+    let room::MembersPage { users, more, total, seq, time } = members;
+    let page = first_page(users, USERS_BYTES);
+    let more = *more || page.len() < users.len();
+    let cursor = page.last().filter(|_| more);
+    MembersBody { code: 200, rid: room, users: page, total: *total, seq: *seq, time: *time, cursor }
+}
+
+/// Returns the first names, as many as fit into `most` bytes.
+fn first_page(users: &[Name], most: usize) -> &[Name] {
+    let mut bytes = 0;
+    let fits = |name: &&Name| {
+        // Two quotes and a comma beside the name.
+        bytes += wire::json_len(name.as_str()) + 3;
+        bytes <= most
+    };
+    let count = users.iter().take_while(fits).count();
+    users.get(..count).unwrap_or(users)
+}
+
+fn ok_response(id: u32, body: &impl Serialize) -> RenderedResponse {
+    (200, client_frame::response(id, body))
+}
+
+fn refusal_response(id: u32, refusal: Refusal, enter: bool) -> RenderedResponse {
+    error_response(id, refusal.code(), enter, refusal.reason())
+}
+
+/// Renders an error.
+// Old clients look for `error` in responses to `enter` and for nothing else, so that field must be
+// there.
+fn error_response(id: u32, code: u16, enter: bool, reason: &str) -> RenderedResponse {
+    (code, client_frame::response(id, &ErrorBody { code, error: enter, reason }))
+}
+
+#[cfg(test)]
+mod tests;

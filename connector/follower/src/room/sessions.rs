@@ -1,0 +1,172 @@
+//! Local sessions of a room: enter, send, leave, and the hold of those whose connections broke.
+
+use bytes::Bytes;
+use model::ids::Name;
+use model::membership::Token;
+use model::record::{Epoch, Refusal};
+use model::rpc::messages::{Claim, Item};
+
+use super::proposer::{Entering, PendingRequest, QueuedItem};
+use super::session_state::SessionState;
+#[cfg(debug_assertions)]
+use super::{Common, session_id};
+use super::{Context, Entered, MissedMessages, Room, RoomResponse, Stamp};
+
+/// Most sessions to check: in a debug build more would cost more than the work itself.
+#[cfg(debug_assertions)]
+const ASSERTED: usize = 32;
+
+impl Room {
+    /// Asserts the invariants of local sessions, after every input. A session whose client knows
+    /// that it is in is in the state, by a membership that the client can resume, unless its join is
+    /// pending.
+    #[cfg(debug_assertions)]
+    pub(crate) fn assert_sound(&self, common: &Common) {
+        for (number, local) in self.sessions.iter().take(ASSERTED) {
+            let stay = self.state.membership_of_session(&session_id(common, *number));
+            let is_in = stay.is_some_and(|stay| stay == local.token.membership() || stay == local.stay());
+            let is_joining = self.proposer.has_join(*number);
+            let is_in_for_client = matches!(local.state(), SessionState::In | SessionState::Returning);
+            assert!(!is_in_for_client || is_in || is_joining, "{number} gets pushes and is not in: {local:?}");
+        }
+        if self.sessions.len() <= ASSERTED {
+            self.sessions.assert_sound();
+            self.history_reads.assert_sound();
+            self.proposer.assert_sound();
+        }
+    }
+
+    /// Handles a session's request to enter under a name.
+    pub fn enter(&mut self, name: Name, mut entering: Entering, mut pending: PendingRequest, cx: &mut Context<'_>) {
+        let session = pending.session;
+        pending.entering = Some(entering);
+        // Before any change: a client that gets 429 may rely on nothing having happened, and no
+        // held session having been closed for it.
+        if self.proposer.is_full() {
+            return cx.respond(pending, RoomResponse::QueueFull { enter: true });
+        }
+        // Without a token, a session that is in enters its own stay again.
+        let own = self.sessions.get(session).filter(|local| local.state() == SessionState::In && !entering.is_resuming);
+        entering.token = own.map_or(entering.token, |local| local.token);
+        // A room that was not read yet cannot name a record now; the proposer names it when it
+        // proposes.
+        let is_old_stay = own.is_some() || entering.is_resuming;
+        let seen = Some(self.applied.id).filter(|_| is_old_stay && self.applied.epoch != Epoch::default());
+        pending.entering = Some(entering);
+        self.close_held_namesakes(&name, entering.token, cx);
+        let claim = if entering.is_resuming { Claim::Back } else { Claim::New };
+        let membership = entering.token.membership();
+        let item = Item::Join { session, name: name.clone(), membership, claim, seen };
+        self.proposer.queue_request(QueuedItem { item, pending: Some(pending) });
+        self.sessions.start_entering(session, name, entering.token);
+        self.advance(cx);
+    }
+
+    /// Handles the entry of a session. A resuming one first reads the messages that it missed.
+    pub(super) fn on_entered(&mut self, pending: PendingRequest, when: Stamp, cx: &mut Context<'_>) {
+        let resuming = pending.entering.filter(|entering| entering.is_resuming);
+        match resuming.map(|entering| entering.since) {
+            None => self.complete_enter(pending, when, None, cx),
+            Some(Some(since)) if since.epoch == self.applied.epoch => self.read_missed(since.seq, pending, cx),
+            Some(_) => self.complete_enter(pending, when, Some(MissedMessages::default()), cx),
+        }
+    }
+
+    /// Sends a session the members of the room, and pushes from now on.
+    pub(super) fn complete_enter(
+        &mut self,
+        pending: PendingRequest,
+        Stamp { seq, time }: Stamp,
+        missed: Option<MissedMessages>,
+        cx: &mut Context<'_>,
+    ) {
+        let number = pending.session;
+        let (total, names) = (self.presence.total(), self.presence.sends_names());
+        let resumes = pending.entering.is_some_and(|entering| entering.resumes);
+        // It may have ended while its join was in flight: then its leave waits behind that.
+        let Some(token) = self.sessions.complete_enter(number, names, resumes) else {
+            return cx.respond(pending, RoomResponse::Unknown { enter: true, because: None });
+        };
+        let epoch = self.applied.epoch;
+        let (users, _) = self.presence.page(None, cx.common.large_members);
+        let entered = Box::new(Entered { users, total, names, seq, time, epoch, token, missed });
+        cx.respond(pending, RoomResponse::Entered(entered));
+    }
+
+    /// Closes held sessions with the name of a newcomer.
+    pub(super) fn close_held_namesakes(&mut self, name: &Name, token: Token, cx: &mut Context<'_>) {
+        let named = self.sessions.with_name(name).filter(|(_, local)| local.token != token && local.state().is_held());
+        for number in named.map(|(number, _)| number).collect::<Vec<_>>() {
+            self.close(number, cx);
+        }
+    }
+
+    /// Handles a message of a session; `body` is its JSON, unparsed.
+    pub fn send(&mut self, body: Bytes, pending: PendingRequest, cx: &mut Context<'_>) {
+        let Some(local) = self.sessions.get(pending.session) else {
+            let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
+            return cx.respond(pending, refused);
+        };
+        let item = Item::Send { session: pending.session, membership: local.stay(), body };
+        if self.proposer.is_full() {
+            return cx.respond(pending, RoomResponse::QueueFull { enter: false });
+        }
+        self.proposer.queue_request(QueuedItem { item, pending: Some(pending) });
+        self.advance(cx);
+    }
+
+    /// Handles a session's request to leave. Returns false if the queue is full: then the session
+    /// stays in the room.
+    pub fn leave(&mut self, pending: PendingRequest, cx: &mut Context<'_>) -> bool {
+        if self.proposer.is_full() {
+            cx.respond(pending, RoomResponse::QueueFull { enter: false });
+            return false;
+        }
+        let item = Item::Leave { session: pending.session, incarnation: cx.common.incarnation };
+        self.sessions.start_leaving(pending.session);
+        self.proposer.queue_request(QueuedItem { item, pending: Some(pending) });
+        self.advance(cx);
+        true
+    }
+
+    /// Holds a session whose connection broke, so that its client can resume without a leave and a
+    /// join in the room.
+    pub fn hold(&mut self, session: u64, cx: &mut Context<'_>) {
+        if cx.common.resume_ms == 0 || !self.sessions.hold(session, cx.now + cx.common.resume_ms) {
+            return self.close(session, cx);
+        }
+        self.end_reads(session, cx);
+    }
+
+    /// Handles the end of a session that this connector closed because it drains.
+    // Only clients that resume are held. The others return as newcomers, and would find their own
+    // names taken.
+    pub fn close_for_drain(&mut self, session: u64, cx: &mut Context<'_>) {
+        if self.sessions.get(session).is_some_and(|local| local.resumes) {
+            self.hold(session, cx);
+        } else {
+            self.close(session, cx);
+        }
+    }
+
+    /// Closes all held sessions.
+    pub fn release_held(&mut self, cx: &mut Context<'_>) {
+        for session in self.sessions.held_until(u64::MAX) {
+            self.close(session, cx);
+        }
+    }
+
+    /// Closes a session that ended, or entered another room. No response is sent.
+    pub fn close(&mut self, session: u64, cx: &mut Context<'_>) {
+        self.withdraw_session(session, cx);
+        self.reconcile(session, cx.common);
+        self.advance(cx);
+    }
+
+    /// Notes that a session is not to be in the room any more. Returns true if it was held.
+    pub(super) fn withdraw_session(&mut self, session: u64, cx: &mut Context<'_>) -> bool {
+        self.end_reads(session, cx);
+        self.proposer.withdraw_join(session);
+        self.sessions.withdraw(session)
+    }
+}

@@ -1,0 +1,96 @@
+//! The items of a proposal: commands of clients for a room.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name};
+use crate::membership::Membership;
+use crate::record::{DecidedProposal, Entry, RecordId};
+
+/// One thing that a client wants, or that a connector wants for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Item {
+    /// A session enters under a name. `claim` says what it may do if another session has that name.
+    /// A join of a membership that another session may have carries, as `seen`, the last record
+    /// that its connector had applied when the session entered.
+    Join {
+        session: u64,
+        name: Name,
+        membership: Membership,
+        claim: Claim,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seen: Option<RecordId>,
+    },
+    /// A session goes. `incarnation` is the connector's run that the session belongs to, perhaps an
+    /// earlier one.
+    Leave { session: u64, incarnation: Incarnation },
+    /// A session sends a message; `body` is the client's JSON, unread. It is refused if the session
+    /// is in the room by another membership than its client knows.
+    // A repeat under the other membership would not be recognised as one.
+    Send {
+        session: u64,
+        membership: Membership,
+        #[serde(with = "body_bytes")]
+        body: Bytes,
+    },
+}
+
+/// A body as bytes, shared until it is encoded.
+mod body_bytes {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer};
+    use serde_bytes::ByteBuf;
+
+    pub(super) fn serialize<S: Serializer>(body: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(body)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        ByteBuf::deserialize(deserializer).map(|body| body.into_vec().into())
+    }
+}
+
+/// Rights of a session that enters while another session has its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Claim {
+    /// A client enters: the settings decide.
+    New,
+    /// A client comes back with its token: it takes its own membership over.
+    Back,
+    /// The connector brings a session back that the log has seen leave: nothing, the name is the
+    /// other's.
+    Heal,
+}
+
+/// Most bytes of a name.
+const NAME: usize = 4 * MAX_NAME_CHARS;
+/// Most bytes of a session and its keys.
+const SESSION: usize = Entry::SESSION_AROUND + MAX_SERVER_ID_BYTES;
+
+impl Item {
+    /// Most bytes of a message besides its content, with names of its sender and of whom it is for.
+    pub const SEND_AROUND: usize = DecidedProposal::OUTCOME + Entry::AROUND + 2 * NAME;
+
+    /// The value of the `Method` header.
+    pub fn method(&self) -> &'static str {
+        match self {
+            Self::Join { .. } => "enter",
+            Self::Leave { .. } => "leave",
+            Self::Send { .. } => "send",
+        }
+    }
+
+    /// Upper bound of the bytes that it takes on the bus and of those that it adds to a record.
+    pub fn size(&self) -> usize {
+        // If a session takes the name of a disconnected one, two sessions leave and one joins.
+        const JOIN: usize = 3 * (Entry::AROUND + SESSION) + NAME;
+        const LEAVE: usize = Entry::AROUND + SESSION + NAME;
+        match self {
+            Self::Join { name, .. } => DecidedProposal::OUTCOME + JOIN + 2 * name.as_str().len(),
+            Self::Leave { .. } => DecidedProposal::OUTCOME + LEAVE,
+            Self::Send { body, .. } => Self::SEND_AROUND + body.len(),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+/**
+ * The member list: beside the messages, or above them on a phone. It owns `#members` and its button.
+ */
+
+import { element, tint } from './timeline.js';
+
+export class MemberPanel {
+  #page;
+  #options;
+  #listeners = new AbortController();
+
+  /** `options`: the user's name as `user`, and `onName`, which is called with a chosen name. */
+  constructor(page, options) {
+    this.#page = page;
+    this.#options = options;
+    const on = (target, event, handler) => target.addEventListener(event, handler, { signal: this.#listeners.signal });
+    on(page['members-button'], 'click', () => this.#toggle(!page.members.classList.contains('open')));
+    on(document, 'keydown', ({ key }) => key === 'Escape' && this.close());
+    on(page.middle, 'pointerdown', () => this.close());
+  }
+
+  /** Shows the member list of a room. */
+  show({ users, total, names }) {
+    const page = this.#page;
+    page.count.textContent = page['members-count'].textContent = String(total);
+    page['members-note'].hidden = names;
+    page['members-note'].textContent = names ? '' : 'The room is large: only some names are shown.';
+    const focused = document.activeElement?.dataset.name;
+    const sorted = [...users].sort((one, other) => one.localeCompare(other));
+    page.names.replaceChildren(...sorted.map((name) => this.#row(name)));
+    // The new buttons replace the focused one: without this, each join would end a walk through
+    // the list by keyboard.
+    [...page.names.querySelectorAll('button')].find(({ dataset }) => dataset.name === focused)?.focus();
+  }
+
+  /** Closes the list on a phone, where it covers the messages. */
+  close() {
+    this.#toggle(false);
+  }
+
+  end() {
+    this.close();
+    this.#listeners.abort();
+  }
+
+  #toggle(isOpen) {
+    this.#page.members.classList.toggle('open', isOpen);
+    this.#page['members-button'].setAttribute('aria-expanded', String(isOpen));
+  }
+
+  #row(name) {
+    const row = element('li');
+    const isSelf = name === this.#options.user;
+    const inside = element(isSelf ? 'p' : 'button', isSelf ? 'you' : '');
+    const avatar = tint(element('span', 'avatar', [...name][0].toLocaleUpperCase()), name);
+    avatar.setAttribute('aria-hidden', 'true');
+    inside.append(avatar, element('span', 'name', isSelf ? `${name} (you)` : name));
+    if (!isSelf) {
+      inside.type = 'button';
+      inside.dataset.name = name;
+      inside.title = `Whisper to ${name}`;
+      inside.addEventListener('click', () => this.#options.onName(name));
+    }
+    row.append(inside);
+    return row;
+  }
+}
