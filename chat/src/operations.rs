@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::owner::LogOp;
+use owner::log_operation::LogOp;
 
 /// Most requests to the log in flight; further operations wait.
 // More requests in flight would not raise the log's throughput, only the latency of each.
@@ -11,7 +11,7 @@ pub(crate) const MAX_IN_FLIGHT: usize = 256;
 
 /// Operations in flight, and a queue of waiting ones, first come first served.
 ///
-/// At most one operation waits per room, besides history reads, which [`crate::rooms`] bounds.
+/// At most one operation waits per room, besides history reads, which [`owner::rooms`] bounds.
 #[derive(Debug)]
 pub(crate) struct Operations<T> {
     in_flight: usize,

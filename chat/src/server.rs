@@ -25,10 +25,12 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{debug, info, warn};
 
 use crate::log::log_health::LogHealth;
-use crate::log::{AppendError, Log, LogStatus, ReadConsistency, ReadError};
+use crate::log::{Log, LogStatus, ReadConsistency};
 use crate::operations::{MAX_IN_FLIGHT, Operations, requests};
-use crate::owner::{LogOp, LogResult, Now};
-use crate::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
+use crate::report::Reporter;
+use owner::log_operation::{AppendError, LogOp, LogResult, ReadError};
+use owner::room::Now;
+use owner::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
 
 /// Interval of retries and sweeps.
 const TICK: Duration = Duration::from_millis(200);
@@ -56,6 +58,7 @@ pub struct Chat {
     node: Node,
     log: Log,
     rooms: Rooms,
+    reporter: Reporter,
     signer: Signer,
     view: String,
     started: Instant,
@@ -115,7 +118,8 @@ impl Chat {
             is_fenced: log.is_shared() || node.bus.nats_client().is_none(),
         };
         let chat = Self {
-            rooms: Rooms::new(identity, &node.settings, node.size_limits(), node.metrics.clone()),
+            rooms: Rooms::new(identity, &node.settings, node.size_limits()),
+            reporter: Reporter::new(id.clone(), &node.settings.nats, node.metrics.clone()),
             signer: Signer::new(&id, &node),
             view: node.server_list.now().view_hash(),
             started: Instant::now(),
@@ -350,6 +354,7 @@ impl Chat {
                     self.start_operations();
                 }
                 Effect::Probe(home) => self.probe(home),
+                Effect::Report(event) => self.reporter.report(&event),
                 Effect::RequestRecheck => self.node.server_list.request_recheck(),
             }
         }
