@@ -80,9 +80,8 @@ impl TestLog {
     pub(crate) fn damage(&self, room: &RoomId, position: Position, bytes: Option<Bytes>) {
         let mut inner = self.0.borrow_mut();
         let records = inner.rooms.entry(room.clone()).or_default();
-        match (records.remove(&position.0), bytes) {
-            (Some((expected, _)), Some(bytes)) => drop(records.insert(position.0, (expected, bytes))),
-            (_, _) => {}
+        if let (Some((expected, _)), Some(bytes)) = (records.remove(&position.0), bytes) {
+            records.insert(position.0, (expected, bytes));
         }
     }
 
