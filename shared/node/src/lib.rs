@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bus::Bus;
 use model::ids::ServerId;
 use model::size_limits::SizeLimits;
+use runtime::adaptive_hold::SharedHold;
 use runtime::config::Settings;
 use runtime::health::{Check, Health, Report};
 use runtime::lifecycle::Lifecycle;
@@ -35,6 +36,8 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// The broker's message size limit, and the settings checked against it.
     pub payload: PayloadWatch,
+    /// The holds of requests, common to all connectors of the process.
+    pub hold: SharedHold,
     /// Owner of the server's tasks.
     pub lifecycle: Lifecycle,
     /// The readiness of the server.
