@@ -3,6 +3,7 @@
 
 mod connector_links;
 mod duplicate_id;
+mod effects;
 mod failover;
 mod handover;
 pub(crate) mod history_readers;
@@ -13,12 +14,11 @@ mod senders;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use model::allowed_senders::AllowedSenders;
 use model::failure_detector::{FailureDetector, LastMessages};
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::lineage::Lineage;
-use model::record::{RecordIds, SharedRecord};
+use model::record::RecordIds;
 use model::rpc::messages::{FromConnector, RpcRequest, RpcResponse};
 use model::rpc::{self, RpcError, Trace};
 use model::servers::Servers;
@@ -29,9 +29,10 @@ use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{Author, RoomPolicy};
 use crate::event::Event;
 use crate::home_liveness::HomeLiveness;
-use crate::log_operation::{LogOp, LogResult};
+use crate::log_operation::LogResult;
 use crate::room::{Attach, Context, HistoryRequest, Now, Owner, Proposal, Requester};
 use duplicate_id::NewerRunReport;
+pub use effects::{Effect, LogRequester, OutgoingReply};
 use history_readers::HistoryReaders;
 use incarnations::SenderCheck;
 use outgoing::{Outgoing, Receiver};
@@ -140,49 +141,6 @@ pub(crate) struct ConnectorLink {
     is_silent: bool,
     /// Counts seconds of silence in which this server could receive.
     detector: FailureDetector,
-}
-
-/// An effect, to be performed in order.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Send to a connector: a response or a notification.
-    Send(OutgoingReply),
-    /// Run the log operation, and report to [`Rooms::on_log_result`].
-    Log { room: RoomId, requester: LogRequester, op: LogOp },
-    /// Probe this chat server, and report to [`Rooms::on_probe_result`].
-    Probe(ServerId),
-    /// Check `servers.json` again: a server that it does not list sent a message.
-    RequestRecheck,
-    /// Log and count this.
-    Report(Event),
-}
-
-/// The requester of a log operation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogRequester {
-    /// The room's owner.
-    Owner,
-    /// The history reader with this number.
-    Reader(u64),
-}
-
-/// A message to a connector.
-#[derive(Debug, PartialEq, Eq)]
-pub struct OutgoingReply {
-    /// The connector.
-    pub connector: ServerId,
-    /// The subject that the request named, one of the connector's own; none for a notification.
-    pub reply: Option<String>,
-    /// For the `Method` header.
-    pub method: &'static str,
-    /// For the `Room` header.
-    pub room: Option<RoomId>,
-    /// For the `traceparent` header; the edge begins a trace where no request is the cause.
-    pub trace: Option<Trace>,
-    /// The encoded message.
-    pub body: Bytes,
-    /// The record at the message's end, for its signature.
-    pub record: Option<SharedRecord>,
 }
 
 impl Rooms {

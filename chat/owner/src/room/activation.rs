@@ -1,31 +1,31 @@
 //! An activation: the room's state, at most one log operation in flight, and the responses that
 //! each result permits.
 
+mod checkpoints;
+mod decision;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::ids::{Incarnation, RoomId, ServerId};
-use model::record::{
-    CheckpointPart, DecidedProposal, Entry, Epoch, LINKS, Position, Record, RecordId, RecordIds, VERSION,
-};
+use model::ids::{RoomId, ServerId};
+use model::record::{CheckpointPart, Entry, Epoch, LINKS, Position, Record, RecordId, RecordIds, VERSION};
 use model::room::{Checkpoint, RoomState};
 use model::rpc::EncodedResponse;
-use model::rpc::messages::{LogPosition, RpcResponse, Unavailable};
+use model::rpc::messages::RpcResponse;
+
+use checkpoints::SinceCheckpoint;
+use decision::Decision;
 
 use super::recent_records::RecentRecords;
 use super::{Attach, Context, Now, Proposal};
 use crate::connector_liveness::ConnectorLiveness;
-use crate::draft::{Draft, DraftContext, RoomPolicy, Undo};
+use crate::draft::{RoomPolicy, Undo};
 use crate::event::Event;
 use crate::log_operation::LogOp;
 use crate::log_walk::{Until, Walk};
 use crate::recent_joins::RecentJoins;
 use crate::rooms::outgoing::Receiver;
-
-/// A room with members gets a checkpoint at least this often, so that retention by age never evicts
-/// its last one.
-const CHECKPOINT_MS: u64 = 24 * 3_600_000;
 
 /// The inputs of an activation.
 pub(super) struct ActivationStart {
@@ -129,22 +129,6 @@ pub(super) struct PendingAppend {
     before: BTreeSet<ServerId>,
     /// Restores the state of the log.
     undo: Undo,
-}
-
-/// The decisions for a record.
-#[derive(Debug, Default)]
-struct Decision {
-    entries: Vec<Entry>,
-    decided: Vec<DecidedProposal>,
-    taken: Vec<Proposal>,
-    undo: Undo,
-}
-
-/// Size of the log since the last checkpoint.
-#[derive(Debug, Default)]
-struct SinceCheckpoint {
-    records: usize,
-    bytes: usize,
 }
 
 impl Activation {
@@ -267,15 +251,6 @@ impl Activation {
         (proposals, attaches, Some(retained).filter(|retained| retained.id != RecordId::NONE))
     }
 
-    /// Requests a checkpoint if the last record is so old that retention by age may soon evict it.
-    pub(super) fn refresh_if_old(&mut self, now: Now) {
-        // The ticks count as well: a record's time may be ahead of a wall clock that was set back
-        // since.
-        let age = |now: u64, then: u64| now.saturating_sub(then) > CHECKPOINT_MS;
-        let old = age(now.wall_ms, self.state.time()) || age(now.ticks, self.appended_at);
-        self.checkpoint_requested = old && !self.has_pending() && !self.state.members().is_empty();
-    }
-
     /// Notifies connectors that have members here and do not follow: the last record makes them
     /// attach.
     pub(super) fn notify_detached(&self, followers: &BTreeSet<ServerId>, cx: &mut Context<'_>) {
@@ -371,117 +346,6 @@ impl Activation {
         self.pending =
             PendingOperation::Append(Box::new(PendingAppend { record, size, proposals: taken, before, undo }));
         Ok(())
-    }
-
-    /// Starts a checkpoint in parts if one is due that is too large for one record.
-    fn begin_parts(&mut self) {
-        let (size_limits, size) = (self.policy.size_limits(), self.state.checkpoint_size());
-        // Parts that no longer fit are cut anew; those in the log have no effect without the
-        // others.
-        let is_begun = !self.parts.is_empty();
-        let is_due = if is_begun { self.part_bytes > size_limits.part() } else { self.is_checkpoint_due(size, 0) };
-        if !is_due || (size <= size_limits.checkpoint() && !is_begun) {
-            return;
-        }
-        self.part_bytes = size_limits.part();
-        let parts = self.state.checkpoints(self.part_bytes);
-        // There are far fewer parts than members, and those are bounded.
-        let (base, of) = (self.position, u16::try_from(parts.len()).unwrap_or(u16::MAX));
-        self.parts = (0..of).map(|index| CheckpointPart { base, index, of }).zip(parts).collect();
-        self.since = SinceCheckpoint::default();
-        self.checkpoint_requested = false;
-    }
-
-    /// Adds the next part of a checkpoint, or a whole one that is due, if there is room; else the
-    /// next record carries it.
-    fn add_checkpoint(&mut self, record: &mut Record) {
-        let (size_limits, written) = (self.policy.size_limits(), record.size());
-        let room = size_limits.record().saturating_sub(written);
-        if !self.parts.is_empty() {
-            self.checkpoint_only = room < size_limits.part();
-            let next = if self.checkpoint_only { None } else { self.parts.pop_front() };
-            (record.part, record.checkpoint) = next.unzip();
-            return;
-        }
-        let size = self.state.checkpoint_size();
-        if size <= size_limits.checkpoint() && self.is_checkpoint_due(size, written) {
-            self.checkpoint_only = room < size;
-            if room >= size {
-                record.checkpoint = Some(Checkpoint::from(&self.state));
-                self.checkpoint_requested = false;
-            }
-        }
-    }
-
-    /// Returns incarnation and number of a connector's last committed proposal. Incarnations that
-    /// the latest one continues count as that one.
-    fn last_order(&self, connector: &ServerId) -> Option<(Incarnation, u64)> {
-        let last = self.state.last_proposal(connector)?;
-        Some((self.liveness.current_incarnation(connector, last.incarnation), last.number))
-    }
-
-    /// Decides as many proposals as fit into one record.
-    fn decide(
-        &mut self,
-        proposals: &mut VecDeque<Proposal>,
-        attaches: &mut Vec<Attach>,
-        cx: &mut Context<'_>,
-    ) -> Decision {
-        let now = self.place();
-        // A connector at the last record's id has everything, also if the log was erased since.
-        let is_ahead = |at: LogPosition| at.position >= now.position && at.id != now.id;
-        let known: Vec<_> = proposals.iter().map(|p| self.last_order(&p.author.connector)).collect();
-        let must_expel = self.must_expel();
-        let size_limits = self.policy.size_limits();
-        let checkpoint = if self.parts.is_empty() { size_limits.checkpoint() } else { size_limits.part() };
-        let reserved_bytes =
-            checkpoint + self.notify_connectors.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
-        let at = DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes };
-        let mut draft = Draft::new(&self.room, &self.policy, &mut self.state, at);
-        if must_expel {
-            draft.expel();
-        }
-        let mut taken = Vec::new();
-        for last in known {
-            let Some(proposal) = proposals.pop_front() else {
-                debug_assert!(false, "{}: a waiting proposal is gone", self.room);
-                break;
-            };
-            let order = (proposal.author.incarnation, proposal.number);
-            // Positions of another epoch mean nothing here: the connector must attach first.
-            if proposal.at.epoch != self.epoch {
-                cx.respond(proposal.requester, &RpcResponse::NotOwner { room: self.room.clone() });
-            } else if last == Some(order) || is_ahead(proposal.at) {
-                // Committed, so catching up delivers the record; or the connector is ahead of this
-                // owner: one of them is behind, and a read shows which.
-                let incarnation = proposal.author.incarnation;
-                attaches.push(Attach { requester: proposal.requester, incarnation, at: proposal.at });
-            } else if last > Some(order) || draft.has_decided(&proposal.author, proposal.number) {
-                // A late copy of a proposal whose response its connector has had for long.
-            } else if proposal.size() > size_limits.record() {
-                // Its connector's broker takes larger messages than ours. The connector splits the
-                // proposal when this response reports that it cannot be appended.
-                let because = Unavailable::LogAway;
-                cx.respond(proposal.requester, &RpcResponse::Unavailable { room: self.room.clone(), because });
-            } else if draft.fits(&proposal.items) {
-                draft.decide(&proposal.author, proposal.number, &proposal.items);
-                taken.push(proposal);
-            } else {
-                proposals.push_front(proposal);
-                break;
-            }
-        }
-        let undo = draft.take_undo();
-        let (entries, decided) = draft.finish();
-        Decision { entries, decided, taken, undo }
-    }
-
-    /// Returns true if the records since the last checkpoint, plus one of `written` bytes, outweigh
-    /// the next one of `checkpoint` bytes, or are too many to read in a takeover.
-    fn is_checkpoint_due(&self, checkpoint: usize, written: usize) -> bool {
-        self.checkpoint_requested
-            || self.since.bytes + written >= checkpoint
-            || self.since.records + 1 >= self.policy.checkpoint_records(checkpoint)
     }
 
     /// Responds with the committed record to its proposers, and notifies all other connectors that

@@ -19,6 +19,7 @@ use crate::rooms::outgoing::Outgoing;
 use crate::rooms::{Effect, LogRequester, OutgoingReply};
 use crate::test_log::TestLog;
 
+mod catch_up;
 mod clocks;
 mod history_access;
 mod incarnations;
@@ -313,33 +314,6 @@ fn another_epochs_proposal_is_not_decided() {
 }
 
 #[test]
-fn a_connector_that_is_behind_gets_the_records_between() {
-    let mut harness = OwnerHarness::new();
-    harness.propose(1, 1, vec![join(1, "ann")]);
-    harness.run();
-    for number in 2..400 {
-        harness.propose(1, number, vec![say(1)]);
-        harness.run();
-    }
-    let (mut position, mut pages) = (Position(10), 0);
-    loop {
-        let id = harness.id_at(position);
-        harness.attach(2, LogPosition { epoch: Epoch(1), position, id });
-        harness.run();
-        let (now, CatchUp::Since { records, more }) = harness.catch_up() else { panic!("a state instead of records") };
-        for (at, record) in records {
-            assert_eq!(record.prev, position);
-            position = at;
-        }
-        pages += 1;
-        if !more {
-            assert_eq!((position, pages), (now.position, 2));
-            break;
-        }
-    }
-}
-
-#[test]
 fn an_activation_of_a_small_room_is_one_read_and_one_append() {
     let mut first = OwnerHarness::new();
     first.propose(1, 1, vec![join(1, "ann")]);
@@ -372,37 +346,6 @@ fn a_fenced_owner_sends_nothing_and_starts_from_the_log() {
 }
 
 #[test]
-fn an_append_that_came_through_unseen_is_found_and_delivered() {
-    let mut harness = OwnerHarness::new();
-    harness.attach(2, LogPosition::default());
-    harness.propose(1, 1, vec![join(1, "ann")]);
-    harness.run();
-    harness.sent.clear();
-    harness.propose(1, 2, vec![say(1)]);
-    let append = harness.operation.take().unwrap();
-    harness.perform(append);
-    harness.done(LogResult::Append(Err(AppendError::Unclear("no answer".to_owned()))));
-    assert!(matches!(&harness.sent[0], Sent::Respond(_, RpcResponse::Unavailable { .. })));
-    harness.tick(250);
-    harness.run();
-    let (_, open) = harness.records_to(2).pop().unwrap();
-    assert_eq!(open.prev, Position(2), "the chain leads to what was not delivered");
-    assert!(matches!(open.entries[..], [Entry::Open]));
-    harness.propose(1, 2, vec![say(1)]);
-    harness.run();
-    assert_eq!(harness.log.last(&room()).last.unwrap().0, Position(3), "the repeat was not sent again");
-}
-
-#[test]
-fn a_full_log_is_reported_and_the_proposal_may_be_repeated() {
-    let mut harness = OwnerHarness::on(TestLog::full(1));
-    harness.propose(1, 1, vec![join(1, "ann")]);
-    harness.run();
-    let said = RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull };
-    assert!(matches!(&harness.sent[0], Sent::Respond(_, response) if *response == said));
-}
-
-#[test]
 fn a_room_without_followers_is_forgotten() {
     let mut harness = OwnerHarness::new();
     harness.attach(1, LogPosition::default());
@@ -425,140 +368,4 @@ fn a_silent_room_with_members_gets_a_checkpoint_a_day() {
     assert!(Record::decode(&bytes).unwrap().checkpoint.is_some());
     harness.maintain(1_000);
     assert_eq!(harness.run(), 0);
-}
-
-/// After a new connection or epoch, the outcome of an append is unknown until the log is read.
-#[test]
-fn an_owner_that_starts_over_reads_before_it_says_anything() {
-    let mut harness = OwnerHarness::new();
-    harness.propose(1, 1, vec![join(1, "ann")]);
-    harness.run();
-    harness.owner.start_over(harness.now);
-    harness.propose(1, 2, vec![say(1)]);
-    assert_eq!(harness.operation, Some(LogOp::Last { certain: false }));
-    assert_eq!(harness.run(), 2, "one read and one append");
-}
-
-#[test]
-fn results_from_before_a_start_over_are_discarded_and_found_in_the_log() {
-    let mut harness = OwnerHarness::new();
-    harness.propose(1, 1, vec![join(1, "ann")]);
-    harness.run();
-    harness.sent.clear();
-    harness.propose(1, 2, vec![say(1)]);
-    let operation = harness.operation.take().unwrap();
-    harness.owner.start_over(harness.now);
-    let done = harness.perform(operation);
-    harness.done(done);
-    assert_eq!(harness.sent, [], "the append's yes is not believed");
-    assert_eq!(harness.operation, Some(LogOp::Last { certain: true }));
-    harness.run();
-    let (_, CatchUp::Since { records, .. }) = harness.catch_up() else { panic!("a state instead of records") };
-    let said = records.iter().filter(|(_, r)| r.entries.iter().any(|e| matches!(e, Entry::Message { .. }))).count();
-    assert_eq!(said, 1, "committed once, and not sent again");
-}
-
-#[test]
-fn a_connector_that_read_further_than_the_log_goes_gets_the_state() {
-    let mut harness = OwnerHarness::new();
-    harness.propose(1, 1, vec![join(1, "ann")]);
-    harness.run();
-    let ahead = LogPosition { epoch: Epoch(1), position: Position(9), id: RecordId(9) };
-    let author = Author { connector: connector(2), incarnation: Incarnation(1) };
-    let proposal = Proposal { requester: requester(2), author, at: ahead, number: 1, items: vec![join(1, "bob")] };
-    let now = harness.now;
-    harness.call(|owner, cx| owner.propose(proposal, now, cx));
-    harness.run();
-    assert!(matches!(harness.catch_up(), (LogPosition { position: Position(1), .. }, CatchUp::State(_))));
-    assert!(harness.records_to(2).is_empty(), "nothing was decided");
-}
-
-/// A log that lost its end assigns positions to other records than before.
-#[test]
-fn a_record_of_another_id_at_the_same_position_is_another_record() {
-    let mut harness = OwnerHarness::new();
-    harness.propose(1, 1, vec![join(1, "ann")]);
-    harness.run();
-    harness.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
-    harness.run();
-    assert!(matches!(harness.catch_up().1, CatchUp::State(_)));
-    harness.propose(1, 2, vec![say(1)]);
-    harness.run();
-    harness.attach(2, LogPosition { epoch: Epoch(1), position: Position(1), id: RecordId(999) });
-    harness.run();
-    assert!(matches!(harness.catch_up().1, CatchUp::State(_)));
-}
-
-#[test]
-fn a_connector_that_read_another_log_gets_the_state() {
-    let mut harness = OwnerHarness::on(TestLog::new(2));
-    harness.attach(1, LogPosition { epoch: Epoch(1), position: Position(77), id: RecordId(5) });
-    harness.run();
-    let (now, CatchUp::State(_)) = harness.catch_up() else { panic!("records instead of the state") };
-    assert_eq!((now.epoch, now.position), (Epoch(2), Position(1)));
-}
-
-/// A connector that missed the record that named it would keep its members in the room for ever.
-#[test]
-fn a_connector_with_members_that_does_not_follow_is_reminded() {
-    let mut harness = OwnerHarness::new();
-    harness.propose(1, 1, vec![join(1, "ann")]);
-    harness.propose(2, 1, vec![join(1, "bob")]);
-    harness.run();
-    harness.owner.detach(&connector(1));
-    harness.sent.clear();
-    harness.maintain(0);
-    assert_eq!((harness.records_to(1).len(), harness.records_to(2).len()), (1, 0));
-}
-
-/// A log that lost all of the room assigns its positions again: the first record is below the
-/// position of a connector, which would never apply it.
-#[test]
-fn a_connector_above_the_first_record_of_an_erased_log_gets_the_state() {
-    let mut harness = OwnerHarness::new();
-    harness.propose(1, 1, vec![join(1, "ann")]);
-    harness.run();
-    for number in 2..6 {
-        harness.propose(1, number, vec![say(1)]);
-        harness.run();
-    }
-    let last = LogPosition { epoch: Epoch(1), position: Position(5), id: harness.id_at(Position(5)) };
-    harness.log = TestLog::new(1);
-    harness.at = last;
-    for number in 6..16 {
-        harness.propose(1, number, vec![say(1)]);
-        harness.run();
-        let (position, _) = harness.records_to(1).pop().unwrap();
-        harness.at = LogPosition { position, id: harness.id_at(position), ..last };
-    }
-    assert!(harness.at.position > last.position);
-    harness.attach(2, last);
-    harness.run();
-    assert!(matches!(harness.catch_up().1, CatchUp::State(_)), "{:?}", harness.catch_up());
-}
-
-/// The last record was removed while the owner was active: the expectation is 0 again. Members
-/// stay, and the first record carries them; messages are forgotten, since their positions may be
-/// assigned again.
-#[test]
-fn an_erased_log_goes_on_with_the_members() {
-    let mut harness = OwnerHarness::new();
-    harness.propose(1, 1, vec![join(1, "ann")]);
-    harness.run();
-    let before = harness.id_at(Position(1));
-    harness.sent.clear();
-    harness.log.erase();
-    harness.at = LogPosition { epoch: Epoch(1), position: Position(1), id: before };
-    // In flight when the log is erased; it must not be in the retained state.
-    harness.propose(2, 1, vec![join(1, "bob")]);
-    harness.propose(1, 2, vec![say(1), join(1, "ann")]);
-    harness.run();
-    let (position, first) = harness.records_to(1).pop().unwrap();
-    assert!(position > Position(1) && first.is_behind_erasure());
-    assert!(first.follows(Position(1), before), "connectors that had the last record go on");
-    assert_eq!(harness.outcomes(1), [Outcome::Done(1), Outcome::Unchanged]);
-    assert_eq!(harness.outcomes(2), [Outcome::Done(0)]);
-    let first = Record::decode(&harness.log.read(&room(), &[position]).remove(0).unwrap()).unwrap();
-    let state = model::room::RoomState::from(&first.checkpoint.unwrap());
-    assert_eq!(state.members().keys().map(Name::as_str).collect::<Vec<_>>(), ["ann", "bob"]);
 }

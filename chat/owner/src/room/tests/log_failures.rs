@@ -92,3 +92,65 @@ fn fail_and_begin_anew(harness: &mut OwnerHarness) {
     harness.owner.start_over(harness.now);
     harness.tick(0);
 }
+
+#[test]
+fn an_append_that_came_through_unseen_is_found_and_delivered() {
+    let mut harness = OwnerHarness::new();
+    harness.attach(2, LogPosition::default());
+    harness.propose(1, 1, vec![join(1, "ann")]);
+    harness.run();
+    harness.sent.clear();
+    harness.propose(1, 2, vec![say(1)]);
+    let append = harness.operation.take().unwrap();
+    harness.perform(append);
+    harness.done(LogResult::Append(Err(AppendError::Unclear("no answer".to_owned()))));
+    assert!(matches!(&harness.sent[0], Sent::Respond(_, RpcResponse::Unavailable { .. })));
+    harness.tick(250);
+    harness.run();
+    let (_, open) = harness.records_to(2).pop().unwrap();
+    assert_eq!(open.prev, Position(2), "the chain leads to what was not delivered");
+    assert!(matches!(open.entries[..], [Entry::Open]));
+    harness.propose(1, 2, vec![say(1)]);
+    harness.run();
+    assert_eq!(harness.log.last(&room()).last.unwrap().0, Position(3), "the repeat was not sent again");
+}
+
+#[test]
+fn a_full_log_is_reported_and_the_proposal_may_be_repeated() {
+    let mut harness = OwnerHarness::on(TestLog::full(1));
+    harness.propose(1, 1, vec![join(1, "ann")]);
+    harness.run();
+    let said = RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull };
+    assert!(matches!(&harness.sent[0], Sent::Respond(_, response) if *response == said));
+}
+
+/// After a new connection or epoch, the outcome of an append is unknown until the log is read.
+#[test]
+fn an_owner_that_starts_over_reads_before_it_says_anything() {
+    let mut harness = OwnerHarness::new();
+    harness.propose(1, 1, vec![join(1, "ann")]);
+    harness.run();
+    harness.owner.start_over(harness.now);
+    harness.propose(1, 2, vec![say(1)]);
+    assert_eq!(harness.operation, Some(LogOp::Last { certain: false }));
+    assert_eq!(harness.run(), 2, "one read and one append");
+}
+
+#[test]
+fn results_from_before_a_start_over_are_discarded_and_found_in_the_log() {
+    let mut harness = OwnerHarness::new();
+    harness.propose(1, 1, vec![join(1, "ann")]);
+    harness.run();
+    harness.sent.clear();
+    harness.propose(1, 2, vec![say(1)]);
+    let operation = harness.operation.take().unwrap();
+    harness.owner.start_over(harness.now);
+    let done = harness.perform(operation);
+    harness.done(done);
+    assert_eq!(harness.sent, [], "the append's yes is not believed");
+    assert_eq!(harness.operation, Some(LogOp::Last { certain: true }));
+    harness.run();
+    let (_, CatchUp::Since { records, .. }) = harness.catch_up() else { panic!("a state instead of records") };
+    let said = records.iter().filter(|(_, r)| r.entries.iter().any(|e| matches!(e, Entry::Message { .. }))).count();
+    assert_eq!(said, 1, "committed once, and not sent again");
+}
