@@ -13,9 +13,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chat::log::memory::Memory;
-use chat::log::{AppendError, ReadError};
-use chat::owner::{LogOp, LogResult, Now};
-use chat::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
 use follower::chat_servers::ChatServers;
 use follower::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
 use follower::drain_schedule::DrainSchedule;
@@ -29,6 +26,9 @@ use model::record::{Epoch, Position};
 use model::rpc::Trace;
 use model::settings::LogSettings;
 use model::size_limits::SizeLimits;
+use owner::log_operation::{AppendError, LogOp, LogResult, ReadError};
+use owner::room::Now;
+use owner::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
 use runtime::config::{Server, Servers, Settings};
 use runtime::metrics::Metrics;
 
@@ -240,7 +240,7 @@ impl World {
             servers: self.servers.clone(),
             is_fenced: true,
         };
-        let rooms = Rooms::new(identity, &Settings::default(), self.size_limits(), self.metrics.clone());
+        let rooms = Rooms::new(identity, &Settings::default(), self.size_limits());
         ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0, leaves_since: None }
     }
 

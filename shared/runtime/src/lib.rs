@@ -2,6 +2,7 @@
 //!
 //! Reading order: [`config`], [`lifecycle`], [`metrics`], [`health`].
 
+pub mod adaptive_hold;
 pub mod batching;
 pub mod clock;
 pub mod config;
@@ -10,5 +11,6 @@ pub mod health;
 pub mod lifecycle;
 pub mod log_rate_limit;
 pub mod metrics;
+pub mod precise_timer;
 pub mod server_list;
 pub mod text_file;

@@ -1,10 +1,10 @@
 //! Items in transit in a scripted cluster, and the selectors by which a script picks them.
 
 use bytes::Bytes;
-use chat::owner::{LogOp, LogResult};
-use chat::rooms::LogRequester;
 use model::rpc;
 use model::rpc::messages::{FromChat, FromConnector, RpcRequest, RpcResponse};
+use owner::log_operation::{LogOp, LogResult};
+use owner::rooms::LogRequester;
 
 /// Something under way. Chat servers and connectors are named by their numbers.
 pub(super) enum InTransit {

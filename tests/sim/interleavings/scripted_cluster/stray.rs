@@ -13,7 +13,7 @@ use model::subjects;
 use super::super::transit::InTransit;
 use super::{ScriptedCluster, id};
 use crate::checks;
-use chat::rooms::IncomingRequest;
+use owner::rooms::IncomingRequest;
 
 impl ScriptedCluster {
     /// A chat server gets a message in the name of a server of this kind and number.
