@@ -19,6 +19,7 @@ use follower::room::Common;
 use follower::route::ClientRoute;
 use frontend::{self, Options, WriteQueue, routes};
 use model::ids::ServerId;
+use model::lineage::Lineage;
 use model::rpc::{self, RpcError};
 use model::subjects;
 use node::Node;
@@ -132,7 +133,7 @@ impl Connector {
         let settings = &node.settings;
         let common = Common {
             me: id.clone(),
-            incarnation: clock::incarnation(),
+            lineage: Lineage::new(clock::incarnation()),
             repeat_ms: u64::from(settings.rpc.repeat_ms),
             resume_ms: u64::from(settings.session.resume_secs) * 1_000,
             linger_ms: u64::from(settings.room.linger_secs) * 1_000,

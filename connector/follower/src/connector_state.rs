@@ -15,7 +15,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use model::backoff;
 use model::ending::Ending;
 use model::ids::{RoomId, ServerId};
-use model::lineage::Lineage;
 use model::rpc::messages::{FromChat, LogPosition, RpcResponse};
 use model::rpc::{self, RpcError};
 use model::size_limits::SizeLimits;
@@ -48,8 +47,6 @@ pub struct ConnectorState {
     last_serial: u64,
     last_number: u64,
     request_writer: RequestWriter,
-    /// The incarnations of this process.
-    lineage: Lineage,
     /// Reports of chat servers about a later process with this connector's id.
     rival: Option<Rival>,
     /// Servers of the last heartbeat round, by token.
@@ -77,7 +74,6 @@ impl ConnectorState {
     /// Returns a connector without sessions and rooms.
     pub fn new(common: Common, chat_servers: ChatServers, limits: Limits) -> Self {
         Self {
-            lineage: Lineage::new(common.incarnation),
             rival: None,
             common,
             chat_servers,
@@ -229,8 +225,8 @@ impl ConnectorState {
         }
         // Statistics of a late message are older than those that are known.
         stats.filter(|_| check.is_newest()).into_iter().for_each(|stats| self.chat_servers.note_stats(&chat, stats));
-        if !self.lineage.earlier().is_empty() {
-            self.lineage.unify_response(&self.common.me, &mut response);
+        if !self.common.lineage.earlier().is_empty() {
+            self.common.lineage.unify_response(&self.common.me, &mut response);
         }
         match check {
             SequenceCheck::Gap | SequenceCheck::NewRun | SequenceCheck::Reset => self.reattach_all(now, &mut effects),
