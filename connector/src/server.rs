@@ -28,12 +28,13 @@ use runtime::clock;
 use runtime::config::Server;
 use runtime::fault;
 use runtime::health::{Check, DUPLICATE_ID, Depth, NO_CHAT_SERVER, Queues};
+use runtime::interval::interval;
 use runtime::log_rate_limit::LogRateLimit;
 use runtime::precise_timer::PreciseTimer;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::Instant;
 use tracing::{info, warn};
 use wire::Dictionary;
 
@@ -356,10 +357,4 @@ impl Connector {
             warn!(server = %self.id, from, %error, suppressed, "a message was ignored");
         }
     }
-}
-
-fn interval(period: Duration) -> Interval {
-    let mut interval = tokio::time::interval(period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
 }
