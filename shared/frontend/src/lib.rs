@@ -35,7 +35,7 @@ pub(crate) use listener::accept;
 pub use listener::serve;
 pub use model::client_frame::ErrorBody;
 pub use model::ending::Ending;
-pub use responses::{push, push_or_none, response, response_or_error, unknown_route};
+pub use responses::{push_or_none, response, response_or_error, unknown_route};
 pub use write_queue::{FRAME, WriteQueue, WriteQueueClosed};
 
 /// The role of a server towards clients.
