@@ -12,7 +12,6 @@ mod context;
 mod history_reads;
 mod local_sessions;
 mod presence;
-mod presence_push;
 pub mod proposer;
 mod session_state;
 mod sessions;
@@ -36,7 +35,7 @@ use session_state::SessionState;
 pub use client_messages::{Entered, Push, RoomResponse};
 pub use context::Context;
 pub use history_reads::MissedMessages;
-pub use presence_push::MembersPage;
+pub use presence::MembersPage;
 
 /// Backoff, in milliseconds, of requests to an owner that cannot append.
 const RETRY: Policy = Policy { first_ms: 100, longest_ms: LONGEST_MS };
