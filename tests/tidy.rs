@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
@@ -237,4 +238,11 @@ fn the_tests_of_cases_are_there() {
         }
     }
     assert!(cases > 100);
+}
+
+/// A defect whose place has changed would only be found by `make defects`, which takes hours.
+#[test]
+fn defects_have_a_place_in_the_tree() {
+    let output = Command::new("scripts/defects").arg("--check").current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

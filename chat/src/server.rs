@@ -21,9 +21,10 @@ use node::signing::{Admission, Sender, Signer};
 use runtime::clock;
 use runtime::fault;
 use runtime::health::{Check, Queues};
+use runtime::interval::interval;
 use runtime::log_rate_limit::LogRateLimit;
 use runtime::metrics::Metrics;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::log::log_health::LogHealth;
@@ -111,9 +112,7 @@ impl Chat {
     }
 
     async fn run(mut self, mut requests: Subscription) {
-        let mut tick = tokio::time::interval(TICK);
-        // After a long pause one tick is enough; a burst of them would only repeat the sweep.
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = interval(TICK);
         let log_statuses = log_statuses(self.log.clone());
         tokio::pin!(log_statuses);
         let bus_checks = bus_checks(self.node.bus.clone(), self.node.metrics.clone());

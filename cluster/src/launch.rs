@@ -196,6 +196,18 @@ impl Cluster {
         looked
     }
 
+    /// Starts a server; of one that cannot start nothing is left.
+    async fn start_or_remove(&mut self, bound: BoundServer) -> anyhow::Result<()> {
+        let id = bound.server.id.clone();
+        let started = self.start_server(bound).await;
+        if started.is_err() {
+            let half_started = self.running.remove(&id).into_iter().collect();
+            // It has accepted no work that a grace time would let it finish.
+            stop_in_order(half_started, Duration::ZERO).await;
+        }
+        started
+    }
+
     async fn start_server(&mut self, bound: BoundServer) -> anyhow::Result<()> {
         let (kind, node) = (bound.kind(), self.node.for_server());
         let id = &bound.server.id;

@@ -15,9 +15,9 @@ use futures_util::FutureExt;
 use model::servers::Servers;
 use model::settings::LogFormat;
 use runtime::config::Config;
+use runtime::interval::interval;
 use tokio::runtime::Builder;
 use tokio::signal::unix::Signal;
-use tokio::time::MissedTickBehavior;
 use tracing::field::display;
 use tracing::{Level, Metadata, error, info, warn};
 use tracing_subscriber::filter::filter_fn;
@@ -141,9 +141,7 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
 /// keeps the servers as they were.
 async fn apply_configuration_changes(cluster: &mut Cluster, mut file: ServersFile, mut reloads: Signal) -> Infallible {
     let rechecks = cluster.recheck_requests();
-    let mut tick = tokio::time::interval(POLL_INTERVAL);
-    // Reads that were missed while a change was applied need no burst of reads afterwards.
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tick = interval(POLL_INTERVAL);
     loop {
         tokio::select! {
             _ = tick.tick() => {}

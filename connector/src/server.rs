@@ -19,6 +19,7 @@ use follower::room::Common;
 use follower::route::ClientRoute;
 use frontend::{self, Options, WriteQueue, routes};
 use model::ids::ServerId;
+use model::lineage::Lineage;
 use model::rpc::{self, RpcError};
 use model::subjects;
 use node::Node;
@@ -27,12 +28,13 @@ use runtime::clock;
 use runtime::config::Server;
 use runtime::fault;
 use runtime::health::{Check, DUPLICATE_ID, Depth, NO_CHAT_SERVER, Queues};
+use runtime::interval::interval;
 use runtime::log_rate_limit::LogRateLimit;
 use runtime::precise_timer::PreciseTimer;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::Instant;
 use tracing::{info, warn};
 use wire::Dictionary;
 
@@ -134,7 +136,7 @@ impl Connector {
         let settings = &node.settings;
         let common = Common {
             me: id.clone(),
-            incarnation: clock::incarnation(),
+            lineage: Lineage::new(clock::incarnation()),
             repeat_ms: u64::from(settings.rpc.repeat_ms),
             resume_ms: u64::from(settings.session.resume_secs) * 1_000,
             linger_ms: u64::from(settings.room.linger_secs) * 1_000,
@@ -358,10 +360,4 @@ impl Connector {
             warn!(server = %self.id, from, %error, suppressed, "a message was ignored");
         }
     }
-}
-
-fn interval(period: Duration) -> Interval {
-    let mut interval = tokio::time::interval(period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
 }

@@ -20,6 +20,7 @@ use follower::room::Common;
 use follower::route::ClientRoute;
 use model::ending::Ending;
 use model::ids::{Incarnation, RoomId, ServerId};
+use model::lineage::Lineage;
 use model::membership::Token;
 use model::placement::{CHAT, CONNECTOR, GATE};
 use model::record::{Epoch, Position};
@@ -162,7 +163,7 @@ pub(crate) fn list(chats: Vec<Server>) -> Arc<Servers> {
 pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>) -> ConnectorState {
     let common = Common {
         me: id.clone(),
-        incarnation: run,
+        lineage: Lineage::new(run),
         repeat_ms: 300,
         linger_ms: 1_000,
         resume_ms: 1_500,

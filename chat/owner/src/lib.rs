@@ -9,7 +9,6 @@ pub mod connector_liveness;
 pub mod draft;
 pub mod event;
 pub mod history;
-mod home_liveness;
 pub mod log_operation;
 pub mod log_tail;
 pub mod log_walk;

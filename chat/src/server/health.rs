@@ -9,8 +9,9 @@ use futures_util::stream;
 use node::Node;
 use owner::log_operation::ReadError;
 use runtime::health::{Check, DUPLICATE_ID, Depth};
+use runtime::interval::interval;
 use runtime::metrics::{GaugeShare, Metrics};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::{Chat, MANY_OPERATIONS};
 use crate::log::{Log, LogStatus};
@@ -73,26 +74,22 @@ fn unusable_rooms(rooms: usize) -> Option<String> {
 
 /// Yields the log's status at every check.
 pub(super) fn log_statuses(log: Log) -> impl Stream<Item = Result<LogStatus, ReadError>> {
-    let mut interval = tokio::time::interval(STATUS_CHECK);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    stream::unfold((log, interval), async |(log, mut interval)| {
-        interval.tick().await;
+    stream::unfold((log, interval(STATUS_CHECK)), async |(log, mut checks)| {
+        checks.tick().await;
         let found = log.status().await;
-        Some((found, (log, interval)))
+        Some((found, (log, checks)))
     })
 }
 
 /// Yields once a second, if a message to this server itself came back.
 pub(super) fn bus_checks(bus: Bus, metrics: Arc<Metrics>) -> impl Stream<Item = ()> {
-    let mut interval = tokio::time::interval(BUS_CHECK);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    stream::unfold((bus, interval, metrics), async |(bus, mut interval, metrics)| {
+    stream::unfold((bus, interval(BUS_CHECK), metrics), async |(bus, mut checks, metrics)| {
         loop {
-            interval.tick().await;
+            checks.tick().await;
             let began = Instant::now();
             if bus.round_trip(BUS_CHECK).await.is_ok() {
                 metrics.stage_seconds.bus.add(began.elapsed());
-                return Some(((), (bus, interval, metrics)));
+                return Some(((), (bus, checks, metrics)));
             }
         }
     })

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 pub mod fault;
 pub mod health;
+pub mod interval;
 pub mod lifecycle;
 pub mod log_rate_limit;
 pub mod metrics;

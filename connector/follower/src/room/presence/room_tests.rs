@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use model::ids::{Incarnation, RoomId, ServerId, SessionId};
+use model::lineage::Lineage;
 use model::membership::Token;
 use model::record::{DecidedProposal, Entry, Epoch, Outcome, Position, Record, RecordId, VERSION};
 use model::room::RoomState;
@@ -63,7 +64,7 @@ impl TestRoom {
     fn new(large_members: usize) -> Self {
         let common = Common {
             me: ServerId::new("connector-server-1").unwrap(),
-            incarnation: Incarnation(1),
+            lineage: Lineage::new(Incarnation(1)),
             repeat_ms: 1_000,
             linger_ms: 0,
             resume_ms: 0,
@@ -169,7 +170,7 @@ impl TestRoom {
     fn record(&mut self, number: u64, items: Vec<Item>) -> Record {
         let entries: Vec<Entry> = items.into_iter().map(|item| self.entry(item)).collect();
         let outcomes = (0..).take(entries.len()).map(Outcome::Done).collect();
-        let (connector, incarnation) = (self.common.me.clone(), self.common.incarnation);
+        let (connector, incarnation) = (self.common.me.clone(), self.common.incarnation());
         let before = self.position;
         self.position = Position(before.0 + 1);
         Record {
@@ -191,7 +192,7 @@ impl TestRoom {
     fn entry(&mut self, item: Item) -> Entry {
         match item {
             Item::Join { session, name, membership, .. } => {
-                self.names.insert((session, self.common.incarnation), name.clone());
+                self.names.insert((session, self.common.incarnation()), name.clone());
                 Entry::Join { name, session: session_id(&self.common, session), membership }
             }
             Item::Leave { session, incarnation } => {
