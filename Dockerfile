@@ -16,6 +16,7 @@ COPY shared/testkit/Cargo.toml shared/testkit/
 COPY gate/Cargo.toml gate/
 COPY connector/Cargo.toml connector/
 COPY connector/follower/Cargo.toml connector/follower/
+COPY chat/owner/Cargo.toml chat/owner/
 COPY chat/Cargo.toml chat/
 COPY client/Cargo.toml client/
 COPY load/Cargo.toml load/

@@ -1,5 +1,5 @@
 //! The pure parts of the bench `load`: steps, search, ratios and tables.
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 #[path = "../benches/load/dimensions.rs"]
 #[expect(dead_code, reason = "as above")]
@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use load::{Milliseconds, ProcessUsage, StepLoad, StepReport};
 
 use crate::dimensions::{BaselineKind, Component, Shape, StepKind, System, grouped};
-use crate::load_steps::{CURVE, FAN_OUT, IDLE, ROOMS, STORM};
+use crate::load_steps::{CURVE, FAN_OUT, IDLE, ROOMS, STORM, next_of_rooms};
 use crate::ratios::{Ratio, ratios};
 use crate::results::{Baseline, Results, Row, is_sustained};
 use crate::search::Search;
@@ -118,6 +118,29 @@ fn what_answered_nothing_is_asked_nothing_more() {
     assert_eq!(rates(&[report(None, 0, 1, [0.0; 2])], None, 0), []);
 }
 
+/// Returns the steps of small rooms if every rate up to `limit` is sustained.
+fn steps_of_rooms(limit: f64) -> Vec<(StepKind, f64)> {
+    let (mut search, mut steps, mut done) = (Search::starting_at(2_000.0), Vec::new(), Vec::new());
+    while let Some((step, load)) = next_of_rooms(&done, &mut search) {
+        let StepLoad::Open(rate) = load else { panic!("an open loop, not {load:?}") };
+        let mut report = report(Some(rate), 1_000, 4, [1.0; 2]);
+        report.unsent = if rate <= limit { 0 } else { 500 };
+        steps.push((step, rate.round()));
+        done.push(report);
+    }
+    steps
+}
+
+#[test]
+fn small_rooms_have_light_load_first_and_heavy_load_where_the_search_gets_there() {
+    let begin = [(StepKind::Between, 500.0), (StepKind::Compared, 2_000.0), (StepKind::Search, 4_000.0)];
+    let steps = steps_of_rooms(9_000.0);
+    assert_eq!((&steps[..3], steps[3]), (&begin[..], (StepKind::Between, 8_000.0)));
+    let steps = steps_of_rooms(3_000.0);
+    assert_eq!(steps[..3], begin);
+    assert!(steps[3..].iter().all(|(step, _)| *step == StepKind::Search), "{steps:?}");
+}
+
 /// Returns the tried rates if every rate up to `limit` is sustained.
 fn tried(first: f64, limit: f64) -> Vec<f64> {
     let (mut search, mut tried) = (Search::starting_at(first), Vec::new());
@@ -211,6 +234,25 @@ fn the_most_is_the_highest_rate_that_held() {
     ];
     let all = ratios(&Results { baselines: Vec::new(), rows });
     assert_eq!(found(&all, System::OneProcess, "p99 < 200 ms").value, 4.0);
+}
+
+#[test]
+fn the_table_of_small_rooms_has_each_rate_that_held_and_the_highest() {
+    let step = |step, rate: f64| row(ROOMS, System::OneProcess, step, [rate, 0.1]);
+    let mut overloaded = step(StepKind::Between, 8_000.0);
+    overloaded.report.latency_ms.p99 = 900.0;
+    let rows = vec![
+        step(StepKind::Between, 500.0),
+        step(StepKind::Compared, 2_000.0),
+        step(StepKind::Search, 4_000.0),
+        overloaded,
+    ];
+    let results = Results { baselines: Vec::new(), rows };
+    let text = table::tables(&results);
+    let loads: Vec<_> = text.lines().skip(4).map(|line| line.split(" | ").nth(1).unwrap().trim()).collect();
+    assert_eq!(loads, ["500/s", "2000/s", "the most"], "{text}");
+    let ratios = ratios(&results);
+    assert_eq!(found(&ratios, System::OneProcess, "p50 in ms").is_met(), Some(true));
 }
 
 #[test]

@@ -8,7 +8,8 @@ pub mod memory;
 use bytes::Bytes;
 use model::ids::RoomId;
 use model::record::{Epoch, Position};
-use thiserror::Error;
+
+use owner::log_operation::{AppendError, ReadError, Tail};
 
 /// A log of many rooms. Clones are the same log.
 ///
@@ -36,19 +37,6 @@ pub enum ReadConsistency {
     Latest,
 }
 
-/// The last message of a room's log, or the last one below a position. It need not be a record: any
-/// program that may publish on the broker can write there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tail {
-    /// The log's epoch.
-    pub epoch: Epoch,
-    /// Position and bytes of the message; none if the room has none, or none any more.
-    pub last: Option<(Position, Bytes)>,
-    /// The room's last position as the message's author expected it and the log confirmed it; none
-    /// if it was published without an expectation.
-    pub expected: Option<Position>,
-}
-
 /// Status of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogStatus {
@@ -57,32 +45,6 @@ pub struct LogStatus {
     /// Bytes of all records that it keeps.
     pub bytes: u64,
 }
-
-/// An append that failed, or may have failed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum AppendError {
-    /// The room's last record is not the expected one: another server appended. Certainly nothing
-    /// was appended.
-    #[error("the room's last record is another one than expected")]
-    Refused,
-    /// The log reached its size limit. Certainly nothing was appended.
-    #[error("the log is full: raise log.max_total_bytes, or lower log.max_age_hours or log.max_records")]
-    Full,
-    /// The broker takes no record of this size. Certainly nothing was appended.
-    #[error("the broker takes no record of {bytes} bytes")]
-    TooLarge {
-        /// Bytes of the record.
-        bytes: usize,
-    },
-    /// No clear outcome: the record may have been appended, or may yet be.
-    #[error("the log gave no clear answer: {0}")]
-    Unclear(String),
-}
-
-/// A read that failed; it implies nothing about the content of the log.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the log cannot be read now: {0}")]
-pub struct ReadError(pub String);
 
 impl From<jetstream::JetStream> for Log {
     fn from(jetstream: jetstream::JetStream) -> Self {

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::owner::LogOp;
+use owner::log_operation::LogOp;
 
 /// Most requests to the log in flight for owners of rooms; further operations wait.
 // More requests in flight would not raise the log's throughput, only the latency of each.
@@ -26,7 +26,7 @@ pub(crate) enum Work {
 /// Operations in flight, and queues of waiting ones, one for each kind of work: first come first
 /// served within each.
 ///
-/// At most one operation waits per room, besides history reads, which the state bounds.
+/// At most one operation waits per room, besides history reads, which [`owner::rooms`] bounds.
 #[derive(Debug)]
 pub(crate) struct Operations<T> {
     owners: Queue<T>,

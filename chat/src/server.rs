@@ -1,14 +1,16 @@
 //! The edge of a chat server: one task that passes messages and log results to [`Rooms`] and
 //! performs its effects.
 
+mod health;
+mod log_operations;
+
 use std::iter;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{self, Bus, BusError, Message, OutgoingMessage, Subscription};
+use bus::{self, BusError, Message, OutgoingMessage, Subscription};
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, FuturesUnordered};
-use futures_util::{FutureExt, Stream, StreamExt};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use model::ids::{RoomId, ServerId};
 use model::record::{Epoch, Position};
 use model::rpc::messages::{FromChat, FromConnector, RpcResponse};
@@ -18,30 +20,25 @@ use node::Node;
 use node::signing::{Admission, Sender, Signer};
 use runtime::clock;
 use runtime::fault;
-use runtime::health::{Check, DUPLICATE_ID, Depth, Queues};
+use runtime::health::{Check, Queues};
+use runtime::interval::interval;
 use runtime::log_rate_limit::LogRateLimit;
-use runtime::metrics::{GaugeShare, Metrics};
-use tokio::time::{Instant, MissedTickBehavior};
+use runtime::metrics::Metrics;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::log::log_health::LogHealth;
-use crate::log::{AppendError, Log, LogStatus, ReadConsistency, ReadError};
+use crate::log::{Log, LogStatus};
 use crate::operations::{MAX_IN_FLIGHT, Operations, Work, requests};
-use crate::owner::{LogOp, LogResult, Now};
-use crate::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
+use crate::report::Reporter;
+use health::{Gauges, bus_checks, log_statuses};
+use log_operations::{OperationOrigin, run_operation};
+use owner::log_operation::{AppendError, LogOp, LogResult, ReadError};
+use owner::room::Now;
+use owner::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
 
 /// Interval of retries and sweeps.
 const TICK: Duration = Duration::from_millis(200);
-
-/// Interval of the checks that this server can receive.
-// The silence of connectors counts only while this server can receive: a broken connection of its
-// own must not remove members.
-const BUS_CHECK: Duration = Duration::from_secs(1);
-
-/// Interval of the checks of the log's status and epoch.
-// A new connection is checked at once. This interval finds a stream that was deleted behind a
-// healthy connection.
-const STATUS_CHECK: Duration = Duration::from_secs(3);
 
 /// Most requests taken at once.
 // Proposals that are taken together are appended together, as one record per room.
@@ -56,6 +53,7 @@ pub struct Chat {
     node: Node,
     log: Log,
     rooms: Rooms,
+    reporter: Reporter,
     signer: Signer,
     view: String,
     started: Instant,
@@ -74,32 +72,6 @@ pub struct Chat {
     hand_over_until: Option<Instant>,
 }
 
-/// This server's shares of the process's gauges; removed with it.
-struct Gauges {
-    rooms: GaugeShare,
-    requests: GaugeShare,
-    operations: GaugeShare,
-}
-
-impl Gauges {
-    fn new(metrics: &Metrics) -> Self {
-        Self {
-            rooms: metrics.rooms_known.share(),
-            requests: metrics.queue_bus_messages.share(),
-            operations: metrics.queue_log_operations.share(),
-        }
-    }
-}
-
-/// The origin of a log operation.
-struct OperationOrigin {
-    room: RoomId,
-    requester: LogRequester,
-    requests: usize,
-    /// Bytes of the appended record; 0 for other operations.
-    bytes: usize,
-}
-
 impl Chat {
     /// Starts the chat server `id`. It responds on its subject when this returns.
     ///
@@ -115,7 +87,8 @@ impl Chat {
             is_fenced: log.is_shared() || node.bus.nats_client().is_none(),
         };
         let chat = Self {
-            rooms: Rooms::new(identity, &node.settings, node.size_limits(), node.metrics.clone()),
+            rooms: Rooms::new(identity, &node.settings, node.size_limits()),
+            reporter: Reporter::new(id.clone(), &node.settings.nats, node.metrics.clone()),
             signer: Signer::new(&id, &node),
             view: node.server_list.now().view_hash(),
             started: Instant::now(),
@@ -139,9 +112,7 @@ impl Chat {
     }
 
     async fn run(mut self, mut requests: Subscription) {
-        let mut tick = tokio::time::interval(TICK);
-        // After a long pause one tick is enough; a burst of them would only repeat the sweep.
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = interval(TICK);
         let log_statuses = log_statuses(self.log.clone());
         tokio::pin!(log_statuses);
         let bus_checks = bus_checks(self.node.bus.clone(), self.node.metrics.clone());
@@ -220,23 +191,6 @@ impl Chat {
             }
         }
         info!(server = %self.id, "chat server stopped");
-    }
-
-    /// Reports if this server is ready for work.
-    fn report_health(&mut self, requests: Option<usize>) {
-        let Node { health, metrics, settings, .. } = &self.node;
-        let requests = requests.unwrap_or_default();
-        self.gauges.rooms.set(self.rooms.count());
-        self.gauges.requests.set(requests);
-        self.gauges.operations.set(self.operations.waiting());
-        let requests = Depth::within(settings.rpc.subscription_queue, "questions", requests);
-        let operations = Depth { of: "log operations", waiting: self.operations.waiting(), mark: MANY_OPERATIONS };
-        let fault = self.queues.check(metrics.dropped_on_full_queues(), &[requests, operations], Instant::now());
-        health.set(Check::Queues, fault);
-        health.set(Check::Log, self.log_health.fault().or_else(|| unusable_rooms(self.rooms.unusable())));
-        health.set(Check::Identity, self.rooms.is_yielding().then_some(DUPLICATE_ID));
-        health.record_alive();
-        self.node.update_health(&self.id);
     }
 
     /// Appends a message of no room if the log failed and no room retries it.
@@ -350,6 +304,7 @@ impl Chat {
                     self.start_operations();
                 }
                 Effect::Probe(home) => self.probe(home),
+                Effect::Report(event) => self.reporter.report(&event),
                 Effect::RequestRecheck => self.node.server_list.request_recheck(),
             }
         }
@@ -413,69 +368,4 @@ fn work_of(requester: LogRequester) -> Work {
         LogRequester::Owner => Work::Owner,
         LogRequester::Reader(_) => Work::History,
     }
-}
-
-/// Returns the fault of a server with waiting rooms whose log cannot be used.
-fn unusable_rooms(rooms: usize) -> Option<String> {
-    let fault = || {
-        format!(
-            "{rooms} rooms cannot be used: their logs end with messages that are no records (docs/how-to/recovery.md)"
-        )
-    };
-    (rooms > 0).then(fault)
-}
-
-/// Yields the log's status at every check.
-fn log_statuses(log: Log) -> impl Stream<Item = Result<LogStatus, ReadError>> {
-    let mut interval = tokio::time::interval(STATUS_CHECK);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    stream::unfold((log, interval), async |(log, mut interval)| {
-        interval.tick().await;
-        let found = log.status().await;
-        Some((found, (log, interval)))
-    })
-}
-
-/// Yields once a second, if a message to this server itself came back.
-fn bus_checks(bus: Bus, metrics: Arc<Metrics>) -> impl Stream<Item = ()> {
-    let mut interval = tokio::time::interval(BUS_CHECK);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    stream::unfold((bus, interval, metrics), async |(bus, mut interval, metrics)| {
-        loop {
-            interval.tick().await;
-            let began = Instant::now();
-            if bus.round_trip(BUS_CHECK).await.is_ok() {
-                metrics.stage_seconds.bus.add(began.elapsed());
-                return Some(((), (bus, interval, metrics)));
-            }
-        }
-    })
-}
-
-async fn run_operation(
-    log: Log,
-    origin: OperationOrigin,
-    op: LogOp,
-    metrics: Arc<Metrics>,
-) -> (OperationOrigin, LogResult) {
-    let room = &origin.room;
-    let done = match op {
-        LogOp::Last { certain } => {
-            let consistency = if certain { ReadConsistency::Latest } else { ReadConsistency::Any };
-            LogResult::Last(log.last(room, consistency).await)
-        }
-        LogOp::Before(position) => LogResult::Last(log.before(room, position).await),
-        LogOp::Append { expected, record } => {
-            let began = Instant::now();
-            let done = log.append(room, expected, record).await;
-            metrics.stage_seconds.log.add(began.elapsed());
-            LogResult::Append(done)
-        }
-        LogOp::Read(positions) => {
-            let read = log.read(room, &positions).await;
-            LogResult::Read(read.map(|records| positions.into_iter().zip(records).collect()))
-        }
-        LogOp::Epoch => LogResult::Epoch(log.epoch().await),
-    };
-    (origin, done)
 }

@@ -6,12 +6,13 @@ use bus::Bus;
 use bytes::Bytes;
 use chat::log::jetstream::JetStream;
 use chat::log::memory::Memory;
-use chat::log::{AppendError, Log, ReadConsistency};
+use chat::log::{Log, ReadConsistency};
 use futures_util::future::join_all;
 use model::ids::RoomId;
 use model::record::Position;
 use model::settings::{LogSettings, NatsSettings};
 use model::subjects::{self, SubjectPrefix};
+use owner::log_operation::AppendError;
 use runtime::metrics::Metrics;
 use testkit::NatsServer;
 

@@ -24,12 +24,14 @@ use model::subjects;
 use node::Node;
 use node::payload::{self, PayloadWatch};
 use node::signing::{KeyFileError, KeyringReloader};
+use runtime::adaptive_hold::SharedHold;
 use runtime::config::Config;
 use runtime::health::Health;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
 use runtime::server_list::ServerListWriter;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 pub use self::plan::{LogKind, Plan};
@@ -104,7 +106,8 @@ impl Cluster {
         let (settings, environment) = (Arc::new(settings), environment.into());
         let (lifecycle, health) = (Lifecycle::new(), Health::default());
         let payload = PayloadWatch::default();
-        let node = Node { environment, server_list, settings, bus, signing, metrics, payload, lifecycle, health };
+        let hold = SharedHold::new(settings.rpc.gather(), Instant::now());
+        let node = Node { environment, server_list, settings, bus, signing, metrics, payload, hold, lifecycle, health };
         let (signing, running) = (signing_keeper, BTreeMap::new());
         let mut cluster = Self {
             keeper,
@@ -191,6 +194,18 @@ impl Cluster {
             info!("the keys of servers changed");
         }
         looked
+    }
+
+    /// Starts a server; of one that cannot start nothing is left.
+    async fn start_or_remove(&mut self, bound: BoundServer) -> anyhow::Result<()> {
+        let id = bound.server.id.clone();
+        let started = self.start_server(bound).await;
+        if started.is_err() {
+            let half_started = self.running.remove(&id).into_iter().collect();
+            // It has accepted no work that a grace time would let it finish.
+            stop_in_order(half_started, Duration::ZERO).await;
+        }
+        started
     }
 
     async fn start_server(&mut self, bound: BoundServer) -> anyhow::Result<()> {

@@ -3,7 +3,6 @@
 mod args;
 mod log_filter;
 mod output;
-mod rest;
 mod serve;
 mod tools;
 

@@ -7,7 +7,6 @@ use std::fmt::{self, Write};
 use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -16,9 +15,9 @@ use futures_util::FutureExt;
 use model::servers::Servers;
 use model::settings::LogFormat;
 use runtime::config::Config;
-use tokio::runtime::{Builder, Runtime};
+use runtime::interval::interval;
+use tokio::runtime::Builder;
 use tokio::signal::unix::Signal;
-use tokio::time::{Instant, MissedTickBehavior};
 use tracing::field::display;
 use tracing::{Level, Metadata, error, info, warn};
 use tracing_subscriber::filter::filter_fn;
@@ -28,7 +27,6 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::args::Options;
 use crate::log_filter;
 use crate::output::Output;
-use crate::rest::Rest;
 
 /// Time between two reads of `servers.json`.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -59,8 +57,8 @@ fn run_with(options: Options, stderr: &Output, format: &mut LogFormat) -> anyhow
     log_to(stderr, config.settings.log.format)?;
     *format = config.settings.log.format;
     std::panic::set_hook(Box::new(log_panic));
-    let rest = if options.nats.is_none() { config.settings.rpc.rest() } else { Duration::ZERO };
-    let runtime = runtime(rest)?;
+    // As many threads as there are processors, or as `TOKIO_WORKER_THREADS` says.
+    let runtime = Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(serve(config, options));
     // Threads that wait for something, as for a name server, are not waited for.
     runtime.shutdown_background();
@@ -95,27 +93,6 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 fn message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
-}
-
-/// Threads as many as there are processors, or as `TOKIO_WORKER_THREADS` says. When they look for
-/// work often, they rest so long between two looks.
-fn runtime(gap: Duration) -> io::Result<Runtime> {
-    let mut builder = Builder::new_multi_thread();
-    if !gap.is_zero() {
-        let rest = Mutex::new(Rest::new(gap, Instant::now()));
-        builder.on_thread_park(move || pause(&rest));
-    }
-    builder.enable_all().build()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the thread has nothing else to do")]
-fn pause(rest: &Mutex<Rest>) {
-    let now = Instant::now();
-    // Nothing panics while holding the lock.
-    let until = rest.lock().unwrap_or_else(PoisonError::into_inner).until(now);
-    if let Some(until) = until {
-        std::thread::sleep(until - now);
-    }
 }
 
 /// Hides traces of the NATS client library, which contain passwords and tokens. No operator's
@@ -164,9 +141,7 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
 /// keeps the servers as they were.
 async fn apply_configuration_changes(cluster: &mut Cluster, mut file: ServersFile, mut reloads: Signal) -> Infallible {
     let rechecks = cluster.recheck_requests();
-    let mut tick = tokio::time::interval(POLL_INTERVAL);
-    // Reads that were missed while a change was applied need no burst of reads afterwards.
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tick = interval(POLL_INTERVAL);
     loop {
         tokio::select! {
             _ = tick.tick() => {}

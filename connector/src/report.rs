@@ -47,9 +47,31 @@ fn log(event: Event, server: &ServerId) {
                 error!(%error, suppressed, "request to a chat server cannot be encoded");
             }
         }
-        Event::ImplausibleIgnored { chat, incarnation, number } => log_implausible(&chat, incarnation, number),
-        Event::SenderRefused { .. } | Event::GateRefused { .. } | Event::ReplyRefused { .. } => {
-            log_refusal(event, server);
+        Event::ImplausibleIgnored { chat, incarnation, number } => {
+            static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();
+            if let Some(suppressed) = IMPLAUSIBLE.pass() {
+                let incarnation = incarnation.0;
+                warn!(%chat, incarnation, number, suppressed, "an incarnation or a number that cannot be was ignored");
+            }
+        }
+        Event::SenderRefused { sender } => {
+            static SENDERS: LogRateLimit = LogRateLimit::new();
+            if let Some(suppressed) = SENDERS.pass() {
+                warn!(%server, %sender, suppressed, "a message was refused: servers.json has no such chat server");
+            }
+        }
+        Event::GateRefused { sender } => {
+            static GATES: LogRateLimit = LogRateLimit::new();
+            if let Some(suppressed) = GATES.pass() {
+                warn!(%server, %sender, suppressed, "a ping was refused: servers.json has no such gate");
+            }
+        }
+        Event::ReplyRefused { sender, reply } => {
+            static REPLIES: LogRateLimit = LogRateLimit::new();
+            if let Some(suppressed) = REPLIES.pass() {
+                let what = "a ping was refused: its answer would go to no inbox of its gate";
+                warn!(%server, %sender, reply, suppressed, "{what}");
+            }
         }
         // Only counted: they are frequent where something else is logged.
         Event::RoomsRerouted { .. }
@@ -57,39 +79,6 @@ fn log(event: Event, server: &ServerId) {
         | Event::GapPushed
         | Event::StateTaken
         | Event::RequestExpired => {}
-    }
-}
-
-fn log_implausible(chat: &ServerId, incarnation: Incarnation, number: u64) {
-    static IMPLAUSIBLE: LogRateLimit = LogRateLimit::new();
-    if let Some(suppressed) = IMPLAUSIBLE.pass() {
-        let incarnation = incarnation.0;
-        warn!(%chat, incarnation, number, suppressed, "an incarnation or a number that cannot be was ignored");
-    }
-}
-
-fn log_refusal(event: Event, server: &ServerId) {
-    static SENDERS: LogRateLimit = LogRateLimit::new();
-    static GATES: LogRateLimit = LogRateLimit::new();
-    static REPLIES: LogRateLimit = LogRateLimit::new();
-    match event {
-        Event::SenderRefused { sender } => {
-            if let Some(suppressed) = SENDERS.pass() {
-                warn!(%server, %sender, suppressed, "a message was refused: servers.json has no such chat server");
-            }
-        }
-        Event::GateRefused { sender } => {
-            if let Some(suppressed) = GATES.pass() {
-                warn!(%server, %sender, suppressed, "a ping was refused: servers.json has no such gate");
-            }
-        }
-        Event::ReplyRefused { sender, reply } => {
-            if let Some(suppressed) = REPLIES.pass() {
-                let what = "a ping was refused: its answer would go to no inbox of its gate";
-                warn!(%server, %sender, reply, suppressed, "{what}");
-            }
-        }
-        _ => {}
     }
 }
 

@@ -19,20 +19,22 @@ use follower::room::Common;
 use follower::route::ClientRoute;
 use frontend::{self, Options, WriteQueue, routes};
 use model::ids::ServerId;
+use model::lineage::Lineage;
 use model::rpc::{self, RpcError};
 use model::subjects;
 use node::Node;
 use node::signing::{Admission, Sender, Signer};
-use runtime::batching::BatchTimer;
 use runtime::clock;
 use runtime::config::Server;
 use runtime::fault;
 use runtime::health::{Check, DUPLICATE_ID, Depth, NO_CHAT_SERVER, Queues};
+use runtime::interval::interval;
 use runtime::log_rate_limit::LogRateLimit;
+use runtime::precise_timer::PreciseTimer;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior, sleep_until};
+use tokio::time::Instant;
 use tracing::{info, warn};
 use wire::Dictionary;
 
@@ -70,7 +72,7 @@ pub enum StartError {
     /// The bus refused the subscription.
     #[error(transparent)]
     Bus(#[from] bus::BusError),
-    /// The listener has no address.
+    /// The listener has no address, or the system no thread left.
     #[error(transparent)]
     Listen(#[from] std::io::Error),
 }
@@ -114,16 +116,17 @@ impl Connector {
     /// messages of chat servers.
     ///
     /// # Errors
-    /// If the bus refuses the subscription.
+    /// If the bus refuses the subscription, or the system has no thread left.
     pub async fn start(server: &Server, node: Node, listener: TcpListener) -> Result<(), StartError> {
         let inbox =
             node.bus.subscribe(&subjects::connector_all(&server.id), node.settings.rpc.subscription_queue).await?;
         let (commands, asked) = mpsc::channel(COMMANDS);
         let address = listener.local_addr()?;
         node.health.set(Check::Peers, Some(NO_CHAT_SERVER));
+        let timer = PreciseTimer::start()?;
         let connector = Self::new(server.id.clone(), address.port(), node.clone());
         let options = Options::for_connector(&node);
-        node.lifecycle.spawn_main(connector.run(asked, inbox));
+        node.lifecycle.spawn_main(connector.run((timer, asked), inbox));
         node.lifecycle.spawn_main(frontend::serve(listener, SessionHandlers::new(commands), options));
         info!(server = %server.id, %address, "connector ready");
         Ok(())
@@ -133,7 +136,7 @@ impl Connector {
         let settings = &node.settings;
         let common = Common {
             me: id.clone(),
-            incarnation: clock::incarnation(),
+            lineage: Lineage::new(clock::incarnation()),
             repeat_ms: u64::from(settings.rpc.repeat_ms),
             resume_ms: u64::from(settings.session.resume_secs) * 1_000,
             linger_ms: u64::from(settings.room.linger_secs) * 1_000,
@@ -169,7 +172,11 @@ impl Connector {
         }
     }
 
-    async fn run(mut self, mut asked: mpsc::Receiver<Command>, mut inbox: Subscription) {
+    async fn run(
+        mut self,
+        (timer, mut asked): (PreciseTimer, mpsc::Receiver<(Instant, Command)>),
+        mut inbox: Subscription,
+    ) {
         let mut tick = interval(TICK);
         let mut heartbeat = interval(self.node.settings.rpc.heartbeat());
         let mut server_list = self.node.server_list.clone();
@@ -181,9 +188,6 @@ impl Connector {
         tokio::pin!(draining);
         let mut drained = false;
         let mut batch = Vec::new();
-        let mut pace = BatchTimer::new(self.gather(), Instant::now());
-        let held = sleep_until(Instant::now());
-        tokio::pin!(held);
         let mut is_held = false;
         loop {
             self.state.set_size_limits(self.node.size_limits());
@@ -201,15 +205,21 @@ impl Connector {
                     if count == 0 {
                         break;
                     }
-                    self.on_commands(batch.drain(..));
-                    let now = Instant::now();
-                    pace.sent(now);
-                    if let Some(until) = pace.held_until(now).filter(|_| count < BATCH) {
-                        held.as_mut().reset(until);
-                        is_held = true;
+                    let (first, now) = (batch[0].0, Instant::now());
+                    let end = self.node.hold.lock().begin(first, now).filter(|_| count < BATCH);
+                    match end {
+                        Some(end) => timer.set(end - now),
+                        None => self.on_commands(&mut batch),
                     }
+                    is_held = end.is_some();
                 }
-                () = &mut held, if is_held => is_held = false,
+                () = timer.fired(), if is_held => {
+                    is_held = false;
+                    while batch.len() < BATCH && let Ok(command) = asked.try_recv() {
+                        batch.push(command);
+                    }
+                    self.on_commands(&mut batch);
+                }
                 message = inbox.next() => {
                     let Some(message) = message else { break };
                     self.on_message(&message);
@@ -223,7 +233,7 @@ impl Connector {
                     self.advance_drain();
                     self.check_rival();
                     self.update_health(asked.len(), inbox.waiting());
-                    if self.stopping && self.try_finish() {
+                    if self.stopping && batch.is_empty() && self.try_finish() {
                         break;
                     }
                 }
@@ -246,13 +256,6 @@ impl Connector {
             }
         }
         info!(server = %self.id, "connector stopped");
-    }
-
-    /// Batching interval of commands under load; zero without a broker.
-    // Without a broker the process's threads rest instead, which saves more; over NATS the rests of
-    // all processes on a message's way would add up.
-    fn gather(&self) -> Duration {
-        if self.node.bus.nats_client().is_some() { self.node.settings.rpc.gather() } else { Duration::ZERO }
     }
 
     /// Updates the gauges and the health checks of this server.
@@ -283,11 +286,12 @@ impl Connector {
     }
 
     /// Handles a batch of commands; the requests for one room go out in one proposal.
-    fn on_commands(&mut self, commands: impl Iterator<Item = Command>) {
+    fn on_commands(&mut self, commands: &mut Vec<(Instant, Command)>) {
+        self.node.hold.lock().record_requests(commands.len(), Instant::now());
         // A proposal costs its owner an append and this connector a message, so requests that
         // arrived together share one.
         self.state.begin_batch();
-        commands.for_each(|command| self.on_command(command));
+        commands.drain(..).for_each(|(_, command)| self.on_command(command));
         let effects = self.state.propose_batch(self.now());
         self.perform(effects);
     }
@@ -356,10 +360,4 @@ impl Connector {
             warn!(server = %self.id, from, %error, suppressed, "a message was ignored");
         }
     }
-}
-
-fn interval(period: Duration) -> Interval {
-    let mut interval = tokio::time::interval(period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
 }

@@ -9,6 +9,7 @@ use follower::connector_state::ClientRequest;
 use follower::route::ClientRoute;
 use frontend::{App, Ending, Peer, Session, WriteQueue};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// A message from a session to the connector's task.
 #[derive(Debug)]
@@ -24,13 +25,15 @@ pub(crate) enum Command {
 /// Creates and numbers the handlers of sessions.
 #[derive(Clone)]
 pub(crate) struct SessionHandlers {
-    commands: mpsc::Sender<Command>,
+    /// Each command with the time at which the session sent it: a hold begins then, even if the
+    /// connector's task is busy.
+    commands: mpsc::Sender<(Instant, Command)>,
     sessions: Arc<AtomicU64>,
 }
 
 impl SessionHandlers {
     /// Returns handlers that send their commands to the receiver of `commands`.
-    pub(crate) fn new(commands: mpsc::Sender<Command>) -> Self {
+    pub(crate) fn new(commands: mpsc::Sender<(Instant, Command)>) -> Self {
         Self { commands, sessions: Arc::default() }
     }
 }
@@ -40,7 +43,7 @@ pub(crate) struct ClientHandler {
     number: u64,
     write_queue: WriteQueue,
     entered: Arc<AtomicBool>,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<(Instant, Command)>,
     /// The command that waits for a place in the connector's queue.
     // A session has at most one: the socket is not read again before it is taken, which is the
     // backpressure on a client that sends faster than the connector decides.
@@ -75,7 +78,7 @@ impl Session for ClientHandler {
         match self.commands.reserve().await {
             Ok(permit) => {
                 if let Some(command) = self.pending.take() {
-                    permit.send(command);
+                    permit.send((Instant::now(), command));
                 }
             }
             Err(_) => {

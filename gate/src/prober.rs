@@ -16,8 +16,8 @@ use node::signing::{Admission, Sender, Signer};
 use runtime::clock;
 use runtime::fault;
 use runtime::health::Check;
+use runtime::interval::interval;
 use runtime::log_rate_limit::LogRateLimit;
-use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::chat_reports;
@@ -81,8 +81,7 @@ impl ServerStatuses {
 /// Probes every connector at the heartbeat interval, until the gate stops.
 pub(crate) async fn run(me: ServerId, node: Node, statuses: ServerStatuses) {
     let period = node.settings.rpc.heartbeat();
-    let mut tick = tokio::time::interval(period);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tick = interval(period);
     let view = node.server_list.now().view_hash();
     let signer = Signer::new(&me, &node);
     let mut prober = Prober { me: me.clone(), view, signer, node: node.clone() };

@@ -27,6 +27,7 @@ use model::subjects;
 use node::Node;
 use node::payload::PayloadWatch;
 use node::signing::Signing;
+use runtime::adaptive_hold::SharedHold;
 use runtime::health::Health;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
@@ -94,7 +95,8 @@ impl GateFixture {
         let (environment, health) = (environment.into(), Health::default());
         let payload = PayloadWatch::default();
         let signing = Signing::off();
-        let node = Node { environment, server_list, settings, bus, signing, metrics, payload, lifecycle, health };
+        let hold = SharedHold::new(settings.rpc.gather(), tokio::time::Instant::now());
+        let node = Node { environment, server_list, settings, bus, signing, metrics, payload, lifecycle, health, hold };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Gate::start(server(GATE, 1), node.clone(), listener);

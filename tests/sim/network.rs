@@ -5,10 +5,10 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chat::owner::{LogOp, LogResult};
-use chat::rooms::LogRequester;
 use model::ids::{RoomId, ServerId};
 use model::rpc::Trace;
+use owner::log_operation::{LogOp, LogResult};
+use owner::rooms::LogRequester;
 use runtime::config::Servers;
 
 use crate::chance::Chance;

@@ -13,9 +13,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chat::log::memory::Memory;
-use chat::log::{AppendError, ReadError};
-use chat::owner::{LogOp, LogResult, Now};
-use chat::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
 use follower::chat_servers::ChatServers;
 use follower::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
 use follower::drain_schedule::DrainSchedule;
@@ -23,12 +20,16 @@ use follower::room::Common;
 use follower::route::ClientRoute;
 use model::ending::Ending;
 use model::ids::{Incarnation, RoomId, ServerId};
+use model::lineage::Lineage;
 use model::membership::Token;
 use model::placement::{CHAT, CONNECTOR, GATE};
 use model::record::{Epoch, Position};
 use model::rpc::Trace;
 use model::settings::LogSettings;
 use model::size_limits::SizeLimits;
+use owner::log_operation::{AppendError, LogOp, LogResult, ReadError};
+use owner::room::Now;
+use owner::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
 use runtime::config::{Server, Servers, Settings};
 use runtime::metrics::Metrics;
 
@@ -162,7 +163,7 @@ pub(crate) fn list(chats: Vec<Server>) -> Arc<Servers> {
 pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>) -> ConnectorState {
     let common = Common {
         me: id.clone(),
-        incarnation: run,
+        lineage: Lineage::new(run),
         repeat_ms: 300,
         linger_ms: 1_000,
         resume_ms: 1_500,
@@ -240,7 +241,7 @@ impl World {
             servers: self.servers.clone(),
             is_fenced: true,
         };
-        let rooms = Rooms::new(identity, &Settings::default(), self.size_limits(), self.metrics.clone());
+        let rooms = Rooms::new(identity, &Settings::default(), self.size_limits());
         ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0, leaves_since: None }
     }
 

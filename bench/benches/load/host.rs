@@ -49,7 +49,8 @@ impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { processor, processors, memory_gib, linux, nats_server, node, socket_io, rustc } = self;
         writeln!(f, "- {processor}, {processors} processors, {memory_gib} GiB of memory, Linux {linux}")?;
-        writeln!(f, "- {nats_server} with GOMAXPROCS=1; Socket.IO {socket_io} on node {node}; {rustc}")
+        writeln!(f, "- {nats_server} with GOMAXPROCS=1; {rustc}")?;
+        writeln!(f, "- Socket.IO {socket_io} on node {node}")
     }
 }
 

@@ -3,6 +3,8 @@
 use load::{StepLoad, StepReport};
 
 use crate::dimensions::{Shape, StepKind};
+use crate::results::is_sustained;
+use crate::search::Search;
 
 /// One room or several with many listeners and a few senders.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +46,13 @@ pub(crate) const ROOMS: Shape = Shape::new(500, 4);
 /// Messages per second at which small rooms are compared.
 pub(crate) const ROOMS_COMPARED: f64 = 2_000.0;
 
+/// Messages per second of small rooms under light load, when servers have no reason to batch.
+pub(crate) const ROOMS_LIGHT: f64 = 500.0;
+
+/// Messages per second of small rooms under heavy load. A doubling of the compared rate, so that
+/// the search tries it.
+pub(crate) const ROOMS_HEAVY: f64 = 8_000.0;
+
 /// Users that log in and leave, each in its own room, so that no other user receives pushes.
 pub(crate) const STORM: Shape = Shape::new(256, 1);
 
@@ -78,4 +87,19 @@ impl FanOut {
         rates.retain(|(_, rate)| *rate > 0.0);
         rates
     }
+}
+
+/// Returns the next step of small rooms: light load, the compared rate, then the search for the
+/// highest one.
+pub(crate) fn next_of_rooms(done: &[StepReport], search: &mut Search) -> Option<(StepKind, StepLoad)> {
+    let (step, rate) = match done {
+        [] => (StepKind::Between, ROOMS_LIGHT),
+        [_] => (StepKind::Compared, ROOMS_COMPARED),
+        [.., last] => {
+            search.record(is_sustained(last));
+            let rate = search.next()?;
+            (if rate == ROOMS_HEAVY { StepKind::Between } else { StepKind::Search }, rate)
+        }
+    };
+    Some((step, StepLoad::Open(rate)))
 }

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use crate::baseline;
 use crate::deployment::Deployment;
 use crate::dimensions::{BaselineKind, Shape, StepKind, System};
-use crate::load_steps::{FAN_OUT, IDLE, ROOMS, ROOMS_COMPARED, SENDERS, STORM};
+use crate::load_steps::{FAN_OUT, IDLE, ROOMS, ROOMS_COMPARED, SENDERS, STORM, next_of_rooms};
 use crate::peer::SocketIo;
-use crate::results::{Baseline, Results, Row, is_sustained};
+use crate::results::{Baseline, Results, Row};
 use crate::search::Search;
 use crate::table::digits;
 
@@ -93,11 +93,7 @@ impl BenchRun {
         self.nats().await;
         for system in System::ALL {
             let mut search = Search::starting_at(ROOMS_COMPARED);
-            let mut next = |done: &[StepReport]| {
-                let Some(last) = done.last() else { return Some((StepKind::Compared, StepLoad::Open(ROOMS_COMPARED))) };
-                search.record(is_sustained(last));
-                search.next().map(|rate| (StepKind::Search, StepLoad::Open(rate)))
-            };
+            let mut next = |done: &[StepReport]| next_of_rooms(done, &mut search);
             self.run(system, ROOMS, plan(ROOMS), &mut next).await?;
         }
         Ok(())

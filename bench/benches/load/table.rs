@@ -5,7 +5,7 @@ use load::StepReport;
 use crate::dimensions::{Component, Shape, StepKind, System};
 use crate::load_steps::{FAN_OUT, IDLE, ROOMS, STORM};
 use crate::ratios::Ratio;
-use crate::results::{Baseline, Results, Row};
+use crate::results::{Baseline, Results, Row, is_sustained};
 
 /// Below one in this many, messages that were not sent in time are no sign of a problem.
 const FEW: u64 = 1_000;
@@ -79,9 +79,11 @@ fn rooms(results: &Results) -> String {
         other => other,
     });
     let rows = System::ALL.iter().flat_map(|system| {
-        let compared = results.row(ROOMS, *system, StepKind::Compared).map(|row| (row, load(row)));
+        // A rate that a system does not sustain says nothing about latency at that rate.
+        let is_shown = |row: &&Row| row.step != StepKind::Search && is_sustained(&row.report);
+        let rates = results.rows(ROOMS, *system).filter(is_shown).map(|row| (row, load(row)));
         let most = results.highest_sustained(ROOMS, *system).map(|row| (row, "the most".to_owned()));
-        compared.into_iter().chain(most)
+        rates.chain(most)
     });
     let rows = rows.map(|(row, load)| messages(row, load, [Row::per_message, Row::per_delivery]));
     titled(&format!("Small rooms, {ROOMS}"), &head, rows.collect())

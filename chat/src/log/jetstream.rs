@@ -23,7 +23,8 @@ use tracing::{error, info};
 use self::api::{Api, ApiError, MessageQuery, StoredMessage, code};
 pub use self::stream::{Difference, OpenError};
 use self::stream_epoch::{EpochTracker, StreamEpoch, StreamStatus};
-use super::{AppendError, LogStatus, ReadConsistency, ReadError, Tail};
+use super::{LogStatus, ReadConsistency};
+use owner::log_operation::{AppendError, ReadError, Tail};
 
 /// JetStream's description of a stream at its limit. The same code is also used for a disk that
 /// failed.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use model::record::Position;
 use tokio::time::Instant;
 
-use super::{AppendError, LogStatus, ReadError};
+use super::LogStatus;
+use owner::log_operation::{AppendError, ReadError};
 
 /// Time without an append after one that failed, until the server appends a probe.
 // Without a probe, a log whose rooms are silent would count as failed for ever.

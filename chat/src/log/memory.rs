@@ -10,7 +10,8 @@ use model::settings::LogSettings;
 use runtime::clock;
 use tokio::time::Instant;
 
-use super::{AppendError, LogStatus, Tail};
+use super::LogStatus;
+use owner::log_operation::{AppendError, Tail};
 
 /// Approximate cost of a record besides its bytes: position, time, place in the queue.
 const RECORD_OVERHEAD: usize = 64;

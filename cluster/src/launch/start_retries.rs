@@ -2,7 +2,6 @@
 //! backoff, since ports and brokers come back.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::bail;
 use model::backoff::{Backoff, Policy};
@@ -11,7 +10,7 @@ use runtime::log_rate_limit::LogRateLimit;
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use super::{Cluster, stop_in_order};
+use super::Cluster;
 use crate::bind::BoundServer;
 use crate::keys;
 
@@ -91,18 +90,6 @@ impl Cluster {
         match &started {
             Ok(()) => drop(self.start_retries.servers.remove(id)),
             Err(_) => self.start_retries.record_failure(id),
-        }
-        started
-    }
-
-    /// Starts a server; of one that cannot start nothing is left.
-    pub(super) async fn start_or_remove(&mut self, bound: BoundServer) -> anyhow::Result<()> {
-        let id = bound.server.id.clone();
-        let started = self.start_server(bound).await;
-        if started.is_err() {
-            let half_started = self.running.remove(&id).into_iter().collect();
-            // It has accepted no work that a grace time would let it finish.
-            stop_in_order(half_started, Duration::ZERO).await;
         }
         started
     }

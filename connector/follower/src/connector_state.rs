@@ -5,6 +5,7 @@ pub mod attach_rate_limit;
 mod chat_liveness;
 mod effects;
 mod incarnations;
+mod receive;
 pub(crate) mod request_writer;
 mod requests;
 mod senders;
@@ -15,17 +16,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use model::backoff;
 use model::ending::Ending;
 use model::ids::{RoomId, ServerId};
-use model::lineage::Lineage;
-use model::rpc::messages::{FromChat, LogPosition, RpcResponse};
-use model::rpc::{self, RpcError};
 use model::size_limits::SizeLimits;
 
-use crate::chat_servers::{ChatServers, SequenceCheck};
-use crate::event::Event;
+use crate::chat_servers::ChatServers;
 use crate::room::{Common, Context, Room};
 
 use attach_rate_limit::AttachRateLimit;
-use incarnations::{Rival, implausible};
+use incarnations::Rival;
 use request_writer::{OwnerLink, RequestWriter};
 use sessions::{Session, SessionRoom, Sessions};
 
@@ -48,8 +45,6 @@ pub struct ConnectorState {
     last_serial: u64,
     last_number: u64,
     request_writer: RequestWriter,
-    /// The incarnations of this process.
-    lineage: Lineage,
     /// Reports of chat servers about a later process with this connector's id.
     rival: Option<Rival>,
     /// Servers of the last heartbeat round, by token.
@@ -77,7 +72,6 @@ impl ConnectorState {
     /// Returns a connector without sessions and rooms.
     pub fn new(common: Common, chat_servers: ChatServers, limits: Limits) -> Self {
         Self {
-            lineage: Lineage::new(common.incarnation),
             rival: None,
             common,
             chat_servers,
@@ -185,103 +179,6 @@ impl ConnectorState {
             self.in_known_room(&room, now, &mut effects, Room::advance);
         }
         effects
-    }
-
-    /// Handles a message of a chat server; `is_proven` says that its signature was verified.
-    ///
-    /// # Errors
-    /// If the bytes are not such a message; then the state has not changed.
-    pub fn receive(&mut self, body: &[u8], is_proven: bool, now: Now) -> Result<Vec<Effect>, RpcError> {
-        let FromChat { chat, incarnation, number, mut response, stats, .. } = rpc::decode(body)?;
-        let mut effects = Vec::new();
-        if !self.check_sender(&chat, &response, now, &mut effects) {
-            return Ok(effects);
-        }
-        if let RpcResponse::Stale(known) = response {
-            self.on_stale((&chat, incarnation), known, now, &mut effects);
-            return Ok(effects);
-        }
-        let check = self.chat_servers.check_sequence(&chat, incarnation, (number, is_proven), now.ticks);
-        match check {
-            SequenceCheck::OldRun => {
-                effects.push(Effect::Report(Event::EarlierRunIgnored { chat }));
-                return Ok(effects);
-            }
-            SequenceCheck::Implausible | SequenceCheck::Far => {
-                effects.push(implausible(&chat, (incarnation, number)));
-                if check == SequenceCheck::Far {
-                    self.reattach_all(now, &mut effects);
-                }
-                return Ok(effects);
-            }
-            SequenceCheck::Next
-            | SequenceCheck::Old
-            | SequenceCheck::Gap
-            | SequenceCheck::NewRun
-            | SequenceCheck::Reset => {}
-        }
-        // A copy of an old message, or a late one, says nothing about the present: it may be older
-        // than the sender's announcement that it shuts down.
-        let is_present = check != SequenceCheck::Old;
-        if is_present {
-            let stays = response == RpcResponse::Alive && check.is_newest();
-            self.note_chat_heard((&chat, incarnation), stays, now, &mut effects);
-        }
-        // Statistics of a late message are older than those that are known.
-        stats.filter(|_| check.is_newest()).into_iter().for_each(|stats| self.chat_servers.note_stats(&chat, stats));
-        if !self.lineage.earlier().is_empty() {
-            self.lineage.unify_response(&self.common.me, &mut response);
-        }
-        match check {
-            SequenceCheck::Gap | SequenceCheck::NewRun | SequenceCheck::Reset => self.reattach_all(now, &mut effects),
-            _ => {}
-        }
-        if is_present && response == RpcResponse::Leaving && self.chat_servers.record_leaving(&chat, incarnation) {
-            effects.push(Effect::Report(Event::ChatServerLeaving { chat: chat.clone() }));
-            self.reroute_rooms(now, &mut effects);
-        }
-        self.on_answer((&chat, check), response, now, &mut effects);
-        Ok(effects)
-    }
-
-    fn on_answer(
-        &mut self,
-        (chat, check): (&ServerId, SequenceCheck),
-        response: RpcResponse,
-        now: Now,
-        effects: &mut Vec<Effect>,
-    ) {
-        match response {
-            RpcResponse::Alive | RpcResponse::Leaving | RpcResponse::Stale(_) => {}
-            // The chain decides whether the record is applied, from any server. A room
-            // that is not open here has members of this connector in the log that should have left:
-            // opening it makes them leave.
-            RpcResponse::Record { room, epoch, position, record } => {
-                let place = LogPosition { epoch, position, id: record.id };
-                self.in_room(&room, now, effects, |room, cx| {
-                    room.on_record(epoch, position, &record, cx);
-                    if check.is_newest() {
-                        room.check_owner_position(place, cx);
-                    }
-                });
-            }
-            // An overtaken answer must not be taken for the present, and neither must one of a chat
-            // server that the room is no longer routed to.
-            RpcResponse::Attached { ref room, .. } if !check.is_newest() || !self.is_routed_to(chat, room) => {}
-            RpcResponse::NotOwner { ref room } if !self.is_routed_to(chat, room) => {}
-            RpcResponse::History { .. } | RpcResponse::NotOwner { .. } | RpcResponse::Unavailable { .. }
-                if check == SequenceCheck::Old => {}
-            RpcResponse::Attached { room, requested, now: place, catch_up } => {
-                self.in_known_room(&room, now, effects, |room, cx| room.on_attached(requested, place, catch_up, cx));
-            }
-            RpcResponse::History { room, number, upto, page } => {
-                self.in_known_room(&room, now, effects, |room, cx| room.on_history(number, upto, page, cx));
-            }
-            RpcResponse::NotOwner { room } => self.in_known_room(&room, now, effects, Room::on_not_owner),
-            RpcResponse::Unavailable { room, because } => {
-                self.in_known_room(&room, now, effects, |room, cx| room.on_unavailable(because, cx));
-            }
-        }
     }
 
     /// Handles deadlines and repeats. The caller ticks some twenty times a second.

@@ -12,7 +12,6 @@ mod context;
 mod history_reads;
 mod local_sessions;
 mod presence;
-mod presence_push;
 pub mod proposer;
 mod session_state;
 mod sessions;
@@ -36,7 +35,7 @@ use session_state::SessionState;
 pub use client_messages::{Entered, Push, RoomResponse};
 pub use context::Context;
 pub use history_reads::MissedMessages;
-pub use presence_push::MembersPage;
+pub use presence::MembersPage;
 
 /// Backoff, in milliseconds, of requests to an owner that cannot append.
 const RETRY: Policy = Policy { first_ms: 100, longest_ms: LONGEST_MS };
@@ -62,8 +61,8 @@ const ATTACHES_MS: u64 = 30_000;
 pub struct Common {
     /// The connector's id.
     pub me: ServerId,
-    /// The connector's present incarnation.
-    pub incarnation: Incarnation,
+    /// The incarnations of the connector's process.
+    pub lineage: Lineage,
     /// Milliseconds until an unanswered request is repeated.
     pub repeat_ms: u64,
     /// Milliseconds that a room is followed after its last local session left.
@@ -78,6 +77,13 @@ pub struct Common {
     /// A room with more members is large: its clients get member counts instead of each join and
     /// leave.
     pub large_members: usize,
+}
+
+impl Common {
+    /// Returns the connector's present incarnation.
+    pub fn incarnation(&self) -> Incarnation {
+        self.lineage.present()
+    }
 }
 
 /// Position and time of something in the room's log.
@@ -128,7 +134,7 @@ impl Room {
             presence: Presence::new(common.large_members),
             sessions: LocalSessions::default(),
             history_reads: HistoryReads::default(),
-            proposer: Proposer::new(common.incarnation, common.max_waiting),
+            proposer: Proposer::new(common.incarnation(), common.max_waiting),
             attach: AttachState::Due(0),
             partial_state: None,
             empty_since: now,
@@ -222,7 +228,8 @@ impl Room {
 
     /// Continues as another run of the connector, with the same sessions and proposals, and repeats
     /// all requests at once.
-    pub fn continue_as(&mut self, lineage: &Lineage, cx: &mut Context<'_>) {
+    pub fn continue_above(&mut self, cx: &mut Context<'_>) {
+        let lineage = &cx.common.lineage;
         lineage.unify_state(&cx.common.me, &mut self.state);
         if let Some(partial_state) = &mut self.partial_state {
             partial_state.unify(lineage, &cx.common.me);
@@ -368,7 +375,9 @@ impl Room {
             Some(local) if state.is_wanted() && !in_log && !is_joining => {
                 self.proposer.queue_rejoin(session, local.name().clone(), local.token.membership(), self.applied.id);
             }
-            _ if !state.is_wanted() && (in_log || is_joining) => self.proposer.queue_leave(session, common.incarnation),
+            _ if !state.is_wanted() && (in_log || is_joining) => {
+                self.proposer.queue_leave(session, common.incarnation())
+            }
             _ if state == SessionState::Withdrawn => self.sessions.remove(session),
             _ => {}
         }
@@ -377,5 +386,5 @@ impl Room {
 
 /// Returns the cluster-wide id of a session of this run.
 fn session_id(common: &Common, number: u64) -> SessionId {
-    SessionId { connector: common.me.clone(), incarnation: common.incarnation, number }
+    SessionId { connector: common.me.clone(), incarnation: common.incarnation(), number }
 }

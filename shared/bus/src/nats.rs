@@ -19,7 +19,7 @@ use async_nats::connection::State;
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::unconstrained;
-use tokio::time::{Instant, MissedTickBehavior, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use self::authenticator::Authenticator;
@@ -28,6 +28,7 @@ pub(super) use self::convert::Messages;
 use model::settings::NatsSettings;
 use model::subjects::SubjectPrefix;
 use runtime::clock;
+use runtime::interval::interval;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
 
@@ -225,8 +226,7 @@ fn refused(error: &PublishError) -> BusError {
 
 /// Exports the expiry of the credentials as a gauge and warns before it, until the bus is gone.
 async fn watch_expiry(authenticator: Arc<Authenticator>, metrics: Arc<Metrics>, stopping: impl Future<Output = ()>) {
-    let mut look = tokio::time::interval(LOOK);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut look = interval(LOOK);
     let mut warn_at = Instant::now();
     tokio::pin!(stopping);
     loop {

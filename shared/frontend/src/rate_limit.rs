@@ -195,12 +195,11 @@ impl RateLimit {
         // The burst is the most that a session can have: a dearer request costs that.
         let units = f64::from(price.units).min(self.requests.most);
         let bytes = (price.bytes as f64).min(self.bytes.most);
-        // A refused request costs a unit, so that refusals are bounded, too.
-        if !self.requests.has(units, now) {
-            self.requests.take(1.0, now);
+        // A refused request costs nothing: a client that asks too often would be locked out as long
+        // as it does. The flood limit bounds refusals.
+        if !self.requests.take(units, now) {
             return Err(RateRefusal::Requests);
         }
-        self.requests.take(units, now);
         if !self.moves.take(f64::from(price.moves), now) {
             return Err(RateRefusal::Moves);
         }
@@ -263,6 +262,15 @@ mod tests {
         let mut rate_limit = RateLimit::new(&settings, None, start);
         assert_eq!(allowed(&mut rate_limit, (routes::HISTORY, 0), start), 1);
         assert_eq!(allowed(&mut rate_limit, (routes::HISTORY, 0), start + SECOND * 2), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_too_often_is_not_locked_out() {
+        let start = Instant::now();
+        let mut rate_limit = RateLimit::new(&settings(), None, start);
+        let times = (0..10_000).map(|number| start + Duration::from_millis(number));
+        let done = times.filter(|now| rate_limit.take_message(routes::SEND, 1, *now).is_ok()).count();
+        assert_eq!(done, 30 + 19, "the burst, and two a second for ten seconds");
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use runtime::log_rate_limit::LogRateLimit;
 use runtime::metrics::RouteLabel;
 use serde::Serialize;
 use tracing::error;
-use wire::{Dictionary, WireError};
+use wire::WireError;
 
 use super::{KickReason, WriteQueue, routes};
 
@@ -24,12 +24,6 @@ pub fn response_or_error(id: u32, framed: Result<Bytes, WireError>) -> Bytes {
         }
         client_frame::unsendable(id)
     })
-}
-
-/// A framed push; its route abbreviated if there is a dictionary. None if the body cannot be sent,
-/// which is logged.
-pub fn push(route: &str, body: &impl Serialize, dictionary: Option<&Dictionary>) -> Option<Bytes> {
-    push_or_none(client_frame::push(route, body, dictionary))
 }
 
 /// A framed push, or none if it cannot be sent, which is logged.

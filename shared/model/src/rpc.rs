@@ -4,6 +4,7 @@
 mod envelope;
 pub mod messages;
 pub mod report;
+mod shared_response;
 mod trace;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::ids::{RoomId, ServerId};
 use crate::subjects;
 use crate::version;
 pub use envelope::{record_offset, sender};
+pub use shared_response::{EncodedResponse, Envelope};
 pub use trace::Trace;
 
 /// Version of bus messages; a reader refuses others.

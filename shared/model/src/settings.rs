@@ -232,14 +232,10 @@ section! {
         request_ms: u32 = 5_000,
         /// Milliseconds after which a request between servers without a response is repeated.
         repeat_ms: u32 = 1_000,
-        /// Batching interval of a connector under load, in milliseconds: client requests within it
-        /// are proposed, decided and pushed together; 0: no batching. Idle traffic is never
-        /// delayed. Only over NATS; else see `rest_us`.
+        /// The longest time for which a connector holds client requests, in milliseconds, so that
+        /// requests that arrive meanwhile are proposed, decided and pushed together; 0: no
+        /// batching. The time grows with the load; light load is never delayed.
         gather_ms: u32 = 3,
-        /// Batching interval of the process under load, in microseconds: work that arrives within
-        /// it is done together; 0: no batching. Idle traffic is never delayed. Only without NATS.
-        // Over NATS, the intervals of all servers on a message's way would add up.
-        rest_us: u32 = 3_500,
         /// Milliseconds between heartbeats from connectors to chat servers, and from gates to
         /// connectors.
         heartbeat_ms: u32 = 500,
@@ -362,14 +358,9 @@ impl RpcSettings {
         Duration::from_millis(self.repeat_ms.into())
     }
 
-    /// Batching interval of client requests under load.
+    /// The longest hold of client requests.
     pub fn gather(&self) -> Duration {
         Duration::from_millis(self.gather_ms.into())
-    }
-
-    /// Batching interval of the process under load.
-    pub fn rest(&self) -> Duration {
-        Duration::from_micros(self.rest_us.into())
     }
 
     /// Time between heartbeats.

@@ -9,6 +9,7 @@ use bus::Bus;
 use model::ids::ServerId;
 use model::settings::Settings;
 use model::size_limits::SizeLimits;
+use runtime::adaptive_hold::SharedHold;
 use runtime::health::{Check, Health, Report};
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
@@ -35,6 +36,8 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     /// The broker's message size limit, and the settings checked against it.
     pub payload: PayloadWatch,
+    /// The holds of requests, common to all connectors of the process.
+    pub hold: SharedHold,
     /// Owner of the server's tasks.
     pub lifecycle: Lifecycle,
     /// The readiness of the server.

@@ -11,9 +11,7 @@ mod stray;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use chat::log::Tail;
 use chat::log::memory::Memory;
-use chat::rooms::{Identity, Rooms};
 use follower::connector_state::{ClientRequest, ConnectorState};
 use follower::route::ClientRoute;
 use model::ending::Ending;
@@ -24,6 +22,8 @@ use model::record::{Position, Record};
 use model::room::RoomState;
 use model::settings::LogSettings;
 use model::size_limits::SizeLimits;
+use owner::log_operation::Tail;
+use owner::rooms::{Identity, Rooms};
 use runtime::config::{Servers, Settings};
 use runtime::metrics::Metrics;
 
@@ -152,7 +152,7 @@ impl ScriptedCluster {
     fn chat(&self, number: usize, run: u64, incarnation: Incarnation) -> Chat {
         let (me, servers) = (id("chat", number), list(&[0, 1, 2]));
         let identity = Identity { me, incarnation, servers, is_fenced: true };
-        let rooms = Rooms::new(identity, &Settings::default(), SizeLimits::default(), self.metrics.clone());
+        let rooms = Rooms::new(identity, &Settings::default(), SizeLimits::default());
         Chat { rooms, run, is_dead: false, leaves: false, asleep: None }
     }
 

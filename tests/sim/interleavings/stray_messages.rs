@@ -58,13 +58,7 @@ fn one_number_that_is_ahead() {
 fn one_record_that_the_log_does_not_have() {
     for ahead in [1, 1_000, u64::MAX / 2_000] {
         let mut cluster = ScriptedCluster::with_ann_and_bob();
-        let (place, record) = cluster.next_record(ahead);
-        let response = RpcResponse::Record {
-            room: super::scripted_cluster::room(),
-            epoch: place.epoch,
-            position: place.position,
-            record: record.into(),
-        };
+        let response = cluster.next_record(ahead);
         // With this number the connector attaches for no other reason.
         cluster.stray_to_connector((HOME, FIRST), RIGHT, 0, response);
         cluster.advance(2_000);
@@ -127,13 +121,7 @@ fn messages_of_senders_that_may_not_send_them() {
     for chat in [8, HOME] {
         let run = if chat == HOME { maximal } else { FIRST };
         cluster.stray_to_connector((chat, run), RIGHT, 1, RpcResponse::Leaving);
-        let (place, record) = cluster.next_record(1);
-        let response = RpcResponse::Record {
-            room: super::scripted_cluster::room(),
-            epoch: place.epoch,
-            position: place.position,
-            record: record.into(),
-        };
+        let response = cluster.next_record(1);
         cluster.stray_to_connector((chat, run), RIGHT, 2, response);
         let known = KnownIncarnation { incarnation: maximal, live: true };
         cluster.stray_to_connector((chat, run), RIGHT, 0, RpcResponse::Stale(known));

@@ -1,10 +1,10 @@
 //! Items in transit in a scripted cluster, and the selectors by which a script picks them.
 
 use bytes::Bytes;
-use chat::owner::{LogOp, LogResult};
-use chat::rooms::LogRequester;
 use model::rpc;
 use model::rpc::messages::{FromChat, FromConnector, RpcRequest, RpcResponse};
+use owner::log_operation::{LogOp, LogResult};
+use owner::rooms::LogRequester;
 
 /// Something under way. Chat servers and connectors are named by their numbers.
 pub(super) enum InTransit {
@@ -59,6 +59,8 @@ pub(super) enum Selector {
     Pages(usize, usize),
     /// Readings of a chat server, on their way to the log.
     Readings(usize),
+    /// Readings of a chat server for a request for messages of the past, on their way to the log.
+    PageReadings(usize),
     /// All between a chat server and a connector.
     Between(usize, usize),
     /// Questions of other chat servers whether one is there.
@@ -100,6 +102,7 @@ impl InTransit {
                 Self::ToLog { chat, op: LogOp::Last { .. } | LogOp::Before(_) | LogOp::Read(_) | LogOp::Epoch, .. },
                 Selector::Readings(of),
             ) => *chat == of,
+            (Self::ToLog { chat, asker: LogRequester::Reader(_), .. }, Selector::PageReadings(of)) => *chat == of,
             (
                 Self::ToConnector { chat, connector, .. } | Self::ToChat { chat, connector, .. },
                 Selector::Between(a, b),

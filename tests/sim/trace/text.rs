@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use chat::owner::{LogOp, LogResult};
-use chat::rooms::LogRequester;
 use follower::connector_state::{ClientRequest, ClientResponse};
 use follower::room::{Push, RoomResponse};
 use follower::route::ClientRoute;
@@ -15,6 +13,8 @@ use model::rpc;
 use model::rpc::messages::{
     CatchUp, FromChat, FromConnector, Item, KnownIncarnation, LogPosition, RpcRequest, RpcResponse,
 };
+use owner::log_operation::{LogOp, LogResult};
+use owner::rooms::LogRequester;
 
 use super::Hop;
 use crate::user::Received;

@@ -1,8 +1,10 @@
 //! The execution of effects of chat servers and connectors, and the log.
 
 use bytes::Bytes;
+use chat::report;
 use follower::event::Event as ConnectorEvent;
 use model::subjects;
+use owner::event::Event as ChatEvent;
 
 use super::*;
 use crate::trace::{Fate, Hop, LogFate};
@@ -21,6 +23,8 @@ impl World {
                 ChatEffect::Log { room, requester: asker, op } => self.start_operation(chat, room, asker, op),
                 ChatEffect::Probe(home) => self.probe(chat, home),
                 // Each server looks at the list at its own moment.
+                ChatEffect::Report(ChatEvent::MessageUnencodable { error, .. }) => panic!("{error}"),
+                ChatEffect::Report(event) => report::count(&event, &self.metrics),
                 ChatEffect::RequestRecheck => {}
             }
         }

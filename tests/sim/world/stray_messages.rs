@@ -3,7 +3,6 @@
 //! that server may decide: only a signature shows the sender.
 
 use bytes::Bytes;
-use chat::rooms::OutgoingReply;
 use model::ids::Name;
 use model::record::{Entry, Record, RecordId, VERSION};
 use model::rpc;
@@ -12,6 +11,7 @@ use model::rpc::messages::{
     LogPosition, RpcRequest, RpcResponse, Unavailable,
 };
 use model::subjects;
+use owner::rooms::OutgoingReply;
 
 use super::*;
 

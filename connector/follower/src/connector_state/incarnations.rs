@@ -46,7 +46,7 @@ impl ConnectorState {
 
     /// Returns this process's present incarnation.
     pub fn incarnation(&self) -> Incarnation {
-        self.common.incarnation
+        self.common.incarnation()
     }
 
     /// Handles a report that a chat server, or a room's log, knows a higher incarnation of this
@@ -65,7 +65,7 @@ impl ConnectorState {
         if !self.chat_servers.is_plausible(chat, run) {
             return effects.push(implausible(chat, (run, 0)));
         }
-        let (mine, later) = (self.common.incarnation, known.incarnation);
+        let (mine, later) = (self.common.incarnation(), known.incarnation);
         if later <= mine {
             // It answers a request from before this connector continued as another run.
             return;
@@ -88,13 +88,10 @@ impl ConnectorState {
         self.rival = None;
         // No later process lives: the higher number is from a run whose clock was ahead, or from a
         // stray message.
-        self.lineage.continue_above(later);
-        self.common.incarnation = self.lineage.present();
-        self.request_writer.continues = self.lineage.earlier().to_vec();
+        self.common.lineage.continue_above(later);
         effects.push(Effect::Report(Event::ContinuedAbove { chat: chat.clone(), before: mine, known: later }));
-        let lineage = self.lineage.clone();
         for room in self.rooms.keys().cloned().collect::<Vec<_>>() {
-            self.in_known_room(&room, now, effects, |room: &mut Room, cx| room.continue_as(&lineage, cx));
+            self.in_known_room(&room, now, effects, Room::continue_above);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use model::ids::{Incarnation, ServerId};
+use model::ids::ServerId;
 use model::rpc;
 use model::rpc::messages::{FromConnector, Item, KnownIncarnation, RpcRequest};
 
@@ -18,8 +18,6 @@ pub(crate) const TOKENS_PER_ROOM: u64 = 1 << 16;
 pub(crate) struct RequestWriter {
     /// Requests so far.
     count: u64,
-    /// Incarnations that this process had before.
-    pub(super) continues: Vec<Incarnation>,
 }
 
 impl RequestWriter {
@@ -36,8 +34,8 @@ impl RequestWriter {
         let message = FromConnector {
             v: rpc::VERSION,
             connector: common.me.clone(),
-            incarnation: common.incarnation,
-            continues: self.continues.clone(),
+            incarnation: common.incarnation(),
+            continues: common.lineage.earlier().to_vec(),
             count: self.count,
             known,
             request,

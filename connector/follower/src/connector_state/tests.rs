@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::backoff;
 use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use model::lineage::Lineage;
 use model::placement::CHAT;
 use model::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
 use model::rpc;
@@ -51,7 +52,7 @@ impl TestConnector {
     fn common() -> Common {
         Common {
             me: ServerId::new("connector-server-1").unwrap(),
-            incarnation: Incarnation(1),
+            lineage: Lineage::new(Incarnation(1)),
             repeat_ms: 1_000,
             linger_ms: 5_000,
             resume_ms: 0,

@@ -34,7 +34,7 @@ impl Room {
                 }
             }
             if !matches!(queued.item, Item::Send { .. }) {
-                moved.push((queued.session(), cx.common.incarnation));
+                moved.push((queued.session(), cx.common.incarnation()));
             }
             self.conclude(outcome, queued, (position, record.id, when), cx);
         }
@@ -53,7 +53,7 @@ impl Room {
 
     /// Takes the outcomes of this connector's proposal, if the record decided it.
     fn take_outcomes(&mut self, record: &Record, cx: &Context<'_>) -> Vec<(Outcome, QueuedItem)> {
-        let ours = |d: &&DecidedProposal| d.connector == cx.common.me && d.incarnation == cx.common.incarnation;
+        let ours = |d: &&DecidedProposal| d.connector == cx.common.me && d.incarnation == cx.common.incarnation();
         let mut outcomes = Vec::new();
         for decided in record.proposals.iter().filter(ours) {
             if self.proposer.requeue_if_usurped(decided.number, decided.outcomes.len()) {
@@ -163,7 +163,7 @@ impl Room {
                 }
             }
             // The number is that of a session of an earlier run; a present one may have it, too.
-            (Item::Leave { incarnation, .. }, _) if *incarnation != cx.common.incarnation => {}
+            (Item::Leave { incarnation, .. }, _) if *incarnation != cx.common.incarnation() => {}
             (Item::Leave { .. }, _) => {
                 self.sessions.conclude_leave(number);
                 self.end_reads(number, cx);
@@ -238,7 +238,7 @@ impl Room {
     /// Proposes a leave for a session that the log has wrongly. One of an earlier run always has to
     /// leave.
     pub(super) fn reconcile_run(&mut self, session: u64, run: Incarnation, common: &Common) {
-        if run == common.incarnation {
+        if run == common.incarnation() {
             self.reconcile(session, common);
         } else {
             let id = SessionId { connector: common.me.clone(), incarnation: run, number: session };
@@ -251,6 +251,6 @@ impl Room {
 
 /// Returns the number of a session of this run of this connector.
 fn local_number(session: &SessionId, cx: &Context<'_>) -> Option<u64> {
-    let ours = session.connector == cx.common.me && session.incarnation == cx.common.incarnation;
+    let ours = session.connector == cx.common.me && session.incarnation == cx.common.incarnation();
     ours.then_some(session.number)
 }

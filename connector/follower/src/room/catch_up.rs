@@ -188,7 +188,7 @@ impl Room {
     /// Settles the proposal in flight by the state. Returns the requests of sessions that joined by
     /// it; they are answered once the members are known.
     fn settle_in_flight(&mut self, cx: &mut Context<'_>) -> Vec<PendingRequest> {
-        let last = self.state.last_proposal(&cx.common.me).filter(|last| last.incarnation == cx.common.incarnation);
+        let last = self.state.last_proposal(&cx.common.me).filter(|last| last.incarnation == cx.common.incarnation());
         let done = last.and_then(|last| self.proposer.on_committed(last.number)).unwrap_or_default();
         done.into_iter().filter_map(|queued| self.respond_unseen(queued, cx)).collect()
     }

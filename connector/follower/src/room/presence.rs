@@ -1,10 +1,15 @@
-//! Presence: the members of a room as its clients know them. Small rooms report names, large rooms
-//! counts. Sends nothing itself.
+//! Presence: the members of a room as its clients know them, and the pushes about them. Small rooms
+//! report names, large rooms counts.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use model::ids::Name;
+use model::record::Refusal;
+
+use super::proposer::PendingRequest;
+use super::{Context, Push, Room, RoomResponse};
 
 /// Milliseconds between two member counts of a large room.
 const TOTAL_INTERVAL_MS: u64 = 1_000;
@@ -168,141 +173,74 @@ impl Presence {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::collection::{btree_set, vec};
-    use proptest::prelude::*;
+/// A page of a room's member list, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MembersPage {
+    /// At most as many names as were asked for.
+    pub users: Vec<Name>,
+    /// There are more names behind them.
+    pub more: bool,
+    /// Member count.
+    pub total: usize,
+    /// The page is as of this `seq`.
+    pub seq: u64,
+    /// Time of that `seq`, in Unix milliseconds.
+    pub time: u64,
+}
 
-    use super::*;
-
-    fn name(number: usize) -> Name {
-        Name::new(&format!("{number:04}")).unwrap()
+impl Room {
+    /// Answers a session's request for the member list, up to `limit` names after `after`. The
+    /// answer comes at once, with the members as of the last applied record.
+    pub fn request_members(
+        &mut self,
+        after: Option<&Name>,
+        limit: usize,
+        pending: PendingRequest,
+        cx: &mut Context<'_>,
+    ) {
+        if !self.sessions.state(pending.session).receives_pushes() {
+            let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
+            return cx.respond(pending, refused);
+        }
+        let (users, more) = self.presence.page(after, limit);
+        let (total, seq, time) = (self.presence.total(), self.applied.position.last_seq(), self.state.time());
+        cx.respond(pending, RoomResponse::Members(MembersPage { users, more, total, seq, time }));
     }
 
-    fn names(numbers: impl IntoIterator<Item = usize>) -> BTreeSet<Name> {
-        numbers.into_iter().map(name).collect()
+    /// Pushes the member count of a large room if it is due.
+    pub(super) fn tick_presence(&mut self, cx: &mut Context<'_>) {
+        let change = self.presence.tick(cx.now);
+        self.push_presence(change, cx);
     }
 
-    fn presence(count: usize) -> Presence {
-        let mut presence = Presence::new(10);
-        presence.replace(names(0..count), 0);
-        presence
-    }
-
-    const LARGE: PresenceChange = PresenceChange::Total { names: false };
-    const SMALL: PresenceChange = PresenceChange::Total { names: true };
-
-    #[test]
-    fn a_small_room_reports_names() {
-        let mut presence = presence(9);
-        assert_eq!(presence.insert(&name(9), 0), [PresenceChange::Joined(name(9))]);
-        assert_eq!(presence.insert(&name(9), 0), []);
-        assert_eq!(presence.remove(&name(9)), [PresenceChange::Left(name(9))]);
-        assert_eq!(presence.remove(&name(9)), []);
-        assert_eq!(presence.replace(names(1..10), 0), [PresenceChange::Left(name(0)), PresenceChange::Joined(name(9))]);
-        assert!(presence.sends_names() && !presence.has_pending_total());
-    }
-
-    #[test]
-    fn a_large_room_reports_counts_once_a_second() {
-        let mut presence = presence(10);
-        assert_eq!(presence.insert(&name(10), 5_000), [LARGE]);
-        assert!(!presence.sends_names() && !presence.has_pending_total() && presence.tick(9_000).is_none());
-        assert_eq!((presence.insert(&name(11), 5_500), presence.remove(&name(3))), (vec![], vec![]));
-        assert!(presence.has_pending_total());
-        assert_eq!(presence.tick(5_999), None);
-        assert_eq!(presence.tick(6_200), Some(LARGE));
-        assert_eq!(presence.replace(presence.names.clone(), 6_300), []);
-        assert!(!presence.has_pending_total(), "nothing changed");
-        assert_eq!(presence.replace(names(20..40), 6_300), []);
-        assert_eq!((presence.tick(7_199), presence.tick(7_200)), (None, Some(LARGE)));
-    }
-
-    #[test]
-    fn a_room_that_is_small_again_reports_the_difference() {
-        let mut presence = presence(10);
-        presence.insert(&name(10), 0);
-        assert_eq!(presence.remove(&name(0)), []);
-        assert!(!presence.sends_names(), "ten are not few enough: it would be large with the next");
-        assert_eq!(
-            presence.remove(&name(1)),
-            [PresenceChange::Left(name(0)), PresenceChange::Left(name(1)), PresenceChange::Joined(name(10)), SMALL]
-        );
-        assert_eq!((presence.tick(9_000), presence.has_pending_total()), (None, false));
-        assert_eq!(presence.remove(&name(2)), [PresenceChange::Left(name(2))]);
-    }
-
-    #[test]
-    fn a_replacement_may_be_of_another_size() {
-        let mut presence = presence(3);
-        assert_eq!(presence.replace(names(2..20), 0), [LARGE]);
-        assert_eq!(
-            presence.replace(names(2..4), 0),
-            [PresenceChange::Left(name(0)), PresenceChange::Left(name(1)), PresenceChange::Joined(name(3)), SMALL]
-        );
-    }
-
-    #[test]
-    fn more_than_the_most_changes_must_be_read() {
-        let mut presence = Presence::new(5_000);
-        assert_eq!(presence.replace(names(0..1_000), 0).len(), 1_000);
-        assert_eq!(presence.replace(names(1_000..1_501), 0), [SMALL]);
-        assert!(presence.sends_names());
-        presence.replace(names(0..5_001), 0);
-        assert_eq!(presence.replace(names(0..400), 0).len(), 501 + 400 + 1, "since names were last reported");
-        presence.replace(names(0..5_001), 0);
-        assert_eq!(presence.replace(names(2_000..4_000), 0), [SMALL]);
-    }
-
-    #[test]
-    fn pages_go_on_after_names_that_went() {
-        let mut presence = presence(10);
-        assert_eq!(presence.page(None, 4), (names(0..4).into_iter().collect(), true));
-        presence.remove(&name(3));
-        assert_eq!(presence.page(Some(&name(3)), 6), (names(4..10).into_iter().collect(), false));
-        assert_eq!(presence.page(Some(&name(9)), 6), (vec![], false));
-    }
-
-    /// An input to a room of at most twenty members.
-    #[derive(Debug, Clone)]
-    enum Change {
-        Insert(usize),
-        Remove(usize),
-        Replace(BTreeSet<usize>),
-    }
-
-    fn changes() -> impl Strategy<Value = Vec<Change>> {
-        let one = prop_oneof![
-            8 => (0..20_usize).prop_map(Change::Insert),
-            8 => (0..20_usize).prop_map(Change::Remove),
-            1 => btree_set(0..20_usize, 0..20).prop_map(Change::Replace),
-        ];
-        vec(one, 0..200)
-    }
-
-    proptest! {
-        /// A client that got everything from the beginning knows the exact member list whenever
-        /// names are reported, and no name joins twice.
-        #[test]
-        fn changes_add_up(changes in changes()) {
-            let mut presence = Presence::new(10);
-            let mut known = BTreeSet::new();
-            for change in changes {
-                let changes = match change {
-                    Change::Insert(number) => presence.insert(&name(number), 0),
-                    Change::Remove(number) => presence.remove(&name(number)),
-                    Change::Replace(numbers) => presence.replace(names(numbers), 0),
-                };
-                for changes in changes {
-                    match changes {
-                        PresenceChange::Joined(name) => prop_assert!(known.insert(name)),
-                        PresenceChange::Left(name) => prop_assert!(known.remove(&name)),
-                        PresenceChange::Total { names } => prop_assert_eq!(names, presence.sends_names()),
-                    }
-                }
-                prop_assert!(!presence.sends_names() || known == presence.names);
-                prop_assert_eq!(presence.sends_names(), presence.total() <= if presence.sends_names() { 10 } else { 9 });
+    /// Pushes changes of presence: names to the sessions that know all other names.
+    pub(super) fn push_presence(&mut self, changes: impl IntoIterator<Item = PresenceChange>, cx: &mut Context<'_>) {
+        for change in changes {
+            match change {
+                PresenceChange::Joined(name) => cx.push(self.name_receivers(&name), Push::Add { name }),
+                PresenceChange::Left(name) => cx.push(self.name_receivers(&name), Push::Leave { name }),
+                PresenceChange::Total { names } => self.push_total(names, cx),
             }
         }
     }
+
+    /// Pushes the member count. When `names` becomes true again, clients that entered while the
+    /// room was large must read the member list.
+    fn push_total(&mut self, names: bool, cx: &mut Context<'_>) {
+        cx.push(self.sessions.receivers(), Push::Members { total: self.presence.total(), names });
+        if names {
+            self.sessions.note_names_known();
+        }
+    }
+
+    /// Returns the sessions that get pushes about this name.
+    fn name_receivers(&self, name: &Name) -> Arc<[u64]> {
+        let receivers = self.sessions.iter().filter(|(_, local)| local.receives_pushes_about(name));
+        receivers.map(|(number, _)| *number).collect()
+    }
 }
+
+#[cfg(test)]
+mod room_tests;
+#[cfg(test)]
+mod tests;

@@ -128,7 +128,7 @@ impl Room {
             cx.respond(pending, RoomResponse::QueueFull { enter: false });
             return false;
         }
-        let item = Item::Leave { session: pending.session, incarnation: cx.common.incarnation };
+        let item = Item::Leave { session: pending.session, incarnation: cx.common.incarnation() };
         self.sessions.start_leaving(pending.session);
         self.proposer.queue_request(QueuedItem { item, pending: Some(pending) });
         self.advance(cx);

@@ -14,7 +14,7 @@ use crate::socket::{heartbeat, request};
 
 /// A push with this many bytes of text.
 fn push(bytes: usize) -> Bytes {
-    frontend::push(routes::ON_CHAT, &json!({ "msg": "x".repeat(bytes) }), None).unwrap()
+    model::client_frame::push(routes::ON_CHAT, &json!({ "msg": "x".repeat(bytes) }), None).unwrap()
 }
 
 #[tokio::test]

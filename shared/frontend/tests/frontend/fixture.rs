@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use frontend::{self, App, Ending, Options, Peer, Session, WriteQueue, push, response, routes, unknown_route};
+use frontend::{self, App, Ending, Options, Peer, Session, WriteQueue, response, routes, unknown_route};
+use model::client_frame;
 use model::servers::Servers;
 use model::settings::Settings;
 use runtime::lifecycle::Lifecycle;
@@ -92,7 +93,8 @@ impl Session for Client {
         match route {
             routes::ENTER => self.entered = true,
             routes::SEND => {
-                let sent = push(routes::ON_CHAT, &json!({ "msg": String::from_utf8_lossy(&body) }), None).unwrap();
+                let sent = client_frame::push(routes::ON_CHAT, &json!({ "msg": String::from_utf8_lossy(&body) }), None)
+                    .unwrap();
                 for write_queue in self.role.write_queues() {
                     write_queue.push(sent.clone()).ok();
                 }

@@ -151,7 +151,6 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         log.timeout_ms in 10..=600_000,
         rpc.request_ms in 100..=600_000,
         rpc.gather_ms in 0..=100,
-        rpc.rest_us in 0..=100_000,
         rpc.repeat_ms in 10..=600_000,
         rpc.heartbeat_ms in 10..=MAX_HEARTBEAT_MS,
         rpc.subscription_queue in 1..=MAX_QUEUE,

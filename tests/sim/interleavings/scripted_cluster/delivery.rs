@@ -1,7 +1,6 @@
 //! The movement of messages in a scripted cluster, and the texts for their effects.
 
-use chat::owner::{LogOp, LogResult, Now};
-use chat::rooms::{Effect as ChatEffect, IncomingRequest};
+use chat::report;
 use follower::connector_state::{ClientResponse, Effect, Now as HubNow};
 use follower::event::Event as ConnectorEvent;
 use follower::room::{Push, RoomResponse};
@@ -9,6 +8,9 @@ use model::ids::ServerId;
 use model::record::Entry;
 use model::rpc::Trace;
 use model::subjects;
+use owner::log_operation::{LogOp, LogResult};
+use owner::room::Now;
+use owner::rooms::{Effect as ChatEffect, IncomingRequest};
 
 use super::super::transit::{InTransit, Selector};
 use super::{CHATS, CONNECTORS, Client, ScriptedCluster, id, room};
@@ -159,6 +161,10 @@ impl ScriptedCluster {
             ChatEffect::Log { requester: asker, op, .. } => Some(InTransit::ToLog { chat, run, asker, op }),
             ChatEffect::Probe(home) => Some(InTransit::Probe { chat, home: number("chat", &home) }),
             ChatEffect::RequestRecheck => None,
+            ChatEffect::Report(event) => {
+                report::count(&event, &self.metrics);
+                None
+            }
         }));
     }
 

@@ -7,13 +7,13 @@ use model::membership::Membership;
 use model::record::{Entry, Position, Record, RecordId, VERSION};
 use model::rpc;
 use model::rpc::Trace;
-use model::rpc::messages::{FromChat, FromConnector, KnownIncarnation, LogPosition, RpcRequest, RpcResponse};
+use model::rpc::messages::{FromChat, FromConnector, KnownIncarnation, RpcRequest, RpcResponse};
 use model::subjects;
 
 use super::super::transit::InTransit;
 use super::{ScriptedCluster, id};
 use crate::checks;
-use chat::rooms::IncomingRequest;
+use owner::rooms::IncomingRequest;
 
 impl ScriptedCluster {
     /// A chat server gets a message in the name of a server of this kind and number.
@@ -84,8 +84,8 @@ impl ScriptedCluster {
         self.settle();
     }
 
-    /// A record that follows the room's last one, so many places ahead, and where it would be.
-    pub(in super::super) fn next_record(&self, ahead: u64) -> (LogPosition, Arc<Record>) {
+    /// The push of a record that follows the room's last one, so many positions ahead.
+    pub(in super::super) fn next_record(&self, ahead: u64) -> RpcResponse {
         let (last, before) = checks::records(&self.log, &super::room(), &self.bad).remove(0);
         let record = Record {
             v: VERSION,
@@ -101,12 +101,8 @@ impl ScriptedCluster {
             checkpoint: None,
             part: None,
         };
-        let place = LogPosition {
-            epoch: self.log.last(&super::room()).epoch,
-            position: Position(last.0 + ahead),
-            id: record.id,
-        };
-        (place, Arc::new(record))
+        let (epoch, position) = (self.log.last(&super::room()).epoch, Position(last.0 + ahead));
+        RpcResponse::Record { room: super::room(), epoch, position, record: Arc::new(record).into() }
     }
 
     /// Messages that were refused for their senders, and those with what cannot be.

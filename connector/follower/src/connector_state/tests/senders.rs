@@ -3,6 +3,7 @@
 use model::placement::GATE;
 
 use super::*;
+use crate::event::Event;
 
 fn list(chats: &[&str]) -> Arc<Servers> {
     let servers = |ids: &[&str]| ids.iter().map(|id| Server::new(ServerId::new(id).unwrap(), "127.0.0.1")).collect();

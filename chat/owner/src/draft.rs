@@ -1,0 +1,351 @@
+//! Decides proposals item by item and collects the entries of the next record. Applies room rules
+//! only; has no queue and no log.
+
+use std::collections::HashMap;
+
+use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use model::membership::{Membership, MessageId};
+use model::record::{DecidedProposal, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
+use model::room::{Member, RoomState};
+use model::rpc::messages::{Claim, Item};
+use model::settings::Settings;
+use model::size_limits::SizeLimits;
+
+use crate::connector_liveness::{ConnectorLiveness, MemberAction};
+use crate::recent_joins::{RecentJoins, entered_membership};
+use crate::rules::{Message, Rules, Target};
+
+/// Records after which a small room gets a checkpoint in any case, so that a takeover reads few
+/// records.
+const CHECKPOINT_RECORDS: usize = 256;
+
+/// Bytes of a checkpoint per record since the last one.
+// Makes the distance between checkpoints grow with the state, so that the log's cost of a message
+// does not depend on the number of members, and 10,000 joins cost linear work. The price: taking
+// over a large room reads some thousand records.
+const CHECKPOINT_BYTES_PER_RECORD: usize = 256;
+
+/// Rules and limits of all rooms, made from the settings once.
+#[derive(Debug, Clone)]
+pub struct RoomPolicy {
+    rules: Rules,
+    max_members: usize,
+    newest_wins: bool,
+    max_records: usize,
+    size_limits: SizeLimits,
+}
+
+/// The entries decided so far, on the state that results when they are committed.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    room: &'a RoomId,
+    policy: &'a RoomPolicy,
+    /// Ahead of the log by the draft's entries.
+    // Advanced in place instead of on a copy: copying the members for each record would cost more
+    // than the record. `undo` takes it back.
+    state: &'a mut RoomState,
+    entries: Vec<Entry>,
+    decided: Vec<DecidedProposal>,
+    undo: Undo,
+    /// Messages of this draft by idempotency key, as indices of their entries.
+    sent: HashMap<MessageId, u16>,
+    liveness: &'a ConnectorLiveness,
+    recent_joins: &'a RecentJoins,
+    /// Bytes of the decided entries.
+    bytes: usize,
+    reserved_bytes: usize,
+}
+
+/// The inputs of a draft besides the room's state.
+#[derive(Debug, Clone, Copy)]
+pub struct DraftContext<'a> {
+    /// Liveness of the connectors.
+    pub liveness: &'a ConnectorLiveness,
+    /// The joins in the room's newest records.
+    pub recent_joins: &'a RecentJoins,
+    /// Bytes of the record besides the decided entries.
+    pub reserved_bytes: usize,
+}
+
+/// The former holders of the names that a draft's entries change, in order.
+#[derive(Debug, Default)]
+pub struct Undo(Vec<(Name, Option<Member>)>);
+
+impl Undo {
+    fn record(&mut self, state: &RoomState, entry: &Entry) {
+        if let Entry::Join { name, .. } | Entry::Move { name, .. } | Entry::Leave { name, .. } = entry {
+            self.0.push((name.clone(), state.members().get(name).cloned()));
+        }
+    }
+
+    /// Reverts the entries.
+    pub fn apply(self, state: &mut RoomState) {
+        self.0.into_iter().rev().for_each(|(name, member)| state.restore_member(name, member));
+    }
+}
+
+/// The author of a proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// The connector.
+    pub connector: ServerId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+}
+
+impl Author {
+    /// Replaces the incarnation by the connector's latest one, if that continues it.
+    pub fn resolve(&mut self, liveness: &ConnectorLiveness) {
+        self.incarnation = liveness.current_incarnation(&self.connector, self.incarnation);
+    }
+}
+
+impl RoomPolicy {
+    /// Creates the policy that the settings describe.
+    pub fn new(settings: &Settings, size_limits: SizeLimits) -> Self {
+        let Settings { room, log, .. } = settings;
+        Self {
+            rules: Rules::new(room),
+            max_members: room.max_members,
+            newest_wins: room.newest_wins,
+            max_records: log.max_records,
+            size_limits,
+        }
+    }
+
+    /// Returns the same policy with another budget.
+    pub fn with_size_limits(&self, size_limits: SizeLimits) -> Self {
+        Self { size_limits, ..self.clone() }
+    }
+
+    /// Size limits of messages and records.
+    pub fn size_limits(&self) -> SizeLimits {
+        self.size_limits
+    }
+
+    /// Returns the number of records after which a checkpoint of `size` bytes is due in any case.
+    /// The log retains several times as many.
+    pub fn checkpoint_records(&self, size: usize) -> usize {
+        (size / CHECKPOINT_BYTES_PER_RECORD).min(self.max_records / 4).max(CHECKPOINT_RECORDS)
+    }
+}
+
+impl<'a> Draft<'a> {
+    /// Creates an empty draft on top of `state`, which it advances.
+    pub fn new(room: &'a RoomId, policy: &'a RoomPolicy, state: &'a mut RoomState, at: DraftContext<'a>) -> Self {
+        let DraftContext { liveness, recent_joins, reserved_bytes } = at;
+        let (entries, decided, undo, sent) = (Vec::new(), Vec::new(), Undo::default(), HashMap::new());
+        Self { room, policy, state, entries, decided, undo, sent, liveness, recent_joins, bytes: 0, reserved_bytes }
+    }
+
+    /// Lets members of down connectors leave, and moves those whose connectors continue as another
+    /// incarnation; as many as fit beside the proposals.
+    pub fn expel(&mut self) {
+        let liveness = self.liveness;
+        let runs = self
+            .state
+            .runs()
+            .filter_map(|(connector, run)| Some((connector, run, liveness.member_action(connector, run)?)));
+        let here = &*self;
+        let entries = runs.flat_map(|(connector, run, action)| {
+            here.state.sessions_of(connector, run).filter_map(move |(number, name)| {
+                let session = SessionId { connector: connector.clone(), incarnation: run, number };
+                let membership = here.state.membership_of(name)?;
+                let name = name.clone();
+                Some(match action {
+                    MemberAction::Leave => Entry::Leave { name, session },
+                    MemberAction::Move(run) => {
+                        let to = SessionId { incarnation: run, ..session.clone() };
+                        Entry::Move { name, from: session, to, membership }
+                    }
+                })
+            })
+        });
+        let mut bytes = 0;
+        let fits = |entry: &Entry| {
+            bytes += entry.size();
+            bytes <= self.policy.size_limits.expulsions()
+        };
+        // At most half of the record, so that a connector with thousands of members does not delay
+        // the proposals of others. The rest follows with the next records.
+        let entries: Vec<Entry> = entries.take(MAX_ENTRIES / 2).take_while(fits).collect();
+        for entry in entries {
+            self.push(entry);
+        }
+    }
+
+    /// Returns true if another proposal fits. An empty draft takes every proposal.
+    pub fn fits(&self, items: &[Item]) -> bool {
+        let size_limits = self.policy.size_limits;
+        let most = size_limits.draft().min(size_limits.record().saturating_sub(self.reserved_bytes));
+        let size: usize = items.iter().map(Item::size).sum();
+        // One item makes three entries where a session changes its name to one that it takes from a
+        // suspected or down connector.
+        let is_countable = self.entries.len() + 3 * items.len() <= MAX_ENTRIES;
+        // An empty draft takes a proposal of any size, or one above the limit would wait for ever.
+        // The size of a proposal that no record can hold is checked before.
+        (self.decided.is_empty() && self.entries.is_empty()) || (self.bytes + size <= most && is_countable)
+    }
+
+    /// Returns true if this draft already decided a proposal of the author with this number or a
+    /// later one.
+    pub fn has_decided(&self, author: &Author, number: u64) -> bool {
+        let order = (author.incarnation, number);
+        self.decided.iter().any(|d| d.connector == author.connector && (d.incarnation, d.number) >= order)
+    }
+
+    /// Decides every item of a proposal.
+    pub fn decide(&mut self, author: &Author, number: u64, items: &[Item]) {
+        let outcomes: Vec<Outcome> = items.iter().map(|item| self.decide_item(author, item)).collect();
+        self.bytes += outcomes.len() * DecidedProposal::OUTCOME;
+        let Author { connector, incarnation } = author.clone();
+        self.decided.push(DecidedProposal { connector, incarnation, number, outcomes });
+    }
+
+    /// Takes the undo list, which restores the state of the log if the draft is not committed.
+    pub fn take_undo(&mut self) -> Undo {
+        std::mem::take(&mut self.undo)
+    }
+
+    /// Returns the entries and the outcomes.
+    pub fn finish(self) -> (Vec<Entry>, Vec<DecidedProposal>) {
+        (self.entries, self.decided)
+    }
+
+    fn decide_item(&mut self, author: &Author, item: &Item) -> Outcome {
+        let session = |number, incarnation| SessionId { connector: author.connector.clone(), incarnation, number };
+        let outcome = match item {
+            Item::Join { session: number, name, membership, claim, seen } => {
+                if seen.is_some_and(|seen| self.is_overtaken(*membership, seen)) {
+                    return Outcome::Overtaken;
+                }
+                let entering = Member { session: session(*number, author.incarnation), membership: *membership };
+                self.join(entering, name, *claim)
+            }
+            Item::Leave { session: number, incarnation } => {
+                let session = self.member_session(session(*number, *incarnation));
+                Ok(self.leave(session))
+            }
+            Item::Send { session: number, membership, body } => {
+                let session = self.member_session(session(*number, author.incarnation));
+                self.send(&session, *membership, body)
+            }
+        };
+        outcome.unwrap_or_else(Outcome::Refused)
+    }
+
+    /// Returns the session under the incarnation by which the room knows it.
+    fn member_session(&self, session: SessionId) -> SessionId {
+        let session = SessionId { incarnation: self.liveness.session_incarnation(&session), ..session };
+        if self.state.name_of(&session).is_some() {
+            return session;
+        }
+        // Members move in several records if there are many of them, so some may still be listed
+        // under an earlier incarnation.
+        let continued = self.liveness.continued_incarnations(&session.connector).iter();
+        let mut earlier = continued.map(|run| SessionId { incarnation: *run, ..session.clone() });
+        earlier.find(|earlier| self.state.name_of(earlier).is_some()).unwrap_or(session)
+    }
+
+    fn join(&mut self, entering: Member, name: &Name, claim: Claim) -> Result<Outcome, Refusal> {
+        let Member { session, membership } = entering;
+        let before = self.member_session(session.clone());
+        let old = self.state.name_of(&before).cloned();
+        if old.as_ref() == Some(name) && self.state.membership_of(name) == Some(membership) {
+            return Ok(Outcome::Unchanged);
+        }
+        let (from, displaced) = match self.state.members().get(name).cloned() {
+            // The session joined with an older membership, whose end the log lost: `old` leaves.
+            Some(there) if there.session == before => (None, None),
+            Some(there) if claim == Claim::Back && there.membership == membership => (Some(there.session), None),
+            there => (None, there.map(|there| there.session)),
+        };
+        // A heal brings back a session that the log saw leave. It never displaces another session,
+        // not even under `newest_wins`: the client did not ask for it.
+        let yields = |session: &SessionId| {
+            self.liveness.is_name_free(session) || (claim != Claim::Heal && self.policy.newest_wins)
+        };
+        if displaced.as_ref().is_some_and(|session| !yields(session)) {
+            return Err(Refusal::NameTaken);
+        }
+        if old.is_none()
+            && from.is_none()
+            && displaced.is_none()
+            && self.state.members().len() >= self.policy.max_members
+        {
+            return Err(Refusal::RoomFull);
+        }
+        // A session has one name: it leaves under the old one before it joins under the new one.
+        if let Some(old) = old {
+            self.push(Entry::Leave { name: old, session: before });
+        }
+        let name = name.clone();
+        if let Some(session) = displaced {
+            self.push(Entry::Leave { name: name.clone(), session });
+        }
+        Ok(self.push(match from {
+            Some(from) => Entry::Move { name, from, to: session, membership },
+            None => Entry::Join { name, session, membership },
+        }))
+    }
+
+    fn leave(&mut self, session: SessionId) -> Outcome {
+        match self.state.name_of(&session).cloned() {
+            Some(name) => self.push(Entry::Leave { name, session }),
+            None => Outcome::Unchanged,
+        }
+    }
+
+    /// Returns true if a session joined with the membership behind a record, in the log or in this
+    /// draft, or may have.
+    fn is_overtaken(&self, stay: Membership, seen: RecordId) -> bool {
+        self.recent_joins.may_contain(stay, seen)
+            || self.entries.iter().filter_map(entered_membership).any(|entered| entered == stay)
+    }
+
+    fn send(&mut self, session: &SessionId, membership: Membership, body: &[u8]) -> Result<Outcome, Refusal> {
+        let from = self.state.name_of(session).cloned().ok_or(Refusal::NotMember)?;
+        if self.state.membership_of(&from) != Some(membership) {
+            return Err(Refusal::NotMember);
+        }
+        let Message { content, target, id } = self.policy.rules.read(self.room, body)?;
+        let id = id.map(|id| membership.message(&id));
+        if let Some(outcome) = id.and_then(|id| self.earlier_outcome(id)) {
+            return Ok(outcome);
+        }
+        let entry = match target {
+            Target::All => Entry::Message { from, content, id },
+            Target::One(to) => {
+                let to = to.ok_or(Refusal::NoSuchMember)?;
+                let between = [membership, self.state.membership_of(&to).ok_or(Refusal::NoSuchMember)?];
+                Entry::Whisper { from, to, between, content, id }
+            }
+        };
+        let outcome = self.push(entry);
+        if let (Some(id), Outcome::Done(index)) = (id, outcome) {
+            self.sent.insert(id, index);
+        }
+        Ok(outcome)
+    }
+
+    /// Deduplicates: returns the outcome of a message with this idempotency key, if this draft or
+    /// the deduplication window has one.
+    fn earlier_outcome(&self, id: MessageId) -> Option<Outcome> {
+        if let Some(index) = self.sent.get(&id) {
+            return Some(Outcome::Done(*index));
+        }
+        self.state.find_message(id).map(|(seq, time)| Outcome::Duplicate { seq, time })
+    }
+
+    fn push(&mut self, entry: Entry) -> Outcome {
+        self.undo.record(self.state, &entry);
+        self.state.apply(&entry);
+        self.bytes += entry.size();
+        self.entries.push(entry);
+        // The number of entries is bounded by `fits` and by a proposal's bound, far below u16.
+        Outcome::Done(u16::try_from(self.entries.len() - 1).unwrap_or(u16::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,387 @@
+//! An activation: the room's state, at most one log operation in flight, and the responses that
+//! each result permits.
+
+mod checkpoints;
+mod decision;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::ids::{RoomId, ServerId};
+use model::record::{CheckpointPart, Entry, Epoch, LINKS, Position, Record, RecordId, RecordIds, VERSION};
+use model::room::{Checkpoint, RoomState};
+use model::rpc::EncodedResponse;
+use model::rpc::messages::RpcResponse;
+
+use checkpoints::SinceCheckpoint;
+use decision::Decision;
+
+use super::recent_records::RecentRecords;
+use super::{Attach, Context, Now, Proposal};
+use crate::connector_liveness::ConnectorLiveness;
+use crate::draft::{RoomPolicy, Undo};
+use crate::event::Event;
+use crate::log_operation::LogOp;
+use crate::log_walk::{Until, Walk};
+use crate::recent_joins::RecentJoins;
+use crate::rooms::outgoing::Receiver;
+
+/// The inputs of an activation.
+pub(super) struct ActivationStart {
+    pub(super) me: ServerId,
+    pub(super) room: RoomId,
+    pub(super) policy: Arc<RoomPolicy>,
+    pub(super) epoch: Epoch,
+    pub(super) liveness: Arc<ConnectorLiveness>,
+    /// The log's last message; it may be behind the last record.
+    pub(super) end: Position,
+    /// The records from the last checkpoint, or from the first record, to the last; none in a new
+    /// room.
+    pub(super) records: Vec<(Position, Arc<Record>)>,
+    /// No record is missing among them.
+    pub(super) is_whole: bool,
+    /// The room's state before its log was erased, or before records of it went missing.
+    pub(super) retained: Option<RetainedState>,
+}
+
+/// A room's state without a log: keeps the members when the log lost all or some of the room's
+/// records, by hand or by age.
+#[derive(Debug)]
+pub(super) struct RetainedState {
+    epoch: Epoch,
+    id: RecordId,
+    state: RoomState,
+    recent_joins: RecentJoins,
+}
+
+impl RetainedState {
+    pub(super) fn is_of(&self, epoch: Epoch) -> bool {
+        self.epoch == epoch
+    }
+
+    /// Returns true if this is the state behind the record.
+    pub(super) fn is_at(&self, record: RecordId) -> bool {
+        self.id == record
+    }
+}
+
+/// A room's state while this server appends to it.
+#[derive(Debug)]
+pub(super) struct Activation {
+    me: ServerId,
+    pub(super) room: RoomId,
+    pub(super) policy: Arc<RoomPolicy>,
+    pub(super) epoch: Epoch,
+    /// Ahead of the log by the record in flight.
+    pub(super) state: RoomState,
+    /// Position of the room's last record.
+    pub(super) position: Position,
+    /// Position of the log's last message for the room, which an append expects: the last record,
+    /// or a message behind it that is no record.
+    pub(super) end: Position,
+    /// Records are missing before the last one. Connectors must take the state instead of
+    /// continuing from the last record.
+    follows_loss: bool,
+    /// Id of the last record. In an erased log, the id of the last record that was there:
+    /// connectors that have it continue behind a gap, the others take the state.
+    pub(super) id: RecordId,
+    recent_joins: RecentJoins,
+    /// Positions of the last record's predecessors, newest first.
+    pub(super) predecessors: Vec<Position>,
+    pub(super) recent: RecentRecords,
+    since: SinceCheckpoint,
+    /// Connectors that the first record of the activation names and is sent to; taken when that is
+    /// made.
+    notify_connectors: Option<Vec<ServerId>>,
+    checkpoint_requested: bool,
+    /// Ticks of the last append. An activation begins with one.
+    appended_at: u64,
+    /// The remaining parts of a checkpoint that is being written.
+    parts: VecDeque<(CheckpointPart, Checkpoint)>,
+    /// Size limit of its parts, in bytes.
+    part_bytes: usize,
+    /// A checkpoint did not fit beside the decided entries: the next record decides nothing.
+    checkpoint_only: bool,
+    /// Liveness of the connectors.
+    pub(super) liveness: Arc<ConnectorLiveness>,
+    /// Attaches whose position is proven; they are answered before the next append.
+    pub(super) proven_attaches: VecDeque<Attach>,
+    pub(super) pending: PendingOperation,
+}
+
+#[derive(Debug)]
+pub(super) enum PendingOperation {
+    None,
+    Append(Box<PendingAppend>),
+    /// Reads the last position for these attaches.
+    Prove(Vec<Attach>),
+    /// Reads the records that the first proven attach lacks.
+    CatchUp(Walk),
+}
+
+#[derive(Debug)]
+pub(super) struct PendingAppend {
+    record: Record,
+    size: usize,
+    proposals: Vec<Proposal>,
+    /// Connectors with members before the record.
+    before: BTreeSet<ServerId>,
+    /// Restores the state of the log.
+    undo: Undo,
+}
+
+impl Activation {
+    /// Folds the records that were read. Nothing may be delivered before the first append.
+    pub(super) fn new(start: ActivationStart) -> Self {
+        let first = start.records.first();
+        let mut active = Self {
+            me: start.me,
+            room: start.room,
+            policy: start.policy,
+            epoch: start.epoch,
+            state: RoomState::replay(&start.records),
+            position: Position::NONE,
+            end: Position::NONE,
+            follows_loss: !start.is_whole,
+            id: RecordId::NONE,
+            recent_joins: RecentJoins::since(first.map_or(RecordId::NONE, |(_, record)| record.prev_id)),
+            predecessors: Vec::new(),
+            recent: RecentRecords::default(),
+            since: SinceCheckpoint::default(),
+            notify_connectors: None,
+            checkpoint_requested: false,
+            appended_at: 0,
+            parts: VecDeque::new(),
+            part_bytes: 0,
+            checkpoint_only: false,
+            liveness: start.liveness,
+            proven_attaches: VecDeque::new(),
+            pending: PendingOperation::None,
+        };
+        let mut named = BTreeSet::new();
+        for (position, record) in start.records {
+            if record.prev != active.position {
+                // Joins may be among the missing records before this one, and connectors that have
+                // those get the state.
+                active.recent_joins = RecentJoins::since(record.prev_id);
+                active.recent = RecentRecords::default();
+            }
+            active.set_last_record(position, &record, record.size());
+            named.extend(record.notify_connectors.iter().cloned());
+        }
+        active.end = start.end;
+        active.checkpoint_requested = active.follows_loss;
+        if let Some(RetainedState { id, state, recent_joins, .. }) = start.retained {
+            // An erased log may assign positions again, so the outcomes of earlier messages are
+            // dropped: they would name other messages.
+            let is_erased = active.position == Position::NONE;
+            active.state = if is_erased { state.without_messages() } else { state };
+            (active.id, active.recent_joins) = (id, recent_joins);
+            (active.checkpoint_requested, active.follows_loss) = (true, false);
+        }
+        named.extend(active.state.known_connectors().cloned());
+        active.notify_connectors = Some(named.into_iter().collect());
+        active
+    }
+
+    /// Makes a record the room's last.
+    fn set_last_record(&mut self, position: Position, record: &Record, size: usize) {
+        self.predecessors = record.predecessors().take(LINKS - 1).collect();
+        (self.position, self.end, self.id) = (position, position, record.id);
+        self.recent_joins.add(record);
+        if record.checkpoint.is_some() && record.part.is_none() {
+            self.since = SinceCheckpoint::default();
+        } else {
+            self.since.records += 1;
+            self.since.bytes += size;
+        }
+        self.recent.push(position, Arc::new(record.for_connectors()));
+    }
+
+    /// Returns the newest records in memory as a walk backwards.
+    pub(super) fn walk(&self, until: Until) -> Option<Walk> {
+        let (last, record) = self.recent.last()?;
+        // Records in memory have no links: the walk begins at the last record as the log has it.
+        let mut first = Record::clone(record);
+        first.links = self.predecessors.iter().skip(1).copied().collect();
+        let mut walk = Walk::new(until, *last, Arc::new(first));
+        walk.feed(self.recent.iter().rev().skip(1).map(|(position, record)| (*position, Some(record.clone()))));
+        Some(walk)
+    }
+
+    /// Replaces the liveness of the connectors.
+    pub(super) fn set_liveness(&mut self, liveness: &Arc<ConnectorLiveness>) {
+        self.liveness = liveness.clone();
+        if let PendingOperation::Append(appending) = &mut self.pending {
+            appending.proposals.iter_mut().for_each(|proposal| proposal.author.resolve(liveness));
+        }
+    }
+
+    pub(super) fn has_pending(&self) -> bool {
+        !matches!(self.pending, PendingOperation::None)
+    }
+
+    pub(super) fn is_appending(&self, proposal: &Proposal) -> bool {
+        match &self.pending {
+            PendingOperation::Append(appending) => {
+                appending.proposals.iter().any(|p| p.author == proposal.author && p.number == proposal.number)
+            }
+            PendingOperation::None | PendingOperation::Prove(_) | PendingOperation::CatchUp(_) => false,
+        }
+    }
+
+    /// Ends the activation. Returns the requests in flight or unanswered, and the state unless the
+    /// room was empty.
+    pub(super) fn into_waiting(mut self) -> (Vec<Proposal>, Vec<Attach>, Option<RetainedState>) {
+        let mut attaches: Vec<Attach> = self.proven_attaches.into();
+        let proposals = match self.pending {
+            PendingOperation::Append(appending) => {
+                appending.undo.apply(&mut self.state);
+                appending.proposals
+            }
+            PendingOperation::Prove(waiting) => {
+                attaches.extend(waiting);
+                Vec::new()
+            }
+            PendingOperation::None | PendingOperation::CatchUp(_) => Vec::new(),
+        };
+        let retained =
+            RetainedState { epoch: self.epoch, id: self.id, state: self.state, recent_joins: self.recent_joins };
+        (proposals, attaches, Some(retained).filter(|retained| retained.id != RecordId::NONE))
+    }
+
+    /// Notifies connectors that have members here and do not follow: the last record makes them
+    /// attach.
+    pub(super) fn notify_detached(&self, followers: &BTreeSet<ServerId>, cx: &mut Context<'_>) {
+        // These connectors missed the record that named them, or the log lost the leave of their
+        // members. Any record makes them attach and compare.
+        // None before the first commit in a new or erased log, which notifies them anyway.
+        let Some((position, record)) = self.recent.last() else { return };
+        let response = EncodedResponse::new(&self.record_answer(*position, record.clone()));
+        for connector in self.state.connectors().filter(|connector| !followers.contains(*connector)) {
+            cx.out.notify(connector.clone(), &response);
+        }
+    }
+
+    fn record_answer(&self, position: Position, record: Arc<Record>) -> RpcResponse {
+        RpcResponse::Record { room: self.room.clone(), epoch: self.epoch, position, record: record.into() }
+    }
+
+    /// Returns true if members must leave because their connectors are down, or move because those
+    /// continue as another incarnation.
+    fn must_expel(&self) -> bool {
+        self.state.runs().any(|(connector, run)| self.liveness.member_action(connector, run).is_some())
+    }
+
+    /// Starts the next log operation, if none is in flight and one is due.
+    pub(super) fn advance(
+        &mut self,
+        (proposals, attaches, has_history_requests): (&mut VecDeque<Proposal>, &mut Vec<Attach>, bool),
+        ids: &mut RecordIds,
+        now: Now,
+        cx: &mut Context<'_>,
+    ) -> Result<(), rmp_serde::encode::Error> {
+        // Before the append: their position is proven for the present state only.
+        self.answer_proven_attaches(cx);
+        let is_due = self.notify_connectors.is_some()
+            || self.checkpoint_requested
+            || !self.parts.is_empty()
+            || self.must_expel();
+        if !self.has_pending() && (!proposals.is_empty() || is_due) {
+            self.append((proposals, &mut *attaches), ids, now, cx)?;
+        }
+        if !self.has_pending() && (!attaches.is_empty() || has_history_requests) {
+            self.pending = PendingOperation::Prove(std::mem::take(attaches));
+            cx.request_log(LogOp::Last { certain: true });
+        }
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        (proposals, attaches): (&mut VecDeque<Proposal>, &mut Vec<Attach>),
+        ids: &mut RecordIds,
+        now: Now,
+        cx: &mut Context<'_>,
+    ) -> Result<(), rmp_serde::encode::Error> {
+        self.begin_parts();
+        let before: BTreeSet<ServerId> = self.state.connectors().cloned().collect();
+        // Record times never fall, whatever happens to the wall clock.
+        let time = now.wall_ms.max(self.state.time());
+        let checkpoint_only = std::mem::take(&mut self.checkpoint_only);
+        let Decision { mut entries, decided, taken, undo } =
+            if checkpoint_only { Decision::default() } else { self.decide(proposals, attaches, cx) };
+        if entries.is_empty() && decided.is_empty() {
+            if self.notify_connectors.is_none()
+                && !self.checkpoint_requested
+                && self.parts.is_empty()
+                && !checkpoint_only
+            {
+                return Ok(());
+            }
+            entries.push(Entry::Open);
+        }
+        let mut record = Record {
+            v: VERSION,
+            prev: self.position,
+            prev_id: if std::mem::take(&mut self.follows_loss) { RecordId::NONE } else { self.id },
+            id: ids.take(),
+            links: self.predecessors.clone(),
+            time,
+            owner: self.me.clone(),
+            proposals: decided,
+            entries,
+            notify_connectors: self.notify_connectors.take().unwrap_or_default(),
+            checkpoint: None,
+            part: None,
+        };
+        self.add_checkpoint(&mut record);
+        self.appended_at = now.ticks;
+        let bytes = Bytes::from(record.encode()?);
+        let size = bytes.len();
+        // The expectation is the fence: if another owner appended meanwhile, the log refuses this
+        // record.
+        cx.request_log(LogOp::Append { expected: self.end, record: bytes });
+        self.pending =
+            PendingOperation::Append(Box::new(PendingAppend { record, size, proposals: taken, before, undo }));
+        Ok(())
+    }
+
+    /// Responds with the committed record to its proposers, and notifies all other connectors that
+    /// are concerned.
+    pub(super) fn on_committed(&mut self, position: Position, followers: &BTreeSet<ServerId>, cx: &mut Context<'_>) {
+        let PendingOperation::Append(appending) = std::mem::replace(&mut self.pending, PendingOperation::None) else {
+            debug_assert!(false, "{}: a commit without an append", self.room);
+            return;
+        };
+        let PendingAppend { record, size, proposals, before, .. } = *appending;
+        cx.report(Event::Committed { entries: record.entries.len() });
+        debug_assert!(
+            position > self.end,
+            "{}: {position:?} is not above {:?}, which it expected",
+            self.room,
+            self.end
+        );
+        self.state.apply_metadata(position, &record);
+        self.set_last_record(position, &record, size);
+        // A connector whose last member left by this record is in `before`. One that has its first
+        // member by this record proposed it, and gets the response.
+        let mut others = followers | &before;
+        others.extend(record.notify_connectors.iter().cloned());
+        let Some((_, record)) = self.recent.last() else {
+            debug_assert!(false, "{}: the committed record is not kept", self.room);
+            return;
+        };
+        // Encoded once: the messages differ in the number and in nothing else.
+        let response = EncodedResponse::new(&self.record_answer(position, record.clone()));
+        let trace = proposals.first().map(|p| p.requester.trace.clone());
+        for proposal in proposals {
+            others.remove(&proposal.requester.connector);
+            cx.out.send(proposal.requester.into(), &response);
+        }
+        for connector in others {
+            cx.out.send(Receiver { connector, reply: None, trace: trace.clone() }, &response);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The decision of waiting proposals: as many as fit into one record.
+
+use std::collections::VecDeque;
+
+use model::ids::{Incarnation, ServerId};
+use model::record::{DecidedProposal, Entry};
+use model::rpc::messages::{LogPosition, RpcResponse, Unavailable};
+
+use super::super::{Attach, Context, Proposal};
+use super::Activation;
+use crate::draft::{Draft, DraftContext, Undo};
+
+/// The decisions for a record.
+#[derive(Debug, Default)]
+pub(super) struct Decision {
+    pub(super) entries: Vec<Entry>,
+    pub(super) decided: Vec<DecidedProposal>,
+    pub(super) taken: Vec<Proposal>,
+    pub(super) undo: Undo,
+}
+
+impl Activation {
+    /// Returns incarnation and number of a connector's last committed proposal. Incarnations that
+    /// the latest one continues count as that one.
+    fn last_order(&self, connector: &ServerId) -> Option<(Incarnation, u64)> {
+        let last = self.state.last_proposal(connector)?;
+        Some((self.liveness.current_incarnation(connector, last.incarnation), last.number))
+    }
+
+    /// Decides as many proposals as fit into one record.
+    pub(super) fn decide(
+        &mut self,
+        proposals: &mut VecDeque<Proposal>,
+        attaches: &mut Vec<Attach>,
+        cx: &mut Context<'_>,
+    ) -> Decision {
+        let now = self.place();
+        // A connector at the last record's id has everything, also if the log was erased since.
+        let is_ahead = |at: LogPosition| at.position >= now.position && at.id != now.id;
+        let known: Vec<_> = proposals.iter().map(|p| self.last_order(&p.author.connector)).collect();
+        let must_expel = self.must_expel();
+        let size_limits = self.policy.size_limits();
+        let checkpoint = if self.parts.is_empty() { size_limits.checkpoint() } else { size_limits.part() };
+        let reserved_bytes =
+            checkpoint + self.notify_connectors.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
+        let at = DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes };
+        let mut draft = Draft::new(&self.room, &self.policy, &mut self.state, at);
+        if must_expel {
+            draft.expel();
+        }
+        let mut taken = Vec::new();
+        for last in known {
+            let Some(proposal) = proposals.pop_front() else {
+                debug_assert!(false, "{}: a waiting proposal is gone", self.room);
+                break;
+            };
+            let order = (proposal.author.incarnation, proposal.number);
+            // Positions of another epoch mean nothing here: the connector must attach first.
+            if proposal.at.epoch != self.epoch {
+                cx.respond(proposal.requester, &RpcResponse::NotOwner { room: self.room.clone() });
+            } else if last == Some(order) || is_ahead(proposal.at) {
+                // Committed, so catching up delivers the record; or the connector is ahead of this
+                // owner: one of them is behind, and a read shows which.
+                let incarnation = proposal.author.incarnation;
+                attaches.push(Attach { requester: proposal.requester, incarnation, at: proposal.at });
+            } else if last > Some(order) || draft.has_decided(&proposal.author, proposal.number) {
+                // A late copy of a proposal whose response its connector has had for long.
+            } else if proposal.size() > size_limits.record() {
+                // Its connector's broker takes larger messages than ours. The connector splits the
+                // proposal when this response reports that it cannot be appended.
+                let because = Unavailable::LogAway;
+                cx.respond(proposal.requester, &RpcResponse::Unavailable { room: self.room.clone(), because });
+            } else if draft.fits(&proposal.items) {
+                draft.decide(&proposal.author, proposal.number, &proposal.items);
+                taken.push(proposal);
+            } else {
+                proposals.push_front(proposal);
+                break;
+            }
+        }
+        let undo = draft.take_undo();
+        let (entries, decided) = draft.finish();
+        Decision { entries, decided, taken, undo }
+    }
+}

@@ -1,0 +1,96 @@
+//! Gauges and health of a chat server, and the periodic checks of its log and connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus::Bus;
+use futures_util::Stream;
+use futures_util::stream;
+use node::Node;
+use owner::log_operation::ReadError;
+use runtime::health::{Check, DUPLICATE_ID, Depth};
+use runtime::interval::interval;
+use runtime::metrics::{GaugeShare, Metrics};
+use tokio::time::Instant;
+
+use super::{Chat, MANY_OPERATIONS};
+use crate::log::{Log, LogStatus};
+
+/// Interval of the checks that this server can receive.
+// The silence of connectors counts only while this server can receive: a broken connection of its
+// own must not remove members.
+const BUS_CHECK: Duration = Duration::from_secs(1);
+
+/// Interval of the checks of the log's status and epoch.
+// A new connection is checked at once. This interval finds a stream that was deleted behind a
+// healthy connection.
+const STATUS_CHECK: Duration = Duration::from_secs(3);
+
+/// This server's shares of the process's gauges; removed with it.
+pub(super) struct Gauges {
+    rooms: GaugeShare,
+    requests: GaugeShare,
+    operations: GaugeShare,
+}
+
+impl Gauges {
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        Self {
+            rooms: metrics.rooms_known.share(),
+            requests: metrics.queue_bus_messages.share(),
+            operations: metrics.queue_log_operations.share(),
+        }
+    }
+}
+
+impl Chat {
+    /// Reports if this server is ready for work.
+    pub(super) fn report_health(&mut self, requests: Option<usize>) {
+        let Node { health, metrics, settings, .. } = &self.node;
+        let requests = requests.unwrap_or_default();
+        self.gauges.rooms.set(self.rooms.count());
+        self.gauges.requests.set(requests);
+        self.gauges.operations.set(self.operations.waiting());
+        let requests = Depth::within(settings.rpc.subscription_queue, "questions", requests);
+        let operations = Depth { of: "log operations", waiting: self.operations.waiting(), mark: MANY_OPERATIONS };
+        let fault = self.queues.check(metrics.dropped_on_full_queues(), &[requests, operations], Instant::now());
+        health.set(Check::Queues, fault);
+        health.set(Check::Log, self.log_health.fault().or_else(|| unusable_rooms(self.rooms.unusable())));
+        health.set(Check::Identity, self.rooms.is_yielding().then_some(DUPLICATE_ID));
+        health.record_alive();
+        self.node.update_health(&self.id);
+    }
+}
+
+/// Returns the fault of a server with waiting rooms whose log cannot be used.
+fn unusable_rooms(rooms: usize) -> Option<String> {
+    let fault = || {
+        format!(
+            "{rooms} rooms cannot be used: their logs end with messages that are no records (docs/how-to/recovery.md)"
+        )
+    };
+    (rooms > 0).then(fault)
+}
+
+/// Yields the log's status at every check.
+pub(super) fn log_statuses(log: Log) -> impl Stream<Item = Result<LogStatus, ReadError>> {
+    stream::unfold((log, interval(STATUS_CHECK)), async |(log, mut checks)| {
+        checks.tick().await;
+        let found = log.status().await;
+        Some((found, (log, checks)))
+    })
+}
+
+/// Yields once a second, if a message to this server itself came back.
+pub(super) fn bus_checks(bus: Bus, metrics: Arc<Metrics>) -> impl Stream<Item = ()> {
+    stream::unfold((bus, interval(BUS_CHECK), metrics), async |(bus, mut checks, metrics)| {
+        loop {
+            checks.tick().await;
+            let began = Instant::now();
+            if bus.round_trip(BUS_CHECK).await.is_ok() {
+                metrics.stage_seconds.bus.add(began.elapsed());
+                return Some(((), (bus, checks, metrics)));
+            }
+        }
+    })
+}
