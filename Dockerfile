@@ -1,6 +1,8 @@
 # One image for every role: the command selects the server.
 
 FROM rust:1.95.0-slim-bookworm AS build
+# For the allocator, which is in C.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 # The dependencies first, with empty libraries for the crates of the workspace: this layer is cached
 # until a manifest or the lock file changes.

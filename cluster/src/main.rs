@@ -13,6 +13,11 @@ use clap::Parser;
 
 use crate::args::{Args, Command, Options};
 
+// The system's allocator keeps what one burst of connections or messages took.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let ended = match &args.command {

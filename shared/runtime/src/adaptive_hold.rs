@@ -18,7 +18,12 @@ const PUSHES_PER_REQUEST: f64 = 32.0;
 /// Work, in requests, for whose arrival a hold gives up time.
 // A length in proportion to the rate's inverse would keep the size of batches, but then twice as
 // much work would wake the processes twice as often, just when processors are busy.
-const UNHELD: f64 = 3.0;
+const UNHELD: f64 = 2.0;
+
+/// Requests that fill a hold.
+// A batch of twice as many saves little more, and clients that wait for responses before they send
+// again would send less.
+const FULL: f64 = 16.0;
 
 /// Least number of requests that are expected to arrive during a hold; with fewer, there is none.
 const COMPANIONS: f64 = 1.0;
@@ -86,6 +91,7 @@ impl AdaptiveHold {
         let pushes = per_second(self.current.pushes, self.previous.pushes);
         let unheld = UNHELD / (requests + pushes / PUSHES_PER_REQUEST);
         let length = self.limit.saturating_sub(Duration::try_from_secs_f64(unheld).unwrap_or(Duration::MAX));
+        let length = length.min(Duration::try_from_secs_f64(FULL / requests).unwrap_or(Duration::MAX));
         if requests * length.as_secs_f64() < COMPANIONS { Duration::ZERO } else { length }
     }
 
@@ -154,10 +160,18 @@ mod tests {
     #[test]
     fn the_hold_grows_with_the_load_towards_the_limit() {
         for (per_second, members, micros) in
-            [(2_000, 4, 1_667), (4_000, 4, 2_333), (8_000, 4, 2_667), (690, 100, 1_946)]
+            [(1_000, 4, 1_222), (2_000, 4, 2_111), (4_000, 4, 2_556), (690, 100, 2_297)]
         {
             let length = length_after(LIMIT, per_second, members);
             assert!(is_about(length, micros), "{per_second}/s to {members}: {length:?}");
+        }
+    }
+
+    #[test]
+    fn a_hold_gathers_no_more_than_fill_it() {
+        for (per_second, micros) in [(8_000, 2_000), (16_000, 1_000), (64_000, 250)] {
+            let length = length_after(LIMIT, per_second, 4);
+            assert!(is_about(length, micros), "{per_second}/s: {length:?}");
         }
     }
 
@@ -168,7 +182,7 @@ mod tests {
         hold.record_requests(30, start);
         assert_eq!(hold.begin(start, start), None);
         hold.record_requests(70, start);
-        assert!(hold.begin(start, start).is_some_and(|end| is_about(end - start, 1_500)));
+        assert!(hold.begin(start, start).is_some_and(|end| is_about(end - start, 2_000)));
     }
 
     #[test]
@@ -188,10 +202,10 @@ mod tests {
     fn a_hold_begins_with_the_first_request_and_is_joined_until_it_ends() {
         let first = Instant::now();
         let mut hold = AdaptiveHold::new(LIMIT, first);
-        hold.record_requests(1_000, first);
+        hold.record_requests(200, first);
         let seen = first + LIMIT / 3;
         let end = hold.begin(first, seen).unwrap();
-        assert!(is_about(end - first, 2_850));
+        assert!(is_about(end - first, 2_500));
         // A second connector.
         assert_eq!(hold.begin(seen, seen), Some(end));
         assert_eq!((hold.end(seen), hold.end(end)), (Some(end), None));
