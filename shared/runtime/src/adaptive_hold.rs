@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_millis(50);
 /// Pushes to sessions that are as much work as one request.
 // A batch of requests shares the writes to the sessions of a room, so few requests in a large room
 // gain as much from a hold as many in small rooms.
-const PUSHES_PER_REQUEST: f64 = 32.0;
+const PUSHES_PER_REQUEST: f64 = 64.0;
 
 /// Work, in requests, for whose arrival a hold gives up time.
 // A length in proportion to the rate's inverse would keep the size of batches, but then twice as
@@ -23,7 +23,7 @@ const UNHELD: f64 = 2.0;
 /// Requests that fill a hold.
 // A batch of twice as many saves little more, and clients that wait for responses before they send
 // again would send less.
-const FULL: f64 = 16.0;
+const FULL: f64 = 24.0;
 
 /// Least number of requests that are expected to arrive during a hold; with fewer, there is none.
 const COMPANIONS: f64 = 1.0;
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn the_hold_grows_with_the_load_towards_the_limit() {
         for (per_second, members, micros) in
-            [(1_000, 4, 1_222), (2_000, 4, 2_111), (4_000, 4, 2_556), (690, 100, 2_297)]
+            [(1_000, 4, 1_118), (2_000, 4, 2_059), (4_000, 4, 2_529), (690, 100, 1_869)]
         {
             let length = length_after(LIMIT, per_second, members);
             assert!(is_about(length, micros), "{per_second}/s to {members}: {length:?}");
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_hold_gathers_no_more_than_fill_it() {
-        for (per_second, micros) in [(8_000, 2_000), (16_000, 1_000), (64_000, 250)] {
+        for (per_second, micros) in [(8_000, 2_765), (16_000, 1_500), (64_000, 375)] {
             let length = length_after(LIMIT, per_second, 4);
             assert!(is_about(length, micros), "{per_second}/s: {length:?}");
         }
