@@ -21,6 +21,8 @@ repeat_ms = 500
 [session]
 requests_per_sec = 10000
 request_burst = 10000
+bytes_per_sec = 10000000
+byte_burst = 10000000
 [log]
 max_room_bytes = 4194304
 max_total_bytes = 4194304

@@ -22,10 +22,11 @@ async fn the_module_passes_its_own_tests() {
     assert!(outcome.status.success(), "{}", String::from_utf8_lossy(&outcome.stdout));
 }
 
-/// While connectors and the room's owner are killed.
+/// While connectors and the room's owner are killed. The members send faster than a session may by
+/// default.
 #[tokio::test]
 async fn each_message_is_delivered_once_and_in_order() {
-    let mut deployment = Layout::SevenProcesses.start("").await;
+    let mut deployment = Layout::SevenProcesses.start("[session]\nrequest_burst = 1000\n").await;
     run_script(&mut deployment, "cluster.mjs", &[]).await;
 }
 
