@@ -24,12 +24,12 @@ use model::subjects;
 use node::Node;
 use node::payload::{self, PayloadWatch};
 use node::signing::{KeyFileError, KeyringReloader};
-use runtime::adaptive_hold::SharedHold;
 use runtime::config::Config;
 use runtime::health::Health;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
 use runtime::server_list::ServerListWriter;
+use runtime::shared_hold::SharedHold;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -106,7 +106,7 @@ impl Cluster {
         let (settings, environment) = (Arc::new(settings), environment.into());
         let (lifecycle, health) = (Lifecycle::new(), Health::default());
         let payload = PayloadWatch::default();
-        let hold = SharedHold::new(settings.rpc.gather(), Instant::now());
+        let hold = SharedHold::start(settings.rpc.gather(), Instant::now())?;
         let node = Node { environment, server_list, settings, bus, signing, metrics, payload, hold, lifecycle, health };
         let (signing, running) = (signing_keeper, BTreeMap::new());
         let mut cluster = Self {

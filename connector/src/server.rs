@@ -30,7 +30,7 @@ use runtime::fault;
 use runtime::health::{Check, DUPLICATE_ID, Depth, NO_CHAT_SERVER, Queues};
 use runtime::interval::interval;
 use runtime::log_rate_limit::LogRateLimit;
-use runtime::precise_timer::PreciseTimer;
+use runtime::shared_hold::HoldEnds;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -72,7 +72,7 @@ pub enum StartError {
     /// The bus refused the subscription.
     #[error(transparent)]
     Bus(#[from] bus::BusError),
-    /// The listener has no address, or the system no thread left.
+    /// The listener has no address.
     #[error(transparent)]
     Listen(#[from] std::io::Error),
 }
@@ -116,17 +116,16 @@ impl Connector {
     /// messages of chat servers.
     ///
     /// # Errors
-    /// If the bus refuses the subscription, or the system has no thread left.
+    /// If the bus refuses the subscription.
     pub async fn start(server: &Server, node: Node, listener: TcpListener) -> Result<(), StartError> {
         let inbox =
             node.bus.subscribe(&subjects::connector_all(&server.id), node.settings.rpc.subscription_queue).await?;
         let (commands, asked) = mpsc::channel(COMMANDS);
         let address = listener.local_addr()?;
         node.health.set(Check::Peers, Some(NO_CHAT_SERVER));
-        let timer = PreciseTimer::start()?;
         let connector = Self::new(server.id.clone(), address.port(), node.clone());
         let options = Options::for_connector(&node);
-        node.lifecycle.spawn_main(connector.run((timer, asked), inbox));
+        node.lifecycle.spawn_main(connector.run((node.hold.ends(), asked), inbox));
         node.lifecycle.spawn_main(frontend::serve(listener, SessionHandlers::new(commands), options));
         info!(server = %server.id, %address, "connector ready");
         Ok(())
@@ -174,7 +173,7 @@ impl Connector {
 
     async fn run(
         mut self,
-        (timer, mut asked): (PreciseTimer, mpsc::Receiver<(Instant, Command)>),
+        (mut hold_ends, mut asked): (HoldEnds, mpsc::Receiver<(Instant, Command)>),
         mut inbox: Subscription,
     ) {
         let mut tick = interval(TICK);
@@ -188,7 +187,6 @@ impl Connector {
         tokio::pin!(draining);
         let mut drained = false;
         let mut batch = Vec::new();
-        let mut is_held = false;
         loop {
             self.state.set_size_limits(self.node.size_limits());
             tokio::select! {
@@ -201,20 +199,16 @@ impl Connector {
                     drained = true;
                     self.drain();
                 }
-                count = asked.recv_many(&mut batch, BATCH), if !is_held => {
+                count = asked.recv_many(&mut batch, BATCH), if !hold_ends.is_waiting() => {
                     if count == 0 {
                         break;
                     }
                     let (first, now) = (batch[0].0, Instant::now());
-                    let end = self.node.hold.lock().begin(first, now).filter(|_| count < BATCH);
-                    match end {
-                        Some(end) => timer.set(end - now),
-                        None => self.on_commands(&mut batch),
+                    if count == BATCH || !self.node.hold.begin(first, now, &mut hold_ends) {
+                        self.on_commands(&mut batch);
                     }
-                    is_held = end.is_some();
                 }
-                () = timer.fired(), if is_held => {
-                    is_held = false;
+                () = hold_ends.next(), if hold_ends.is_waiting() => {
                     while batch.len() < BATCH && let Ok(command) = asked.try_recv() {
                         batch.push(command);
                     }
@@ -287,7 +281,7 @@ impl Connector {
 
     /// Handles a batch of commands; the requests for one room go out in one proposal.
     fn on_commands(&mut self, commands: &mut Vec<(Instant, Command)>) {
-        self.node.hold.lock().record_requests(commands.len(), Instant::now());
+        self.node.hold.record_requests(commands.len(), Instant::now());
         // A proposal costs its owner an append and this connector a message, so requests that
         // arrived together share one.
         self.state.begin_batch();

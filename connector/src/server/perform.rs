@@ -112,7 +112,7 @@ impl Connector {
             let began = Instant::now();
             to.iter().for_each(|session| self.enqueue(*session, &pushes, count));
             self.node.metrics.stage_seconds.fan_out.add(began.elapsed());
-            self.node.hold.lock().record_pushes(to.len() * count, began);
+            self.node.hold.record_pushes(to.len() * count, began);
         }
         responses.iter().for_each(|(session, response)| self.enqueue(*session, response, 1));
     }

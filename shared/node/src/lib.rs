@@ -9,11 +9,11 @@ use bus::Bus;
 use model::ids::ServerId;
 use model::settings::Settings;
 use model::size_limits::SizeLimits;
-use runtime::adaptive_hold::SharedHold;
 use runtime::health::{Check, Health, Report};
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
 use runtime::server_list::ServerList;
+use runtime::shared_hold::SharedHold;
 
 use crate::payload::PayloadWatch;
 use crate::signing::Signing;

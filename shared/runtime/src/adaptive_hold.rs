@@ -1,8 +1,7 @@
 //! The time for which connectors hold requests, so that requests that arrive meanwhile share their
-//! work: none under light load, longer the more work there is, up to a limit. Pure, but for the
-//! lock; times are arguments.
+//! work: none under light load, longer the more work there is, up to a limit. Pure; times are
+//! arguments.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -103,23 +102,6 @@ impl AdaptiveHold {
         (self.previous, self.since) =
             if elapsed < WINDOW * 2 { (self.current, self.since + WINDOW) } else { (Work::default(), now) };
         self.current = Work::default();
-    }
-}
-
-/// The holds of a process, which all its connectors share. Clones are the same thing.
-#[derive(Debug, Clone)]
-pub struct SharedHold(Arc<Mutex<AdaptiveHold>>);
-
-impl SharedHold {
-    /// Creates the holds of a process. None is longer than `limit`.
-    pub fn new(limit: Duration, now: Instant) -> Self {
-        Self(Arc::new(Mutex::new(AdaptiveHold::new(limit, now))))
-    }
-
-    /// Gives access to the rule.
-    pub fn lock(&self) -> MutexGuard<'_, AdaptiveHold> {
-        // Nothing panics while holding the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

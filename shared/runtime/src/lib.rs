@@ -14,4 +14,5 @@ pub mod log_rate_limit;
 pub mod metrics;
 pub mod precise_timer;
 pub mod server_list;
+pub mod shared_hold;
 pub mod text_file;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
-/// A thread that sleeps on behalf of one task. It ends when the timer is dropped.
+/// A thread that sleeps on behalf of tasks. It ends when the timer is dropped.
 #[derive(Debug)]
 pub struct PreciseTimer {
     thread: Thread,
@@ -18,8 +18,16 @@ pub struct PreciseTimer {
 
 #[derive(Debug, Default)]
 struct Shared {
-    command: Mutex<Command>,
-    fired: Notify,
+    state: Mutex<State>,
+    /// Number of the newest setting whose time is over.
+    fired: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Number of the newest setting.
+    number: u64,
+    command: Command,
 }
 
 /// The next thing for the thread to do.
@@ -43,42 +51,54 @@ impl PreciseTimer {
         Ok(Self { thread: thread.thread().clone(), shared })
     }
 
-    /// Lets [`Self::fired`] complete once, after this time. It must have completed since the timer
-    /// was set before.
-    pub fn set(&self, length: Duration) {
+    /// Lets [`Self::fired`] have the returned number after this time. A setting before it whose
+    /// time is not over yet may fire with this one.
+    pub fn set(&self, length: Duration) -> u64 {
         // A length instead of an instant: where tests pause the clock, the thread has another time
         // than the task.
-        *self.shared.command() = Command::Sleep(length);
+        let mut state = self.shared.state();
+        state.number += 1;
+        state.command = Command::Sleep(length);
+        let number = state.number;
+        drop(state);
         self.thread.unpark();
+        number
     }
 
-    /// Completes when the time is over.
-    pub async fn fired(&self) {
-        self.shared.fired.notified().await;
+    /// Returns the number of the newest setting.
+    pub fn last(&self) -> u64 {
+        self.shared.state().number
+    }
+
+    /// Returns the number of the newest setting whose time is over, as it changes.
+    pub fn fired(&self) -> watch::Receiver<u64> {
+        self.shared.fired.subscribe()
     }
 }
 
 impl Drop for PreciseTimer {
     fn drop(&mut self) {
-        *self.shared.command() = Command::End;
+        self.shared.state().command = Command::End;
         self.thread.unpark();
     }
 }
 
 impl Shared {
-    fn command(&self) -> MutexGuard<'_, Command> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics while holding the lock.
-        self.command.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run(&self) {
         loop {
-            let command = mem::take(&mut *self.command());
+            let mut state = self.state();
+            let (number, command) = (state.number, mem::take(&mut state.command));
+            drop(state);
             match command {
                 Command::Wait => thread::park(),
                 Command::Sleep(length) => {
                     sleep(length);
-                    self.fired.notify_one();
+                    self.fired.send_replace(number);
                 }
                 Command::End => return,
             }
@@ -100,24 +120,31 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
+    async fn wait(fired: &mut watch::Receiver<u64>, number: u64) {
+        timeout(DEADLINE, fired.wait_for(|fired| *fired >= number)).await.unwrap().unwrap();
+    }
+
     #[tokio::test]
-    async fn it_fires_once_for_each_time_that_it_is_set_and_never_early() {
+    async fn it_fires_for_each_time_that_it_is_set_and_never_early() {
         let timer = PreciseTimer::start().unwrap();
+        let mut fired = timer.fired();
         for length in [Duration::ZERO, Duration::from_micros(300), Duration::from_millis(2)] {
             let began = Instant::now();
-            timer.set(length);
-            timer.fired().await;
+            let number = timer.set(length);
+            assert_eq!(timer.last(), number);
+            wait(&mut fired, number).await;
             assert!(began.elapsed() >= length, "{length:?}");
-            assert!(timeout(Duration::from_millis(10), timer.fired()).await.is_err(), "{length:?}");
+            assert_eq!(*fired.borrow(), number);
         }
     }
 
     #[tokio::test]
-    async fn a_wait_that_is_given_up_loses_nothing() {
+    async fn all_that_wait_see_it_and_a_wait_that_is_given_up_loses_nothing() {
         let timer = PreciseTimer::start().unwrap();
-        timer.set(Duration::from_millis(5));
-        assert!(timeout(Duration::ZERO, timer.fired()).await.is_err());
-        timeout(DEADLINE, timer.fired()).await.unwrap();
+        let (mut one, mut other) = (timer.fired(), timer.fired());
+        let number = timer.set(Duration::from_millis(5));
+        assert!(timeout(Duration::ZERO, one.wait_for(|fired| *fired >= number)).await.is_err());
+        tokio::join!(wait(&mut one, number), wait(&mut other, number));
     }
 
     #[tokio::test]
