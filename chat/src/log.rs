@@ -44,6 +44,8 @@ pub struct LogStatus {
     pub epoch: Epoch,
     /// Bytes of all records that it keeps.
     pub bytes: u64,
+    /// Bytes that it may keep.
+    pub max_bytes: u64,
 }
 
 impl From<jetstream::JetStream> for Log {

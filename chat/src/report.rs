@@ -40,6 +40,8 @@ pub fn count(event: &Event, metrics: &Metrics) {
             metrics.entries_committed.add_many(*entries as u64);
             metrics.record_entries.add(*entries);
         }
+        Event::ShareRefused { messages } => metrics.share_refused.add_many(*messages),
+        Event::ReserveRefused { messages } => metrics.reserve_refused.add_many(*messages),
         Event::AppendFailed => metrics.appends_failed.add(),
         Event::RecordsMissing { positions, .. } => metrics.records_missing.add_many(positions.len() as u64),
         Event::RecordBad { .. } | Event::RoomUnusable { .. } => metrics.records_bad.add(),
@@ -73,6 +75,8 @@ impl Reporter {
             | Event::HistoryDropped
             | Event::Activated
             | Event::Committed { .. }
+            | Event::ShareRefused { .. }
+            | Event::ReserveRefused { .. }
             | Event::AppendFailed => {}
             Event::RecordsNotFound { .. }
             | Event::RecordsMissing { .. }

@@ -31,7 +31,7 @@ use crate::log::log_health::LogHealth;
 use crate::log::{Log, LogStatus};
 use crate::operations::{MAX_IN_FLIGHT, Operations, Work, requests};
 use crate::report::Reporter;
-use health::{Gauges, bus_checks, log_statuses};
+use health::{Gauges, bus_checks};
 use log_operations::{OperationOrigin, run_operation};
 use owner::log_operation::{AppendError, LogOp, LogResult, ReadError};
 use owner::room::Now;
@@ -63,6 +63,9 @@ pub struct Chat {
     /// Epoch of the log at the last check.
     epoch: Option<Epoch>,
     log_health: LogHealth,
+    /// Reads of the log's status, at most one, and the time at which the last one began.
+    log_checks: FuturesUnordered<BoxFuture<'static, Result<LogStatus, ReadError>>>,
+    log_checked_at: Option<Instant>,
     /// An append that checks if the log takes records again, with its bytes; at most one.
     log_probes: FuturesUnordered<BoxFuture<'static, (usize, Result<Position, AppendError>)>>,
     queues: Queues,
@@ -97,6 +100,8 @@ impl Chat {
             probes: FuturesUnordered::new(),
             epoch: None,
             log_health: LogHealth::default(),
+            log_checks: FuturesUnordered::new(),
+            log_checked_at: None,
             log_probes: FuturesUnordered::new(),
             queues: Queues::default(),
             gauges: Gauges::new(&node.metrics),
@@ -113,8 +118,6 @@ impl Chat {
 
     async fn run(mut self, mut requests: Subscription) {
         let mut tick = interval(TICK);
-        let log_statuses = log_statuses(self.log.clone());
-        tokio::pin!(log_statuses);
         let bus_checks = bus_checks(self.node.bus.clone(), self.node.metrics.clone());
         tokio::pin!(bus_checks);
         let mut server_list = self.node.server_list.clone();
@@ -158,7 +161,7 @@ impl Chat {
                         self.on_message(&message);
                     }
                 }
-                Some(found) = log_statuses.next() => self.on_log_status(found),
+                Some(found) = self.log_checks.next() => self.on_log_status(found),
                 Some((bytes, outcome)) = self.log_probes.next() => {
                     self.log_health.record_append(&outcome, bytes, Instant::now());
                 }
@@ -170,6 +173,7 @@ impl Chat {
                     let effects = self.rooms.tick(self.now());
                     self.perform(effects);
                     self.report_drained();
+                    self.check_log();
                     self.probe_log();
                     self.report_health(requests.waiting());
                 }
@@ -244,15 +248,32 @@ impl Chat {
         self.perform(effects);
         if is_append {
             self.node.metrics.stage_seconds.room.add(began.elapsed());
+            self.check_log();
         }
         self.operations.end(work_of(*requester), *requests);
         self.start_operations();
     }
 
+    /// Reads the log's status if that is due.
+    // A new connection is checked at once. The interval finds a stream that was deleted behind a
+    // healthy connection.
+    fn check_log(&mut self) {
+        let due = Duration::from_millis(self.rooms.log_space().check_ms());
+        if !self.log_checks.is_empty() || self.log_checked_at.is_some_and(|at| at.elapsed() < due) {
+            return;
+        }
+        self.log_checked_at = Some(Instant::now());
+        self.rooms.log_space().begin_check();
+        let log = self.log.clone();
+        self.log_checks.push(Box::pin(async move { log.status().await }));
+    }
+
     fn on_log_status(&mut self, log: Result<LogStatus, ReadError>) {
         self.log_health.record_status(&log);
-        if let Ok(LogStatus { bytes, .. }) = log {
+        if let Ok(LogStatus { bytes, max_bytes, .. }) = log {
+            self.rooms.log_space().end_check(bytes, max_bytes);
             self.node.metrics.log_bytes.set(bytes);
+            self.node.metrics.log_max_bytes.set(max_bytes);
         }
         match log {
             Ok(LogStatus { epoch, .. }) if self.epoch.replace(epoch).is_some_and(|before| before != epoch) => {

@@ -82,6 +82,20 @@ async fn a_stale_expectation_is_refused(log: Log) {
     assert_eq!(append(&log, &lobby, Position::NONE, "late").await, Err(AppendError::Refused));
 }
 
+/// A look at the log shows the bytes that were appended before it, and those that it may have.
+async fn its_status_shows_how_full_it_is(log: Log) {
+    let empty = log.status().await.unwrap();
+    assert_eq!((empty.bytes, empty.max_bytes), (0, settings().max_total_bytes as u64));
+    let (lobby, large) = (room("lobby"), "x".repeat(100_000));
+    let mut last = Position::NONE;
+    for appended in 1..=3 {
+        last = append(&log, &lobby, last, &large).await.unwrap();
+        let status = log.status().await.unwrap();
+        assert_eq!(status.max_bytes, empty.max_bytes);
+        assert!((appended * 100_000..appended * 100_000 + 1_000).contains(&status.bytes), "{status:?}");
+    }
+}
+
 async fn a_room_keeps_its_newest_records(log: Log) {
     let lobby = room("lobby");
     let mut positions = vec![Position::NONE];
@@ -295,6 +309,7 @@ contract! {
     any_name_and_any_bytes_come_back,
     records_are_read_by_their_positions,
     a_stale_expectation_is_refused,
+    its_status_shows_how_full_it_is,
     a_room_keeps_its_newest_records,
     a_full_log_refuses_and_takes_from_no_other_room,
     an_append_probe_shows_if_there_is_space,

@@ -1,8 +1,10 @@
 //! Counters and log lines of the events of a connector's state. A kind of line that may repeat has a
 //! rate limit.
 
+use follower::connector_state::QuotaRefusal;
 use follower::event::Event;
 use model::ids::{Incarnation, ServerId};
+use model::record::Refusal;
 use runtime::log_rate_limit::LogRateLimit;
 use runtime::metrics::Metrics;
 use tracing::{debug, error, info, warn};
@@ -23,12 +25,24 @@ fn count(event: &Event, metrics: &Metrics) {
         Event::GapPushed => metrics.gaps_told.add(),
         Event::StateTaken => metrics.states_taken.add(),
         Event::RequestExpired => metrics.requests_expired.add(),
+        Event::QuotaRefused { limit } => count_refused(*limit, metrics),
+        Event::MessageRefused { refusal: Refusal::LogReserve } => metrics.reserve_refused.add(),
+        Event::MessageRefused { .. } => metrics.share_refused.add(),
         Event::ChatServersDown { .. }
         | Event::ChatServerUp { .. }
         | Event::ChatServerLeaving { .. }
         | Event::EarlierRunIgnored { .. }
         | Event::ContinuedAbove { .. }
         | Event::RequestUnwritable { .. } => {}
+    }
+}
+
+fn count_refused(limit: QuotaRefusal, metrics: &Metrics) {
+    match limit {
+        QuotaRefusal::LogPressure => metrics.pressure_refused.add(),
+        QuotaRefusal::LogReserve => metrics.reserve_refused.add(),
+        QuotaRefusal::NewRooms => metrics.new_rooms_refused.add(),
+        QuotaRefusal::AddressMembers => metrics.address_members_refused.add(),
     }
 }
 
@@ -78,7 +92,9 @@ fn log(event: Event, server: &ServerId) {
         | Event::GapFound
         | Event::GapPushed
         | Event::StateTaken
-        | Event::RequestExpired => {}
+        | Event::RequestExpired
+        | Event::QuotaRefused { .. }
+        | Event::MessageRefused { .. } => {}
     }
 }
 

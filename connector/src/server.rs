@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bus::{self, Message, Subscription};
 use follower::chat_servers::ChatServers;
-use follower::connector_state::{ConnectorState, Limits, Now};
+use follower::connector_state::{ConnectorState, Limits, Now, QuotaLimits};
 use follower::drain_schedule::DrainSchedule;
 use follower::room::Common;
 use follower::route::ClientRoute;
@@ -147,6 +147,12 @@ impl Connector {
             max_in_flight: settings.session.max_in_flight,
             request_ms: u64::from(settings.rpc.request_ms),
             attaches_per_tick: (settings.nats.publish_queue / ATTACH_SHARE).max(LEAST_ATTACHES),
+            members_per_address: settings.room.members_per_address,
+            quotas: QuotaLimits {
+                pressure_bytes_per_min: settings.log.pressure_bytes_per_min,
+                max_content: settings.room.max_content,
+                new_rooms_per_min: settings.session.new_rooms_per_min,
+            },
         };
         let chat_servers = ChatServers::new(node.server_list.now(), u64::from(settings.room.lease_secs) * 1_000);
         Self {
@@ -293,9 +299,9 @@ impl Connector {
     fn on_command(&mut self, command: Command) {
         let now = self.now();
         match command {
-            Command::Open { session, write_queue, entered } => {
+            Command::Open { session, address, write_queue, entered } => {
                 self.clients.insert(session, ClientState { write_queue, entered, timers: RequestTimers::default() });
-                self.state.open(session);
+                self.state.open(session, address);
             }
             Command::Request { session, id, request } => {
                 self.requests += 1;

@@ -8,14 +8,16 @@ use bytes::Bytes;
 use follower::connector_state::ClientRequest;
 use follower::route::ClientRoute;
 use frontend::{App, Ending, Peer, Session, WriteQueue};
+use model::network::AddressGroup;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// A message from a session to the connector's task.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// A client connected; the connector sets `entered` once the client is in a room.
-    Open { session: u64, write_queue: WriteQueue, entered: Arc<AtomicBool> },
+    /// A client connected, from an address if that is known; the connector sets `entered` once the
+    /// client is in a room.
+    Open { session: u64, address: Option<AddressGroup>, write_queue: WriteQueue, entered: Arc<AtomicBool> },
     /// A client sent a request, or a notify if `id` is `None`.
     Request { session: u64, id: Option<u32>, request: ClientRequest },
     /// The client's connection ended.
@@ -53,12 +55,14 @@ pub(crate) struct ClientHandler {
 impl App for SessionHandlers {
     type Session = ClientHandler;
 
-    fn open(&self, _peer: Peer, write_queue: WriteQueue) -> ClientHandler {
+    fn open(&self, peer: Peer, write_queue: WriteQueue) -> ClientHandler {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let entered = Arc::new(AtomicBool::new(false));
-        let pending =
-            Some(Command::Open { session: number, write_queue: write_queue.clone(), entered: entered.clone() });
-        ClientHandler { number, write_queue, entered, commands: self.commands.clone(), pending }
+        // The address of a proxy is none of a client.
+        let address = (!peer.is_proxy).then(|| AddressGroup::of(peer.address.ip()));
+        let open =
+            Command::Open { session: number, address, write_queue: write_queue.clone(), entered: entered.clone() };
+        ClientHandler { number, write_queue, entered, commands: self.commands.clone(), pending: Some(open) }
     }
 }
 

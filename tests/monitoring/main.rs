@@ -122,10 +122,10 @@ fn alerts_are_those_that_the_documentation_lists() {
 fn limits_in_alerts_are_those_of_the_settings() {
     let Settings { log, frontend, .. } = Settings::default();
     for (name, limit) in [
-        ("ShaddockLogNearlyFull", log.max_total_bytes.to_string()),
-        ("ShaddockConnectionsNearlyFull", frontend.max_connections.to_string()),
+        ("ShaddockLogNearlyFull", log.pressure.to_string()),
+        ("ShaddockConnectionsNearlyFull", format!("0.9 * {}", frontend.max_connections)),
     ] {
         let alert = alerts().into_iter().find(|alert| alert.name == name).unwrap();
-        assert!(alert.expression.ends_with(&format!("> 0.9 * {limit}")), "{alert:?}");
+        assert!(alert.expression.ends_with(&format!("> {limit}")), "{alert:?}");
     }
 }

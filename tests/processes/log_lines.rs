@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::layout::{Layout, installation};
 
-/// Rooms in which clients go on sending although the log is full.
+/// Rooms in which clients go on changing their names although the log is full.
 const ROOMS: usize = 40;
 
 /// Times that each of them is refused, a second each.
@@ -20,12 +20,16 @@ request_ms = 1000
 repeat_ms = 500
 [session]
 requests_per_sec = 10000
+bytes_per_sec = 1000000000
+byte_burst = 1000000000
 request_burst = 10000
 bytes_per_sec = 10000000
 byte_burst = 10000000
 [log]
 max_room_bytes = 4194304
 max_total_bytes = 4194304
+pressure_bytes_per_min = 1000000000
+room_share = 1.0
 ";
 
 #[expect(clippy::disallowed_methods, reason = "the task ends with its connection")]
@@ -48,19 +52,18 @@ async fn a_full_log_is_one_line_for_all_rooms() {
     let clients = join_all(rooms.iter().map(|room| entered(&address, room))).await;
     let filler = entered(&address, "filler").await;
     let began = Instant::now();
-    for text in ["x".repeat(16_000), "x".to_owned()] {
-        let error = loop {
-            if let Err(error) = filler.send(&text).await {
-                break error;
-            }
-        };
-        assert!(is_full(&error), "{error:?}");
-    }
-    join_all(clients.iter().map(async |client| {
-        let mut refusals = 0;
-        // What is left may have room for some more.
+    let error = loop {
+        if let Err(error) = filler.send(&"x".repeat(16_000)).await {
+            break error;
+        }
+    };
+    assert!(is_full(&error), "{error:?}");
+    // Joins and leaves take the rest.
+    join_all(clients.iter().zip(&rooms).map(async |(client, room)| {
+        let (mut refusals, mut number) = (0, 0);
         while refusals < REFUSALS {
-            if let Err(error) = client.send(&"y".repeat(500)).await {
+            number += 1;
+            if let Err(error) = client.enter(&format!("{}{number}", "😀".repeat(60)), room).await {
                 assert!(is_full(&error), "{error:?}");
                 refusals += 1;
             }

@@ -1,5 +1,6 @@
 //! The invariants at the end of every run: the log against everything that clients received.
 
+mod refusals;
 mod session_check;
 mod truth;
 
@@ -33,6 +34,13 @@ pub(crate) struct Tally {
     pub(crate) incomplete: usize,
     /// Servers that ended in order.
     pub(crate) ended: usize,
+    /// Requests that a quota refused.
+    pub(crate) over_quota: usize,
+    /// Messages that were refused because of their room's share of the log, and of its reserve.
+    pub(crate) over_share: usize,
+    pub(crate) in_reserve: usize,
+    /// Joins and leaves in the log's reserve.
+    pub(crate) moves_in_reserve: usize,
 }
 
 impl AddAssign for Tally {
@@ -42,6 +50,10 @@ impl AddAssign for Tally {
         self.unrecovered += other.unrecovered;
         self.incomplete += other.incomplete;
         self.ended += other.ended;
+        self.over_quota += other.over_quota;
+        self.over_share += other.over_share;
+        self.in_reserve += other.in_reserve;
+        self.moves_in_reserve += other.moves_in_reserve;
     }
 }
 
@@ -78,6 +90,11 @@ pub(crate) fn check(world: &World) -> Tally {
     }
     check_members(world, &rooms, whole);
     check_times(world);
+    // A log that lost a refusal may decide a late copy of the message again.
+    if whole {
+        tally += refusals::check(world, &rooms);
+    }
+    tally.moves_in_reserve = world.moves_in_reserve();
     tally.ended = world.ended;
     tally.messages = rooms.values().flat_map(|t| &t.entries).filter(|(_, entry)| Truth::text(entry).is_some()).count();
     tally

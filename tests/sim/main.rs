@@ -127,6 +127,13 @@ fn a_log_that_is_slow_or_full() {
 }
 
 #[test]
+fn a_log_that_is_nearly_full() {
+    let tally = run(Scenario::NearlyFull);
+    let is_tried = tally.over_quota > 0 && tally.over_share > 0 && tally.in_reserve > 0 && tally.moves_in_reserve > 0;
+    assert!(is_tried, "a limit never refused: {tally:?}");
+}
+
+#[test]
 fn links_that_carry_messages_one_way() {
     run(Scenario::Asymmetry);
 }

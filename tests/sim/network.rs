@@ -103,6 +103,8 @@ pub(crate) enum Event {
     SlowLog(u64),
     /// The log takes no appends until a time.
     FullLog(u64),
+    /// So many percent of the log are used from now on.
+    LogFills(u64),
     /// The broker takes messages of this size from now on.
     MaxPayload(usize),
     ChatLearnsPayload(usize),

@@ -29,6 +29,9 @@ pub(crate) enum Scenario {
     /// Appends that take up to three seconds and then come at once, and a log that is full for a
     /// while.
     SlowLog,
+    /// A log that is nearly full, at times in its reserve or full, beside servers that die and
+    /// start.
+    NearlyFull,
     /// Links that carry messages in one direction only.
     Asymmetry,
     /// A broker whose `max_payload` falls and rises, and large requests.
@@ -76,6 +79,8 @@ pub(crate) struct Troubles {
     pub(crate) slow_logs: usize,
     /// The log is full for a while.
     pub(crate) full_logs: usize,
+    /// The used part of the log changes.
+    pub(crate) fillings: usize,
     /// The broker takes smaller messages, or larger ones again.
     pub(crate) payloads: usize,
     pub(crate) empties: usize,
@@ -93,7 +98,7 @@ pub(crate) struct Troubles {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Calm,
         Self::BadBus,
         Self::BadLog,
@@ -107,6 +112,7 @@ impl Scenario {
         Self::WrongVerdicts,
         Self::Mixed,
         Self::SlowLog,
+        Self::NearlyFull,
         Self::Asymmetry,
         Self::MaxPayload,
         Self::Everything,
@@ -132,12 +138,24 @@ impl Scenario {
             Self::BadBroker | Self::LostEnd => Troubles { breaks: 2, ..none },
             Self::WrongVerdicts => Troubles { partitions: 12, ..none },
             Self::SlowLog => Troubles { slow_logs: 2, full_logs: 2, deaths: 1, connector_cuts: 1, ..none },
+            Self::NearlyFull => Troubles {
+                fillings: 16,
+                full_logs: 2,
+                restarts: 1,
+                chat_stops: 1,
+                deaths: 1,
+                connector_deaths: 1,
+                connector_cuts: 1,
+                partitions: 2,
+                ..none
+            },
             Self::MaxPayload => Troubles { payloads: 12, deaths: 1, connector_cuts: 2, partitions: 2, ..none },
             Self::Asymmetry => Troubles { one_ways: 8, ..none },
             Self::Everything => Troubles {
                 one_ways: 2,
                 slow_logs: 1,
                 full_logs: 1,
+                fillings: 6,
                 payloads: 3,
                 clock_jumps: 6,
                 poisons: 6,
@@ -205,6 +223,7 @@ impl Scenario {
             | Self::WrongVerdicts
             | Self::Mixed
             | Self::SlowLog
+            | Self::NearlyFull
             | Self::Asymmetry
             | Self::Everything
             | Self::Clocks

@@ -3,6 +3,7 @@
 mod clocks;
 mod effects;
 mod faults;
+mod log_space;
 mod partial_faults;
 mod shutdown;
 mod stray_messages;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use chat::log::memory::Memory;
 use follower::chat_servers::ChatServers;
-use follower::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow};
+use follower::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow, QuotaLimits};
 use follower::drain_schedule::DrainSchedule;
 use follower::room::Common;
 use follower::route::ClientRoute;
@@ -22,6 +23,7 @@ use model::ending::Ending;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::lineage::Lineage;
 use model::membership::Token;
+use model::network::AddressGroup;
 use model::placement::{CHAT, CONNECTOR, GATE};
 use model::record::{Epoch, Position};
 use model::rpc::Trace;
@@ -41,6 +43,7 @@ use crate::scenario::Scenario;
 use crate::trace::{self, RunTrace};
 use crate::user::{ClientConnection, Received, ResumePoint, SentRequest, User};
 use clocks::WallClock;
+use log_space::Fullness;
 
 pub(crate) use partial_faults::Node;
 use partial_faults::Partial;
@@ -84,6 +87,8 @@ struct ChatNode {
     sleeps_until: u64,
     /// Since when it hands over, to end.
     leaves_since: Option<u64>,
+    /// The used part of the log in percent, as it saw it last.
+    seen_percent: u64,
 }
 
 struct ConnectorNode {
@@ -122,6 +127,7 @@ pub(crate) struct World {
     /// Partitions between chat servers and peers, and their ends.
     partitions: BTreeMap<(usize, Peer), u64>,
     partial: Partial,
+    fullness: Fullness,
     chats: Vec<ChatNode>,
     connectors: Vec<ConnectorNode>,
     pub(crate) users: Vec<User>,
@@ -159,8 +165,14 @@ pub(crate) fn list(chats: Vec<Server>) -> Arc<Servers> {
     ))
 }
 
+/// The limits of a connector.
+pub(crate) fn connector_limits() -> Limits {
+    let quotas = QuotaLimits { pressure_bytes_per_min: 16_384, max_content: 16_384, new_rooms_per_min: 20 };
+    Limits { max_in_flight: 50, request_ms: REQUEST_MS, attaches_per_tick: 100, members_per_address: 100, quotas }
+}
+
 /// Returns a connector without clients.
-pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>) -> ConnectorState {
+pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>, limits: Limits) -> ConnectorState {
     let common = Common {
         me: id.clone(),
         lineage: Lineage::new(run),
@@ -171,7 +183,6 @@ pub(crate) fn hub(id: &ServerId, run: Incarnation, servers: Arc<Servers>) -> Con
         size_limits: SizeLimits::default(),
         large_members: 500,
     };
-    let limits = Limits { max_in_flight: 50, request_ms: REQUEST_MS, attaches_per_tick: 100 };
     ConnectorState::new(common, ChatServers::new(servers, 10_000), limits)
 }
 
@@ -208,6 +219,7 @@ impl World {
             retention: Retention::new(scenario.records_kept()),
             partitions: BTreeMap::new(),
             partial: Partial::default(),
+            fullness: Fullness::default(),
             chats: Vec::new(),
             connectors: Vec::new(),
             users: (0..USERS).map(|n| User { name: format!("p{n}"), connections: Vec::new() }).collect(),
@@ -241,13 +253,14 @@ impl World {
             servers: self.servers.clone(),
             is_fenced: true,
         };
-        let rooms = Rooms::new(identity, &Settings::default(), self.size_limits());
-        ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0, leaves_since: None }
+        let rooms = Rooms::new(identity, &self.settings(), self.size_limits());
+        ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0, leaves_since: None, seen_percent: 0 }
     }
 
     fn connector(&self, number: usize, run: u64) -> ConnectorNode {
         let id = server("connector", number).id;
-        let mut hub = hub(&id, self.incarnation(Machine::Connector(number), run), self.servers.clone());
+        let incarnation = self.incarnation(Machine::Connector(number), run);
+        let mut hub = hub(&id, incarnation, self.servers.clone(), self.limits());
         hub.set_size_limits(self.size_limits());
         let (clients, vanished) = (HashMap::new(), BTreeSet::new());
         ConnectorNode { id, hub, clients, up: true, run, is_dead: false, vanished, leaving: None }

@@ -12,6 +12,7 @@ use model::settings::Settings;
 use model::size_limits::SizeLimits;
 
 use crate::connector_liveness::{ConnectorLiveness, MemberAction};
+use crate::log_space::MessageSpace;
 use crate::recent_joins::{RecentJoins, entered_membership};
 use crate::rules::{Message, Rules, Target};
 
@@ -54,6 +55,19 @@ pub struct Draft<'a> {
     /// Bytes of the decided entries.
     bytes: usize,
     reserved_bytes: usize,
+    space: MessageSpace,
+    messages: MessageTally,
+}
+
+/// The messages of a draft.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct MessageTally {
+    /// Bytes of their entries.
+    pub bytes: u64,
+    /// Messages that were refused because of the room's share of the log.
+    pub over_share: u64,
+    /// Messages that were refused because of the log's reserve.
+    pub in_reserve: u64,
 }
 
 /// The inputs of a draft besides the room's state.
@@ -65,6 +79,8 @@ pub struct DraftContext<'a> {
     pub recent_joins: &'a RecentJoins,
     /// Bytes of the record besides the decided entries.
     pub reserved_bytes: usize,
+    /// The space for messages in the log.
+    pub space: MessageSpace,
 }
 
 /// The former holders of the names that a draft's entries change, in order.
@@ -133,9 +149,22 @@ impl RoomPolicy {
 impl<'a> Draft<'a> {
     /// Creates an empty draft on top of `state`, which it advances.
     pub fn new(room: &'a RoomId, policy: &'a RoomPolicy, state: &'a mut RoomState, at: DraftContext<'a>) -> Self {
-        let DraftContext { liveness, recent_joins, reserved_bytes } = at;
-        let (entries, decided, undo, sent) = (Vec::new(), Vec::new(), Undo::default(), HashMap::new());
-        Self { room, policy, state, entries, decided, undo, sent, liveness, recent_joins, bytes: 0, reserved_bytes }
+        let DraftContext { liveness, recent_joins, reserved_bytes, space } = at;
+        Self {
+            room,
+            policy,
+            state,
+            entries: Vec::new(),
+            decided: Vec::new(),
+            undo: Undo::default(),
+            sent: HashMap::new(),
+            liveness,
+            recent_joins,
+            bytes: 0,
+            reserved_bytes,
+            space,
+            messages: MessageTally::default(),
+        }
     }
 
     /// Lets members of down connectors leave, and moves those whose connectors continue as another
@@ -205,6 +234,11 @@ impl<'a> Draft<'a> {
     /// Takes the undo list, which restores the state of the log if the draft is not committed.
     pub fn take_undo(&mut self) -> Undo {
         std::mem::take(&mut self.undo)
+    }
+
+    /// Returns the figures of the messages.
+    pub fn messages(&self) -> MessageTally {
+        self.messages
     }
 
     /// Returns the entries and the outcomes.
@@ -321,11 +355,29 @@ impl<'a> Draft<'a> {
                 Entry::Whisper { from, to, between, content, id }
             }
         };
+        // Behind the check for duplicates: a repeat takes no space.
+        self.take_space(entry.size() as u64)?;
         let outcome = self.push(entry);
         if let (Some(id), Outcome::Done(index)) = (id, outcome) {
             self.sent.insert(id, index);
         }
         Ok(outcome)
+    }
+
+    /// Takes space of the log for a message.
+    fn take_space(&mut self, bytes: u64) -> Result<(), Refusal> {
+        let Self { space: MessageSpace { until_reserve, of_share }, messages, .. } = self;
+        let after = messages.bytes + bytes;
+        if after > *until_reserve {
+            messages.in_reserve += 1;
+            return Err(Refusal::LogReserve);
+        }
+        if of_share.is_some_and(|share| after > share) {
+            messages.over_share += 1;
+            return Err(Refusal::RoomShare);
+        }
+        messages.bytes = after;
+        Ok(())
     }
 
     /// Deduplicates: returns the outcome of a message with this idempotency key, if this draft or

@@ -103,6 +103,17 @@ pub enum Event {
         /// Number of its entries.
         entries: usize,
     },
+    /// Messages were refused because their room wrote more than its share of a log that is nearly
+    /// full.
+    ShareRefused {
+        /// Their number.
+        messages: u64,
+    },
+    /// Messages were refused because the log is in its reserve.
+    ReserveRefused {
+        /// Their number.
+        messages: u64,
+    },
     /// An append failed, or may have failed.
     AppendFailed,
     /// An operation of the log failed, and the room's waiting proposals with it.

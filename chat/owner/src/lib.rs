@@ -2,7 +2,8 @@
 //! responds with the committed records. No I/O, no clock, no randomness: takes messages, results of
 //! log operations and the time, and returns effects.
 //!
-//! Reading order: [`rules`], [`recent_joins`], [`draft`], [`room`], [`history`], [`rooms`].
+//! Reading order: [`rules`], [`recent_joins`], [`log_space`], [`draft`], [`room`], [`history`],
+//! [`rooms`].
 
 pub mod bad_records;
 pub mod connector_liveness;
@@ -10,6 +11,7 @@ pub mod draft;
 pub mod event;
 pub mod history;
 pub mod log_operation;
+pub mod log_space;
 pub mod log_tail;
 pub mod log_walk;
 pub mod recent_joins;

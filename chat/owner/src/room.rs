@@ -29,7 +29,8 @@ use crate::bad_records::BadRecord;
 use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{Author, RoomPolicy};
 use crate::event::Event;
-use crate::log_operation::{LogOp, LogResult};
+use crate::log_operation::{AppendError, LogOp, LogResult};
+use crate::log_space::{LogSpace, RecentBytes};
 use crate::log_tail::TailSearch;
 use crate::log_walk::{Until, Walk};
 use activation::{Activation, RetainedState};
@@ -131,6 +132,8 @@ pub struct Owner {
     /// The operation in flight began before a new connection or epoch: its result is discarded.
     discards_result: bool,
     used_at: u64,
+    /// Bytes of the messages that this owner appended.
+    written: RecentBytes,
 }
 
 #[derive(Debug)]
@@ -176,6 +179,7 @@ impl Owner {
             is_handing_over: false,
             discards_result: false,
             used_at: 0,
+            written: RecentBytes::default(),
         }
     }
 
@@ -266,15 +270,17 @@ impl Owner {
         self.is_unusable && self.is_wanted()
     }
 
-    /// Returns true if the owner can be dropped: it is idle and unused, and the log holds all its
-    /// state.
-    pub fn is_forgettable(&self, now: Now, forget_ms: u64) -> bool {
-        self.is_quiet() && !self.is_wanted() && now.ticks.saturating_sub(self.used_at) >= forget_ms
+    /// Returns true if the owner can be dropped: it is idle and unused, the log holds all its state,
+    /// and it has not written much lately.
+    pub fn is_forgettable(&self, now: Now, forget_ms: u64, log: &LogSpace) -> bool {
+        let is_unused = now.ticks.saturating_sub(self.used_at) >= forget_ms;
+        is_unused && self.is_quiet() && !self.is_wanted() && !log.is_much(self.written.at(now.ticks))
     }
 
     /// Takes the result of the log operation in flight.
     pub fn on_log_result(&mut self, result: LogResult, now: Now, cx: &mut Context<'_>) {
         let mut is_proven = false;
+        self.end_append(&result, cx);
         if std::mem::take(&mut self.discards_result) {
             self.needs_latest = true;
             self.end_activation(now);
@@ -289,7 +295,7 @@ impl Owner {
             // A commit proves the position to all attaches that wait, so they need no read of their
             // own.
             (Phase::Active(active), LogResult::Append(Ok(position))) => {
-                active.on_committed(position, &self.followers, cx);
+                self.written.add(active.on_committed(position, &self.followers, cx), now.ticks);
                 self.needs_latest = false;
                 self.backoff.reset();
                 active.add_proven(self.attaches.drain(..));
@@ -320,6 +326,15 @@ impl Owner {
             self.resolve_history_requests(cx);
         }
         self.advance(now, cx);
+    }
+
+    /// Counts a record for the log's space, if the result is that of its append.
+    fn end_append(&self, result: &LogResult, cx: &mut Context<'_>) {
+        if let (Phase::Active(active), LogResult::Append(outcome)) = (&self.phase, result)
+            && let Some(bytes) = active.appending_bytes()
+        {
+            cx.log.end_append(bytes, matches!(outcome, Ok(_) | Err(AppendError::Unclear(_))));
+        }
     }
 
     fn is_appending(&self, proposal: &Proposal) -> bool {
@@ -361,8 +376,9 @@ impl Owner {
         self.refuse_implausible(cx);
         self.refuse_stale(cx);
         let waiting = (&mut self.proposals, &mut self.attaches, !self.history_requests.is_empty());
+        let space = cx.log.message_space(self.written.at(now.ticks));
         if let Phase::Active(active) = &mut self.phase
-            && let Err(error) = active.advance(waiting, &mut self.ids, now, cx)
+            && let Err(error) = active.advance(waiting, (&mut self.ids, space), now, cx)
         {
             self.on_encode_failed(&error, now, cx);
         }

@@ -29,6 +29,7 @@ use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{Author, RoomPolicy};
 use crate::event::Event;
 use crate::log_operation::LogResult;
+use crate::log_space::LogSpace;
 use crate::room::{Attach, Context, HistoryRequest, Now, Owner, Proposal, Requester};
 use duplicate_id::NewerRunReport;
 pub use effects::{Effect, LogRequester, OutgoingReply};
@@ -87,6 +88,7 @@ pub struct Rooms {
     is_yielding: bool,
     /// Records appended in this run.
     records_appended: u64,
+    log_space: LogSpace,
     effects: Vec<Effect>,
 }
 
@@ -173,6 +175,7 @@ impl Rooms {
             is_handing_over: false,
             is_yielding: false,
             records_appended: 0,
+            log_space: LogSpace::new(settings),
             effects: Vec::new(),
         }
     }
@@ -310,9 +313,14 @@ impl Rooms {
     fn sweep(&mut self, now: Now) {
         self.detach_silent(now.ticks);
         let forget_ms = self.forget_ms;
-        self.owners.retain(|_, owner| !owner.is_forgettable(now, forget_ms));
+        self.owners.retain(|_, owner| !owner.is_forgettable(now, forget_ms, &self.log_space));
         self.unusable.retain(|room| self.owners.contains_key(room));
         self.with_all(|owner, cx| owner.maintain(now, cx));
+    }
+
+    /// The space of the log; the caller checks it as often as it says.
+    pub fn log_space(&mut self) -> &mut LogSpace {
+        &mut self.log_space
     }
 
     /// Returns the number of known connectors, including silent ones.
@@ -367,7 +375,7 @@ impl Rooms {
         owner.set_policy(&self.policy);
         let (me, incarnation) = (&self.me, self.incarnation);
         let out = Outgoing { me, incarnation, links: &mut self.links, effects: &mut self.effects };
-        action(owner, &mut Context { room, out, readers: &mut self.readers });
+        action(owner, &mut Context { room, out, readers: &mut self.readers, log: &mut self.log_space });
         if owner.awaits_retry() {
             self.retrying.insert(room.clone());
         }

@@ -206,7 +206,8 @@ impl JetStream {
             self.check_now().await
         };
         let stream_epoch = self.with_timeout(check).await?;
-        Ok(LogStatus { epoch: stream_epoch.epoch, bytes: stream_epoch.bytes() })
+        let (bytes, max_bytes) = (stream_epoch.bytes(), stream_epoch.max_bytes());
+        Ok(LogStatus { epoch: stream_epoch.epoch, bytes, max_bytes })
     }
 
     /// See [`super::Log::epoch`].
@@ -305,5 +306,8 @@ fn stream_status(stream: &Info, known: Position) -> StreamStatus {
         last: Position(stream.state.last_sequence),
         known,
         bytes: stream.state.bytes,
+        // The stream's own limit, which an operator may have changed. It has one, or it would have
+        // been refused when it was opened.
+        max_bytes: u64::try_from(stream.config.max_bytes).unwrap_or(u64::MAX),
     }
 }

@@ -75,7 +75,7 @@ mod tests {
     const BYTES: usize = 500;
 
     fn good() -> Result<LogStatus, ReadError> {
-        Ok(LogStatus { epoch: Epoch(1), bytes: 7 })
+        Ok(LogStatus { epoch: Epoch(1), bytes: 7, max_bytes: 70 })
     }
 
     fn unclear() -> Result<Position, AppendError> {

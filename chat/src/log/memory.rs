@@ -166,7 +166,7 @@ impl Memory {
     /// See [`super::Log::status`].
     pub fn status(&self) -> LogStatus {
         let inner = self.inner();
-        LogStatus { epoch: inner.epoch, bytes: inner.bytes as u64 }
+        LogStatus { epoch: inner.epoch, bytes: inner.bytes as u64, max_bytes: inner.limits.total_bytes as u64 }
     }
 
     /// Evicts records above the age limit when the log is `age_ms` old; appends do so from time to

@@ -1,4 +1,4 @@
-//! Gauges and health of a chat server, and the periodic checks of its log and connection.
+//! Gauges and health of a chat server, and the periodic checks of its connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,24 +7,17 @@ use bus::Bus;
 use futures_util::Stream;
 use futures_util::stream;
 use node::Node;
-use owner::log_operation::ReadError;
 use runtime::health::{Check, DUPLICATE_ID, Depth};
 use runtime::interval::interval;
 use runtime::metrics::{GaugeShare, Metrics};
 use tokio::time::Instant;
 
 use super::{Chat, MANY_OPERATIONS};
-use crate::log::{Log, LogStatus};
 
 /// Interval of the checks that this server can receive.
 // The silence of connectors counts only while this server can receive: a broken connection of its
 // own must not remove members.
 const BUS_CHECK: Duration = Duration::from_secs(1);
-
-/// Interval of the checks of the log's status and epoch.
-// A new connection is checked at once. This interval finds a stream that was deleted behind a
-// healthy connection.
-const STATUS_CHECK: Duration = Duration::from_secs(3);
 
 /// This server's shares of the process's gauges; removed with it.
 pub(super) struct Gauges {
@@ -70,15 +63,6 @@ fn unusable_rooms(rooms: usize) -> Option<String> {
         )
     };
     (rooms > 0).then(fault)
-}
-
-/// Yields the log's status at every check.
-pub(super) fn log_statuses(log: Log) -> impl Stream<Item = Result<LogStatus, ReadError>> {
-    stream::unfold((log, interval(STATUS_CHECK)), async |(log, mut checks)| {
-        checks.tick().await;
-        let found = log.status().await;
-        Some((found, (log, checks)))
-    })
 }
 
 /// Yields once a second, if a message to this server itself came back.

@@ -10,7 +10,7 @@ use model::allowed_senders::AllowedSenders;
 use model::failure_detector::{FailureDetector, LastMessages, Thresholds};
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::placement::{self, CHAT, NoServer};
-use model::rpc::messages::{ChatStats, KnownIncarnation};
+use model::rpc::messages::{ChatStats, KnownIncarnation, LogShortage};
 use model::servers::Servers;
 
 /// Heartbeats that a chat server still gets after it left the list.
@@ -36,6 +36,9 @@ pub struct ChatServers {
     retired: BTreeMap<ServerId, u32>,
     /// Milliseconds without a message after which a run no longer counts as live.
     lease_ms: u64,
+    /// Some of them reports a shortage of space in the log.
+    // Read for every input to a room, and almost always false.
+    has_shortage: bool,
 }
 
 /// State of the failure detector for one chat server.
@@ -63,13 +66,15 @@ struct SequenceState {
     is_proven: bool,
     /// Statistics of this run, for gates.
     stats: Option<ChatStats>,
+    /// The shortage of space in its log, by its last response to a heartbeat.
+    log_shortage: Option<LogShortage>,
 }
 
 impl SequenceState {
     fn new(incarnation: Incarnation, (number, is_proven): (u64, bool), at: u64) -> Self {
         let mut messages = LastMessages::default();
         messages.record(at);
-        Self { incarnation, number, messages, outlier: None, is_proven, stats: None }
+        Self { incarnation, number, messages, outlier: None, is_proven, stats: None, log_shortage: None }
     }
 }
 
@@ -113,6 +118,7 @@ impl ChatServers {
             heartbeats: BTreeMap::new(),
             retired: BTreeMap::new(),
             lease_ms,
+            has_shortage: false,
         }
     }
 
@@ -143,6 +149,16 @@ impl ChatServers {
     /// Returns true if a chat server is down.
     pub fn is_down(&self, chat: &ServerId) -> bool {
         self.heartbeats.get(chat).is_some_and(HeartbeatState::is_down)
+    }
+
+    /// Returns the shortage of space in the log of a chat server.
+    pub(crate) fn log_shortage(&self, chat: &ServerId) -> Option<LogShortage> {
+        if self.has_shortage { self.sequences.get(chat)?.log_shortage } else { None }
+    }
+
+    /// Returns the number of connectors in the list.
+    pub(crate) fn connectors(&self) -> usize {
+        self.servers.connector().len()
     }
 
     /// Begins a round of heartbeats: those of the last round without an answer are missed. Returns

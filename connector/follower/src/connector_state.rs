@@ -5,6 +5,7 @@ pub mod attach_rate_limit;
 mod chat_liveness;
 mod effects;
 mod incarnations;
+pub(crate) mod quotas;
 mod receive;
 pub(crate) mod request_writer;
 mod requests;
@@ -16,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use model::backoff;
 use model::ending::Ending;
 use model::ids::{RoomId, ServerId};
+use model::network::AddressGroup;
 use model::size_limits::SizeLimits;
 
 use crate::chat_servers::ChatServers;
@@ -23,10 +25,12 @@ use crate::room::{Common, Context, Room};
 
 use attach_rate_limit::AttachRateLimit;
 use incarnations::Rival;
+use quotas::Quotas;
 use request_writer::{OwnerLink, RequestWriter};
 use sessions::{Session, SessionRoom, Sessions};
 
 pub use effects::{ClientRequest, ClientResponse, Effect, Gauges, Limits, Now};
+pub use quotas::{QuotaLimits, QuotaRefusal};
 
 /// A connector without its edges.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub struct ConnectorState {
     max_in_flight: usize,
     request_ms: u64,
     sessions: Sessions,
+    quotas: Quotas,
+    members_per_address: usize,
     // Ordered maps, as for `ticking`: effects must depend on the inputs alone, not on a hash seed,
     // or a simulated run could not be repeated.
     rooms: BTreeMap<RoomId, RoomSlot>,
@@ -74,10 +80,12 @@ impl ConnectorState {
         Self {
             rival: None,
             common,
-            chat_servers,
             max_in_flight: limits.max_in_flight,
             request_ms: limits.request_ms,
             sessions: Sessions::default(),
+            quotas: Quotas::new(limits.quotas, chat_servers.connectors()),
+            chat_servers,
+            members_per_address: limits.members_per_address,
             rooms: BTreeMap::new(),
             rooms_by_serial: HashMap::new(),
             ticking: BTreeSet::new(),
@@ -119,9 +127,9 @@ impl ConnectorState {
         self.rooms.values().all(|slot| slot.room.is_settled())
     }
 
-    /// Adds the session of a client that connected.
-    pub fn open(&mut self, session: u64) {
-        self.sessions.open(session);
+    /// Adds the session of a client that connected, from an address if that is known.
+    pub fn open(&mut self, session: u64, address: Option<AddressGroup>) {
+        self.sessions.open(session, address);
     }
 
     /// Removes a session. A session whose connection broke is held in its room for a while.
@@ -129,6 +137,7 @@ impl ConnectorState {
         let mut effects = Vec::new();
         // Both sides may close a connection: it is closed once.
         let Some(Session { room, .. }) = self.sessions.remove(session) else { return effects };
+        self.quotas.end_session(session);
         let (entering, room) = match room {
             SessionRoom::None => (None, None),
             SessionRoom::Entering { room, from, .. } => (Some(room), from),
@@ -249,6 +258,8 @@ impl ConnectorState {
             attach_limit: &mut self.attach_limit,
             owner: OwnerLink { chat, serial: *serial, last_token, writer: &mut self.request_writer },
             sessions: &mut self.sessions,
+            quotas: &mut self.quotas,
+            log_shortage: self.chat_servers.log_shortage(chat),
             concluded: Vec::new(),
             effects: &mut *effects,
         };

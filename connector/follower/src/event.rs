@@ -1,6 +1,9 @@
 //! Occurrences that operators see: the edge turns each into its counters and its log line.
 
 use model::ids::{Incarnation, ServerId};
+use model::record::Refusal;
+
+use crate::connector_state::QuotaRefusal;
 
 /// An occurrence in a connector's state that changes no client's view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,4 +39,8 @@ pub enum Event {
     StateTaken,
     /// A request is answered at its deadline, without an outcome.
     RequestExpired,
+    /// A quota of a client refused its request.
+    QuotaRefused { limit: QuotaRefusal },
+    /// A message was refused because the room's owner refuses messages for a while.
+    MessageRefused { refusal: Refusal },
 }

@@ -177,6 +177,7 @@ pub fn render_response(id: u32, response: &ClientResponse) -> RenderedResponse {
         ClientResponse::TooManyRequests => {
             error_response(id, 429, false, "too-many-requests: as many requests wait as a session may have")
         }
+        ClientResponse::EnterRefused(limit) => error_response(id, limit.code(), true, limit.reason()),
         ClientResponse::NoChatServer => error_response(id, 500, true, "no-server: there is no chat server"),
     }
 }
@@ -196,6 +197,7 @@ fn render_room_response(id: u32, room: &RoomId, reply: &RoomResponse) -> Rendere
         RoomResponse::QueueFull { enter } => {
             error_response(id, 429, *enter, "room-busy: as many requests wait for the room as may")
         }
+        RoomResponse::QuotaRefused(limit) => error_response(id, limit.code(), false, limit.reason()),
         RoomResponse::Unknown { enter, because: Some(Unavailable::LogFull) } => {
             error_response(id, 507, *enter, "log-full: the room cannot take more messages now")
         }

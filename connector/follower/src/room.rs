@@ -111,6 +111,9 @@ pub struct Room {
     backoff: Backoff,
     /// Repeats of unanswered requests in a row.
     repeats: u32,
+    /// The owner refused a message for want of space in the log: until this time further ones are
+    /// refused here.
+    refuses_messages: Option<(Refusal, u64)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +144,7 @@ impl Room {
             last_unavailable: None,
             backoff: Backoff::default(),
             repeats: 0,
+            refuses_messages: None,
         }
     }
 
@@ -260,7 +264,10 @@ impl Room {
         }
         // A detach that overtakes the attach is lost on the owner, so an unanswered attach keeps
         // the room.
-        let stays = if self.attach == AttachState::Done { cx.common.linger_ms } else { ATTACHES_MS };
+        // A client may come back within the time that its session would have been held, and the
+        // room must not be a new one for it.
+        let lingers = cx.common.linger_ms.max(cx.common.resume_ms);
+        let stays = if self.attach == AttachState::Done { lingers } else { ATTACHES_MS };
         if cx.now.saturating_sub(self.empty_since) < stays {
             return true;
         }

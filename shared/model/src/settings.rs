@@ -148,6 +148,9 @@ section! {
         max_in_flight: usize = 64,
         /// Bytes that may wait to be written to a session; above, it is closed.
         max_outbound_bytes: usize = 1024 * 1024,
+        /// Rooms per minute that the sessions of a public address may enter at a connector that
+        /// does not follow them yet; each session where the address is not public.
+        new_rooms_per_min: u32 = 20,
         /// Seconds that a session stays in its room when its connection breaks, for its client to
         /// come back unnoticed; 0: it leaves at once.
         resume_secs: u32 = 3,
@@ -159,6 +162,8 @@ section! {
     RoomSettings {
         /// Members per room.
         max_members: usize = 1_000,
+        /// Members per room, connector and public address.
+        members_per_address: usize = 100,
         /// Members above which a room is large: clients receive the member count, once a second,
         /// instead of each join and leave.
         large_members: usize = 500,
@@ -173,7 +178,8 @@ section! {
         newest_wins: bool = false,
         /// Requests that may wait for a room on one connector; above, they are answered 429.
         max_waiting: usize = 4_096,
-        /// Seconds that a connector continues to follow a room after its last local member left.
+        /// Seconds that a connector continues to follow a room after its last local member left; at
+        /// least `session.resume_secs`.
         linger_secs: u32 = 5,
         /// Seconds of silence after which a connector is down and its members leave.
         lease_secs: u32 = 10,
@@ -203,8 +209,18 @@ section! {
         max_records: usize = 10_000,
         /// Bytes kept per room; at least 4 MiB, for the same reason. Of a log in memory only.
         max_room_bytes: usize = 16 * 1024 * 1024,
-        /// Bytes kept in all rooms of a log; above, new messages are refused with 507.
+        /// Bytes kept in all rooms of a log; above, new messages are refused with 507. The last
+        /// twentieth is for joins and leaves.
         max_total_bytes: usize = 1024 * 1024 * 1024,
+        /// Part of `max_total_bytes` above which clients and rooms are limited by the next two.
+        pressure: f64 = 0.8,
+        /// Bytes per minute that the sessions of a public address may append under pressure, at all
+        /// connectors together and at least 4,096 at each; each session where the address is not
+        /// public.
+        pressure_bytes_per_min: u32 = 16 * 1024,
+        /// Part of `max_total_bytes` that the messages of one room may take lately; rooms above it
+        /// are refused messages under pressure.
+        room_share: f64 = 0.02,
         /// Hours that records are kept.
         max_age_hours: u32 = 7 * 24,
         /// Servers of a NATS cluster that keep each record. Of a log in JetStream only, as is the

@@ -140,6 +140,18 @@ metrics! {
     requests_in_flight: Gauge,
     /// Client requests answered with the code of an overload: rate, in flight, queue.
     requests_refused_overload: Counter,
+    /// Client requests refused under pressure of the log because their address, or their session,
+    /// has appended as much as it may.
+    pressure_refused: Counter,
+    /// Messages refused under pressure of the log because their room wrote more than log.room_share.
+    share_refused: Counter,
+    /// Messages refused because the last twentieth of the log is for joins and leaves.
+    reserve_refused: Counter,
+    /// Requests to enter refused because their address, or their session, entered as many new rooms
+    /// as it may.
+    new_rooms_refused: Counter,
+    /// Requests to enter refused because their address has as many members in the room as it may.
+    address_members_refused: Counter,
     /// Client requests answered at their deadline with their outcome unknown.
     requests_expired: Counter,
     /// Frames written to clients, each perhaps of several packages.
@@ -167,6 +179,8 @@ metrics! {
     queue_log_operations: Gauge,
     /// Bytes in the rooms' log, as a chat server of this process saw it last.
     log_bytes: Gauge,
+    /// Bytes that the rooms' log may have, as a chat server of this process saw it last.
+    log_max_bytes: Gauge,
     /// Records committed to the log.
     records_committed: Counter,
     /// Entries in the records committed.

@@ -157,7 +157,7 @@ impl ScriptedCluster {
     }
 
     fn hub(&self, number: usize, incarnation: Incarnation) -> ConnectorState {
-        world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]))
+        world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]), world::connector_limits())
     }
 
     /// The clocks of the chat servers are set back.
@@ -265,7 +265,7 @@ impl ScriptedCluster {
 
     fn open(&mut self, connector: usize, session: u64) {
         if !self.clients.contains_key(&session) {
-            self.hubs[connector].open(session);
+            self.hubs[connector].open(session, None);
             let client = Client { connector, asked: 0, received: Vec::new(), place: None };
             self.clients.insert(session, client);
         }

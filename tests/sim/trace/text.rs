@@ -200,7 +200,10 @@ fn from_chat(message: &FromChat) -> String {
         }
         RpcResponse::NotOwner { room } => format!("not-owner {room}"),
         RpcResponse::Unavailable { room, because } => format!("unavailable {room} {because:?}"),
-        RpcResponse::Alive => "alive".to_owned(),
+        RpcResponse::Alive => match message.stats.as_ref().and_then(|stats| stats.log_shortage) {
+            Some(shortage) => format!("alive, {shortage:?}"),
+            None => "alive".to_owned(),
+        },
         RpcResponse::Leaving => "leaving".to_owned(),
         RpcResponse::Stale(stale) => format!("stale,{}", known(*stale)),
     };
@@ -298,6 +301,7 @@ fn reply_text(reply: &RoomResponse) -> String {
         RoomResponse::Refused { refusal, .. } => format!("refused {refusal:?}"),
         RoomResponse::Unknown { because, .. } => format!("outcome unknown {because:?}"),
         RoomResponse::QueueFull { .. } => "busy".to_owned(),
+        RoomResponse::QuotaRefused(limit) => format!("refused {limit:?}"),
     }
 }
 

@@ -20,7 +20,10 @@ impl World {
                         self.send_to_connector(chat, connector, &send.body);
                     }
                 }
-                ChatEffect::Log { room, requester: asker, op } => self.start_operation(chat, room, asker, op),
+                ChatEffect::Log { room, requester: asker, op } => {
+                    self.check_append(chat, &op);
+                    self.start_operation(chat, room, asker, op);
+                }
                 ChatEffect::Probe(home) => self.probe(chat, home),
                 // Each server looks at the list at its own moment.
                 ChatEffect::Report(ChatEvent::MessageUnencodable { error, .. }) => panic!("{error}"),
@@ -129,6 +132,7 @@ impl World {
                 let appended = self.log.append(room, expected, record.clone());
                 if let Ok(position) = appended {
                     self.retention.appended(room, position, &record);
+                    self.count_moves(&record);
                 }
                 LogResult::Append(appended)
             }

@@ -56,6 +56,7 @@ impl World {
             Event::Poisoned(world.chance.index(ROOMS.len()), Poison::ALL[kind])
         });
         self.plan_partial();
+        self.plan_fillings();
         self.plan_strangers();
         if troubles.clock_jumps > 0 {
             self.plan_clocks(troubles.clock_jumps);
@@ -112,6 +113,7 @@ impl World {
             Event::OneWay(from, to, until) => self.block(from, to, until),
             Event::SlowLog(until) => self.slow_log(until),
             Event::FullLog(until) => self.fill_log(until),
+            Event::LogFills(percent) => self.fill_log_to(percent),
             Event::MaxPayload(max_payload) => self.set_max_payload(max_payload),
             Event::ChatLearnsPayload(chat) => {
                 let size_limits = self.size_limits();

@@ -18,6 +18,7 @@ impl World {
             if self.chats[chat].is_dead || self.chats[chat].sleeps_until > self.now {
                 continue;
             }
+            self.look_at_log(chat);
             let now = self.chat_now(chat);
             let effects = self.chats[chat].rooms.tick(now);
             self.chat_effects(chat, effects);

@@ -78,7 +78,8 @@ impl World {
         let run = self.connectors[connector].run;
         self.users[user].connections.push(ClientConnection { connector, run, session, ..ClientConnection::default() });
         self.connectors[connector].clients.insert(session, user);
-        self.connectors[connector].hub.open(session);
+        let address = self.address();
+        self.connectors[connector].hub.open(session, address);
         self.trace_client(user, (connector, session), format_args!("connects"));
         match before {
             Some(place) if self.chance.per_mille(800) => self.resume(user, place),

@@ -58,17 +58,24 @@ fn send(session: u64, target: &str) -> Item {
 struct Context {
     liveness: ConnectorLiveness,
     recent_joins: RecentJoins,
+    space: MessageSpace,
 }
 
 impl Default for Context {
     fn default() -> Self {
-        Self { liveness: ConnectorLiveness::default(), recent_joins: RecentJoins::since(RecordId::NONE) }
+        let recent_joins = RecentJoins::since(RecordId::NONE);
+        Self { liveness: ConnectorLiveness::default(), recent_joins, space: MessageSpace::UNLIMITED }
     }
 }
 
 impl Context {
     fn at(&self) -> DraftContext<'_> {
-        DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes: 0 }
+        DraftContext {
+            liveness: &self.liveness,
+            recent_joins: &self.recent_joins,
+            reserved_bytes: 0,
+            space: self.space,
+        }
     }
 }
 
@@ -379,4 +386,38 @@ fn a_session_that_is_in_by_an_older_stay_enters_the_new_one() {
     assert_eq!(outcomes[..2], [Outcome::Done(0), Outcome::Done(2)]);
     assert!(matches!(&entries[1], Entry::Leave { .. }) && matches!(&entries[2], Entry::Join { .. }));
     assert_eq!(outcomes[2], Outcome::Refused(Refusal::NotMember), "it was sent under the stay of before");
+}
+
+/// Messages that the log has no space for are refused; repeats, joins and leaves take none of it.
+#[test]
+fn messages_are_refused_without_space_in_the_log() {
+    let items = [
+        join(1, "ann"),
+        send_with_id(1, "a"),
+        send(1, "*"),
+        send(1, "ann"),
+        send_with_id(1, "a"),
+        join(2, "bob"),
+        leave(2),
+        under(1, send(1, "**")),
+    ];
+    let one =
+        Entry::Message { from: Name::new("ann").unwrap(), content: "hi".to_owned(), id: Some(stay(1).message("a")) };
+    let bytes = one.size() as u64;
+    let share = MessageSpace { until_reserve: u64::MAX, of_share: Some(bytes) };
+    let reserve = MessageSpace { until_reserve: bytes, of_share: Some(bytes) };
+    for (space, refusal) in [(share, Refusal::RoomShare), (reserve, Refusal::LogReserve)] {
+        let (policy, room) = (policy_of(RoomSettings::default()), RoomId::new("lobby").unwrap());
+        let (mut state, context) = (RoomState::default(), Context { space, ..Context::default() });
+        let mut draft = Draft::new(&room, &policy, &mut state, context.at());
+        draft.decide(&author(), 1, &items);
+        let (messages, (_, decided)) = (draft.messages(), draft.finish());
+        let refused = Outcome::Refused(refusal);
+        let [done, again] = [Outcome::Done(1); 2];
+        let no_member = Outcome::Refused(Refusal::NoSuchMember);
+        let expected = [Outcome::Done(0), done, refused, refused, again, Outcome::Done(2), Outcome::Done(3), no_member];
+        assert_eq!(decided[0].outcomes, expected);
+        let (over_share, in_reserve) = if refusal == Refusal::RoomShare { (2, 0) } else { (0, 2) };
+        assert_eq!(messages, MessageTally { bytes, over_share, in_reserve });
+    }
 }

@@ -20,9 +20,10 @@ use decision::Decision;
 use super::recent_records::RecentRecords;
 use super::{Attach, Context, Now, Proposal};
 use crate::connector_liveness::ConnectorLiveness;
-use crate::draft::{RoomPolicy, Undo};
+use crate::draft::{MessageTally, RoomPolicy, Undo};
 use crate::event::Event;
 use crate::log_operation::LogOp;
+use crate::log_space::MessageSpace;
 use crate::log_walk::{Until, Walk};
 use crate::recent_joins::RecentJoins;
 use crate::rooms::outgoing::Receiver;
@@ -129,6 +130,7 @@ pub(super) struct PendingAppend {
     before: BTreeSet<ServerId>,
     /// Restores the state of the log.
     undo: Undo,
+    messages: MessageTally,
 }
 
 impl Activation {
@@ -218,6 +220,14 @@ impl Activation {
         }
     }
 
+    /// Returns the bytes of the record that is being appended.
+    pub(super) fn appending_bytes(&self) -> Option<usize> {
+        match &self.pending {
+            PendingOperation::Append(appending) => Some(appending.size),
+            PendingOperation::None | PendingOperation::Prove(_) | PendingOperation::CatchUp(_) => None,
+        }
+    }
+
     pub(super) fn has_pending(&self) -> bool {
         !matches!(self.pending, PendingOperation::None)
     }
@@ -278,7 +288,7 @@ impl Activation {
     pub(super) fn advance(
         &mut self,
         (proposals, attaches, has_history_requests): (&mut VecDeque<Proposal>, &mut Vec<Attach>, bool),
-        ids: &mut RecordIds,
+        (ids, space): (&mut RecordIds, MessageSpace),
         now: Now,
         cx: &mut Context<'_>,
     ) -> Result<(), rmp_serde::encode::Error> {
@@ -289,7 +299,7 @@ impl Activation {
             || !self.parts.is_empty()
             || self.must_expel();
         if !self.has_pending() && (!proposals.is_empty() || is_due) {
-            self.append((proposals, &mut *attaches), ids, now, cx)?;
+            self.append((proposals, &mut *attaches), (ids, space), now, cx)?;
         }
         if !self.has_pending() && (!attaches.is_empty() || has_history_requests) {
             self.pending = PendingOperation::Prove(std::mem::take(attaches));
@@ -301,7 +311,7 @@ impl Activation {
     fn append(
         &mut self,
         (proposals, attaches): (&mut VecDeque<Proposal>, &mut Vec<Attach>),
-        ids: &mut RecordIds,
+        (ids, space): (&mut RecordIds, MessageSpace),
         now: Now,
         cx: &mut Context<'_>,
     ) -> Result<(), rmp_serde::encode::Error> {
@@ -310,8 +320,8 @@ impl Activation {
         // Record times never fall, whatever happens to the wall clock.
         let time = now.wall_ms.max(self.state.time());
         let checkpoint_only = std::mem::take(&mut self.checkpoint_only);
-        let Decision { mut entries, decided, taken, undo } =
-            if checkpoint_only { Decision::default() } else { self.decide(proposals, attaches, cx) };
+        let Decision { mut entries, decided, taken, undo, messages } =
+            if checkpoint_only { Decision::default() } else { self.decide(proposals, attaches, space, cx) };
         if entries.is_empty() && decided.is_empty() {
             if self.notify_connectors.is_none()
                 && !self.checkpoint_requested
@@ -343,20 +353,26 @@ impl Activation {
         // The expectation is the fence: if another owner appended meanwhile, the log refuses this
         // record.
         cx.request_log(LogOp::Append { expected: self.end, record: bytes });
-        self.pending =
-            PendingOperation::Append(Box::new(PendingAppend { record, size, proposals: taken, before, undo }));
+        let append = PendingAppend { record, size, proposals: taken, before, undo, messages };
+        self.pending = PendingOperation::Append(Box::new(append));
         Ok(())
     }
 
     /// Responds with the committed record to its proposers, and notifies all other connectors that
-    /// are concerned.
-    pub(super) fn on_committed(&mut self, position: Position, followers: &BTreeSet<ServerId>, cx: &mut Context<'_>) {
+    /// are concerned. Returns the bytes of its messages.
+    pub(super) fn on_committed(
+        &mut self,
+        position: Position,
+        followers: &BTreeSet<ServerId>,
+        cx: &mut Context<'_>,
+    ) -> u64 {
         let PendingOperation::Append(appending) = std::mem::replace(&mut self.pending, PendingOperation::None) else {
             debug_assert!(false, "{}: a commit without an append", self.room);
-            return;
+            return 0;
         };
-        let PendingAppend { record, size, proposals, before, .. } = *appending;
+        let PendingAppend { record, size, proposals, before, messages, .. } = *appending;
         cx.report(Event::Committed { entries: record.entries.len() });
+        report_refused(messages, cx);
         debug_assert!(
             position > self.end,
             "{}: {position:?} is not above {:?}, which it expected",
@@ -371,7 +387,7 @@ impl Activation {
         others.extend(record.notify_connectors.iter().cloned());
         let Some((_, record)) = self.recent.last() else {
             debug_assert!(false, "{}: the committed record is not kept", self.room);
-            return;
+            return messages.bytes;
         };
         // Encoded once: the messages differ in the number and in nothing else.
         let response = EncodedResponse::new(&self.record_answer(position, record.clone()));
@@ -383,5 +399,17 @@ impl Activation {
         for connector in others {
             cx.out.send(Receiver { connector, reply: None, trace: trace.clone() }, &response);
         }
+        messages.bytes
+    }
+}
+
+/// Reports the messages that a record refuses for want of space. Once it is committed: before, they
+/// may be decided again.
+fn report_refused(MessageTally { over_share, in_reserve, .. }: MessageTally, cx: &mut Context<'_>) {
+    if over_share > 0 {
+        cx.report(Event::ShareRefused { messages: over_share });
+    }
+    if in_reserve > 0 {
+        cx.report(Event::ReserveRefused { messages: in_reserve });
     }
 }

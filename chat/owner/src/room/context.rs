@@ -5,6 +5,7 @@ use model::rpc::messages::RpcResponse;
 
 use crate::event::Event;
 use crate::log_operation::LogOp;
+use crate::log_space::LogSpace;
 use crate::room::Requester;
 use crate::rooms::history_readers::HistoryReaders;
 use crate::rooms::outgoing::Outgoing;
@@ -15,11 +16,15 @@ pub struct Context<'a> {
     pub(crate) room: &'a RoomId,
     pub(crate) out: Outgoing<'a>,
     pub(crate) readers: &'a mut HistoryReaders,
+    pub(crate) log: &'a mut LogSpace,
 }
 
 impl Context<'_> {
     /// Requests a log operation; its result comes to `Owner::on_log_result`.
     pub(crate) fn request_log(&mut self, op: LogOp) {
+        if let LogOp::Append { record, .. } = &op {
+            self.log.begin_append(record.len());
+        }
         self.out.effects.push(Effect::Log { room: self.room.clone(), requester: LogRequester::Owner, op });
     }
 

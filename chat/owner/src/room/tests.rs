@@ -25,6 +25,7 @@ mod history_access;
 mod incarnations;
 mod large;
 mod log_failures;
+mod log_space;
 mod payload_limit;
 mod poison;
 
@@ -51,6 +52,7 @@ struct OwnerHarness {
     at: LogPosition,
     /// The incarnation of the requesting connectors.
     run: Incarnation,
+    space: LogSpace,
 }
 
 fn room() -> RoomId {
@@ -91,14 +93,15 @@ impl OwnerHarness {
         let ids = RecordIds::new(&me, Incarnation(1), 1);
         let owner = Owner::new(me, room(), ids, policy);
         let now = Now { ticks: 0, wall_ms: 1_000 };
-        Self { owner, log, operation: None, sent: Vec::new(), events: Vec::new(), now, at, run: Incarnation(1) }
+        let (operation, sent, events, run) = (None, Vec::new(), Vec::new(), Incarnation(1));
+        Self { owner, log, operation, sent, events, now, at, run, space: LogSpace::new(settings) }
     }
 
     fn call(&mut self, action: impl FnOnce(&mut Owner, &mut Context<'_>)) {
         let (mut links, mut effects, mut readers) = (BTreeMap::new(), Vec::new(), HistoryReaders::default());
         let me = ServerId::new("chat-server-1").unwrap();
         let out = Outgoing { me: &me, incarnation: Incarnation(1), links: &mut links, effects: &mut effects };
-        action(&mut self.owner, &mut Context { room: &room(), out, readers: &mut readers });
+        action(&mut self.owner, &mut Context { room: &room(), out, readers: &mut readers, log: &mut self.space });
         for effect in effects {
             match effect {
                 Effect::Log { requester: LogRequester::Owner, op, .. } => {
@@ -351,9 +354,9 @@ fn a_room_without_followers_is_forgotten() {
     harness.attach(1, LogPosition::default());
     harness.run();
     harness.now.ticks += 60_000;
-    assert!(!harness.owner.is_forgettable(harness.now, 60_000));
+    assert!(!harness.owner.is_forgettable(harness.now, 60_000, &harness.space));
     harness.owner.detach(&connector(1));
-    assert!(harness.owner.is_forgettable(harness.now, 60_000));
+    assert!(harness.owner.is_forgettable(harness.now, 60_000, &harness.space));
 }
 
 #[test]

@@ -80,6 +80,7 @@ impl Rooms {
             uptime_ms: now.ticks,
             rooms: self.count() as u64,
             records: self.records_appended,
+            log_shortage: self.log_space.shortage(),
         }
     }
 }

@@ -16,16 +16,23 @@ pub(super) struct StreamEpoch {
     // Atomic, because appends run concurrently and must not wait for each other.
     highest: AtomicU64,
     bytes: AtomicU64,
+    max_bytes: AtomicU64,
 }
 
 impl StreamEpoch {
     fn new(epoch: Epoch, highest: Position) -> Self {
-        Self { epoch, highest: AtomicU64::new(highest.0), bytes: AtomicU64::new(0) }
+        let (bytes, max_bytes) = (AtomicU64::default(), AtomicU64::default());
+        Self { epoch, highest: AtomicU64::new(highest.0), bytes, max_bytes }
     }
 
     /// Returns the bytes of the stream at the last check.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes that the stream may have, at the last check.
+    pub(super) fn max_bytes(&self) -> u64 {
+        self.max_bytes.load(Ordering::Relaxed)
     }
 
     /// Returns the highest position seen in this epoch.
@@ -57,6 +64,8 @@ pub(super) struct StreamStatus {
     pub(super) known: Position,
     /// Bytes in the stream.
     pub(super) bytes: u64,
+    /// Bytes that it may have.
+    pub(super) max_bytes: u64,
 }
 
 /// Tracks the stream's epoch.
@@ -104,7 +113,7 @@ impl EpochTracker {
 
     /// Records the result of a check that began at `since`.
     pub(super) fn record_status(&self, since: TrustStamp, found: StreamStatus) -> Arc<StreamEpoch> {
-        let StreamStatus { epoch, last, known, bytes } = found;
+        let StreamStatus { epoch, last, known, bytes, max_bytes } = found;
         let mut state = self.lock();
         let has_lost = state.stream_epoch.epoch == epoch && last < known;
         if has_lost {
@@ -117,6 +126,7 @@ impl EpochTracker {
         }
         state.stream_epoch.record_position(last);
         state.stream_epoch.bytes.store(bytes, Ordering::Relaxed);
+        state.stream_epoch.max_bytes.store(max_bytes, Ordering::Relaxed);
         // Not the present stamp: a recheck requested during the check must lead to another one.
         state.trusted_at = Some(since);
         state.stream_epoch.clone()
@@ -132,7 +142,7 @@ mod tests {
     use super::*;
 
     fn stream_status(epoch: u64, last: u64) -> StreamStatus {
-        StreamStatus { epoch: Epoch(epoch), last: Position(last), known: Position::NONE, bytes: 0 }
+        StreamStatus { epoch: Epoch(epoch), last: Position(last), known: Position::NONE, bytes: 0, max_bytes: 0 }
     }
 
     fn epochs() -> (watch::Sender<Connection>, EpochTracker) {

@@ -9,11 +9,15 @@ use super::ChatServers;
 
 impl ChatServers {
     /// Notes the statistics of a run that has sent a message.
-    pub fn note_stats(&mut self, chat: &ServerId, stats: ChatStats) {
+    pub fn note_stats(&mut self, chat: &ServerId, mut stats: ChatStats) {
+        let Some(sequence) = self.sequences.get_mut(chat) else { return };
+        // Gates have no use for it.
+        sequence.log_shortage = stats.log_shortage.take();
         // Longer statistics are left out, or the reports would not fit one message to a gate.
-        if let Some(sequence) = self.sequences.get_mut(chat).filter(|_| stats.fits_report()) {
+        if stats.fits_report() {
             sequence.stats = Some(stats);
         }
+        self.has_shortage = self.sequences.values().any(|sequence| sequence.log_shortage.is_some());
     }
 
     /// Returns at most `most` chat servers, in the order of the list, without those that have
@@ -46,6 +50,7 @@ mod tests {
 
     use model::ids::Incarnation;
     use model::placement::CHAT;
+    use model::rpc::messages::LogShortage;
     use model::servers::{Server, Servers};
 
     use super::*;
@@ -121,5 +126,24 @@ mod tests {
         assert_eq!(reported(&servers), Some(stats("1")), "too long to be passed on");
         receive(&mut servers, 1, Incarnation(8));
         assert_eq!(reported(&servers), None);
+    }
+
+    #[test]
+    fn a_shortage_of_space_is_that_of_the_last_response_and_is_not_reported() {
+        let mut servers = chat_servers();
+        let stats = |log_shortage| ChatStats { log_shortage, ..ChatStats::default() };
+        let shortages = |servers: &ChatServers| [1, 2].map(|number| servers.log_shortage(&chat(number)));
+        [1, 2].into_iter().for_each(|number| receive(&mut servers, number, RUN));
+        servers.note_stats(&chat(1), stats(Some(LogShortage::Pressure)));
+        servers.note_stats(&chat(2), stats(None));
+        assert_eq!(shortages(&servers), [Some(LogShortage::Pressure), None]);
+        assert!(servers.reports(3).iter().flat_map(|report| &report.stats).all(|stats| stats.log_shortage.is_none()));
+        servers.note_stats(&chat(1), stats(Some(LogShortage::Reserve)));
+        assert_eq!(shortages(&servers), [Some(LogShortage::Reserve), None]);
+        servers.note_stats(&chat(1), stats(None));
+        assert_eq!(shortages(&servers), [None; 2]);
+        servers.note_stats(&chat(1), stats(Some(LogShortage::Reserve)));
+        receive(&mut servers, 1, Incarnation(8));
+        assert_eq!(shortages(&servers), [None; 2], "another run");
     }
 }

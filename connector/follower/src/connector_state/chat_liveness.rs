@@ -82,6 +82,7 @@ impl ConnectorState {
     pub fn set_servers(&mut self, servers: Arc<Servers>, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.chat_servers.set_servers(servers, now.ticks);
+        self.quotas.set_connectors(self.chat_servers.connectors());
         self.reroute_rooms(now, &mut effects);
         effects
     }

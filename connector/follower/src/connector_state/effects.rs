@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use model::ids::{RoomId, ServerId};
 
+use super::quotas::{QuotaLimits, QuotaRefusal};
 use crate::event::Event;
 use crate::request_body::BodyError;
 use crate::room::{Push, RoomResponse};
@@ -67,6 +68,8 @@ pub enum ClientResponse {
     TooManyRequests,
     /// There is no chat server.
     NoChatServer,
+    /// A quota of the client refuses its request to enter.
+    EnterRefused(QuotaRefusal),
 }
 
 /// Time and randomness of an input.
@@ -99,4 +102,8 @@ pub struct Limits {
     pub request_ms: u64,
     /// Most attaches per tick.
     pub attaches_per_tick: usize,
+    /// Most members of a public address in a room.
+    pub members_per_address: usize,
+    /// Quotas of addresses and sessions.
+    pub quotas: QuotaLimits,
 }

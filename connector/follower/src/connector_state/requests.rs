@@ -1,11 +1,13 @@
 //! Requests of clients, and the rooms that they are for.
 
 use bytes::Bytes;
-use model::ids::RoomId;
+use model::ids::{Name, RoomId, ServerId};
 use model::membership::Token;
 
+use super::quotas::QuotaRefusal;
 use super::sessions::{ConcludedEnter, SessionRoom};
-use super::{ClientRequest, ClientResponse, ConnectorState, Effect, Now, respond};
+use super::{ClientRequest, ClientResponse, ConnectorState, Effect, Now, RoomSlot, respond};
+use crate::event::Event;
 use crate::request_body::{EnterRequest, HistoryRequest, MembersRequest};
 use crate::room::proposer::{Entering, PendingRequest};
 use crate::route::ClientRoute;
@@ -67,16 +69,52 @@ impl ConnectorState {
         let EnterRequest { name, room, token, since, resumes } = enter;
         let entering =
             Entering { token: token.unwrap_or(Token::new(now.chance)), is_resuming: token.is_some(), since, resumes };
-        self.chat_servers.server_for(&room).map_err(|_| ClientResponse::NoChatServer)?;
-        let session = self.sessions.get_mut(pending.session).ok_or(ClientResponse::NotInRoom)?;
-        let from = match &mut session.room {
+        let chat = self.chat_servers.server_for(&room).map_err(|_| ClientResponse::NoChatServer)?;
+        let session = self.sessions.get(pending.session).ok_or(ClientResponse::NotInRoom)?;
+        let from = match &session.room {
             SessionRoom::Entering { .. } => return Err(ClientResponse::EnterPending),
             SessionRoom::None => None,
             SessionRoom::In(from) => Some(from.clone()),
         };
+        let has_advance =
+            self.take_quotas((&room, &chat), &name, token, (pending.session, now.ticks)).map_err(|limit| {
+                effects.push(Effect::Report(Event::QuotaRefused { limit }));
+                ClientResponse::EnterRefused(limit)
+            })?;
+        let session = self.sessions.get_mut(pending.session).ok_or(ClientResponse::NotInRoom)?;
+        session.has_advance = has_advance;
         session.room = SessionRoom::Entering { room: room.clone(), from, queries: Vec::new() };
         self.in_room(&room, now, effects, |room, cx| room.enter(name, entering, pending, cx));
         Ok(())
+    }
+
+    /// Takes what entering a room costs of the client's quotas. Returns true if it took an advance,
+    /// because the client may be in the room by its token.
+    // Before the room is followed: an attach of a new room alone makes its owner append.
+    fn take_quotas(
+        &mut self,
+        (room, chat): (&RoomId, &ServerId),
+        name: &Name,
+        token: Option<Token>,
+        (session, now): (u64, u64),
+    ) -> Result<bool, QuotaRefusal> {
+        let (address, origin) = (self.sessions.address(session), self.sessions.origin(session));
+        let slot = self.rooms.get(room);
+        if let Some(address) = address
+            && let Some(RoomSlot { room, .. }) = slot
+            && room.members_of(address) >= self.members_per_address
+            && !room.has_place_of((session, address), name, token)
+        {
+            return Err(QuotaRefusal::AddressMembers);
+        }
+        let is_new = slot.is_none();
+        if self.chat_servers.log_shortage(slot.map_or(chat, |slot| &slot.chat)).is_some() {
+            self.quotas.take_enter(origin, now)?;
+        }
+        if is_new {
+            self.quotas.take_room(origin, token.is_some(), now)?;
+        }
+        Ok(is_new && token.is_some())
     }
 
     fn send(

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use model::ids::RoomId;
+use model::network::AddressGroup;
 
+use super::quotas::Origin;
 use super::requests::RoomQuery;
 use crate::room::proposer::PendingRequest;
 
@@ -39,6 +41,10 @@ pub(super) struct Session {
     pub(super) room: SessionRoom,
     /// Requests without a response.
     pub(super) in_flight: usize,
+    /// The client's address, if it is public.
+    pub(super) address: Option<AddressGroup>,
+    /// Its pending `enter` took an advance for a new room.
+    pub(super) has_advance: bool,
 }
 
 /// An `enter` that has its response.
@@ -56,8 +62,9 @@ pub(crate) struct ConcludedEnter {
 pub(crate) struct Sessions(HashMap<u64, Session>);
 
 impl Sessions {
-    pub(super) fn open(&mut self, number: u64) {
-        let before = self.0.insert(number, Session::default());
+    pub(super) fn open(&mut self, number: u64, address: Option<AddressGroup>) {
+        let address = address.filter(|address| address.is_public());
+        let before = self.0.insert(number, Session { address, ..Session::default() });
         debug_assert!(before.is_none(), "session {number} is opened twice");
     }
 
@@ -67,6 +74,21 @@ impl Sessions {
 
     pub(super) fn get(&self, number: u64) -> Option<&Session> {
         self.0.get(&number)
+    }
+
+    /// Returns the public address of a session's client.
+    pub(crate) fn address(&self, number: u64) -> Option<AddressGroup> {
+        self.0.get(&number)?.address
+    }
+
+    /// Returns the owner of a session's quota.
+    pub(crate) fn origin(&self, number: u64) -> Origin {
+        self.address(number).map_or(Origin::Session(number), Origin::Address)
+    }
+
+    /// Takes the note that the session's `enter` took an advance for a new room.
+    pub(crate) fn take_advance(&mut self, number: u64) -> bool {
+        self.0.get_mut(&number).is_some_and(|session| std::mem::take(&mut session.has_advance))
     }
 
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Session> {

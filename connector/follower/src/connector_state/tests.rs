@@ -9,14 +9,18 @@ use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use model::lineage::Lineage;
 use model::placement::CHAT;
 use model::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
+use model::room::RoomState;
 use model::rpc;
-use model::rpc::messages::{CatchUp, FromChat, FromConnector, LogPosition, RpcRequest, RpcResponse};
+use model::rpc::messages::{
+    CatchUp, ChatStats, FromChat, FromConnector, LogPosition, LogShortage, RpcRequest, RpcResponse,
+};
 use model::servers::{Server, Servers};
 use model::size_limits::SizeLimits;
 
 use super::*;
 use crate::route::ClientRoute;
 
+mod quotas;
 mod requests;
 mod senders;
 
@@ -41,6 +45,10 @@ struct TestConnector {
     inputs: u64,
     /// Messages of the chat server so far.
     sent: u64,
+    /// The shortage that the chat server reports.
+    log_shortage: Option<LogShortage>,
+    /// The state of every room before its first record.
+    initial: RoomState,
 }
 
 impl TestConnector {
@@ -64,18 +72,32 @@ impl TestConnector {
 
     fn with(common: Common) -> Self {
         let servers = Servers::new([(CHAT.to_owned(), vec![Server::new(chat(), "127.0.0.1")])]);
-        let limits = Limits { max_in_flight: 50, request_ms: 60_000, attaches_per_tick: ATTACHES };
+        let quotas = QuotaLimits {
+            pressure_bytes_per_min: 16_384,
+            max_content: 16_384,
+            // Most tests have one client with many rooms.
+            new_rooms_per_min: 1_000_000,
+        };
+        let limits = Limits {
+            max_in_flight: 50,
+            request_ms: 60_000,
+            attaches_per_tick: ATTACHES,
+            members_per_address: 3,
+            quotas,
+        };
         Self {
             state: ConnectorState::new(common, ChatServers::new(Arc::new(servers), 10_000), limits),
             now: 0,
             inputs: 0,
             sent: 0,
+            log_shortage: None,
+            initial: RoomState::default(),
         }
     }
 
     /// A client connects and asks to enter a room.
     fn enter(&mut self, session: u64, room: &RoomId) -> Vec<Effect> {
-        self.state.open(session);
+        self.state.open(session, None);
         let body = format!(r#"{{"username":"ann","rid":"{}"}}"#, room.as_str());
         let now = self.now();
         self.state.handle_request(session, Some(1), ClientRequest::new(ClientRoute::Enter, body.into()), now)
@@ -108,8 +130,8 @@ impl TestConnector {
     fn receive(&mut self, response: RpcResponse) -> Vec<Effect> {
         self.sent += 1;
         let (v, incarnation, number) = (rpc::VERSION, Incarnation(1), self.sent);
-        let body: Bytes =
-            rpc::encode(&FromChat { v, chat: chat(), incarnation, number, stats: None, response }).unwrap();
+        let stats = Some(ChatStats { log_shortage: self.log_shortage, ..ChatStats::default() });
+        let body: Bytes = rpc::encode(&FromChat { v, chat: chat(), incarnation, number, stats, response }).unwrap();
         let now = self.now();
         self.state.receive(&body, false, now).unwrap()
     }
@@ -123,7 +145,7 @@ impl TestConnector {
             let catch_up = if is_known {
                 CatchUp::Since { records: Vec::new(), more: false }
             } else {
-                CatchUp::State(Box::default())
+                CatchUp::State(Box::new((&self.initial).into()))
             };
             effects.extend(self.receive(RpcResponse::Attached { room, requested, now, catch_up }));
         }

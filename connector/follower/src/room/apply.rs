@@ -35,6 +35,9 @@ impl Room {
             }
             if !matches!(queued.item, Item::Send { .. }) {
                 moved.push((queued.session(), cx.common.incarnation()));
+                if is_move(outcome, record) {
+                    cx.give_advance_back(queued.session());
+                }
             }
             self.conclude(outcome, queued, (position, record.id, when), cx);
         }
@@ -170,6 +173,7 @@ impl Room {
                 cx.respond(queued.pending, RoomResponse::Left);
             }
             (Item::Send { .. }, Outcome::Refused(refusal)) => {
+                self.note_refusal(refusal, cx.now);
                 // The client believes that it is in: the log has seen it leave, its rejoin is
                 // pending, and it may repeat.
                 let in_for_client = matches!(self.sessions.state(number), SessionState::In | SessionState::Returning);
@@ -247,6 +251,15 @@ impl Room {
             }
         }
     }
+}
+
+/// Returns true if an item's entry moves a membership to another session.
+fn is_move(outcome: Outcome, record: &Record) -> bool {
+    let entry = match outcome {
+        Outcome::Done(index) => record.entries.get(usize::from(index)),
+        Outcome::Unchanged | Outcome::Overtaken | Outcome::Duplicate { .. } | Outcome::Refused(_) => None,
+    };
+    matches!(entry, Some(Entry::Move { .. }))
 }
 
 /// Returns the number of a session of this run of this connector.

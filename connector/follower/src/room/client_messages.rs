@@ -6,6 +6,7 @@ use model::record::{Epoch, Refusal};
 use model::rpc::messages::{HistoryPage, Unavailable};
 
 use super::{MembersPage, MissedMessages};
+use crate::connector_state::QuotaRefusal;
 
 /// A push to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum RoomResponse {
     Unknown { enter: bool, because: Option<Unavailable> },
     /// Too many requests wait for the room.
     QueueFull { enter: bool },
+    /// A quota of the client refuses its message.
+    QuotaRefused(QuotaRefusal),
 }
 
 /// The room at the moment a session enters it.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use model::ids::RoomId;
-use model::rpc::messages::RpcRequest;
+use model::rpc::messages::{LogShortage, RpcRequest};
 
 use super::proposer::PendingRequest;
 use super::{Common, Push, RoomResponse};
 use crate::connector_state::attach_rate_limit::AttachRateLimit;
+use crate::connector_state::quotas::{QuotaRefusal, Quotas};
 use crate::connector_state::request_writer::{OwnerLink, TOKENS_PER_ROOM};
 use crate::connector_state::sessions::{ConcludedEnter, Sessions};
 use crate::connector_state::{ClientResponse, Effect};
@@ -33,6 +34,10 @@ pub struct Context<'a> {
     pub(crate) owner: OwnerLink<'a>,
     /// The sessions of the connector.
     pub(crate) sessions: &'a mut Sessions,
+    /// The quotas of clients.
+    pub(crate) quotas: &'a mut Quotas,
+    /// The shortage of space in the log of the room's chat server.
+    pub(crate) log_shortage: Option<LogShortage>,
     /// Requests to enter that got their responses by this input.
     pub(crate) concluded: Vec<ConcludedEnter>,
     /// Effects, in order.
@@ -65,6 +70,23 @@ impl Context<'_> {
         self.sessions.end_request(session);
         let response = ClientResponse::Room(self.room.clone(), response);
         self.effects.extend(id.map(|id| Effect::Respond { session, id, response }));
+    }
+
+    /// Takes the bytes of a message from the quota of its client, if the log is nearly full.
+    pub(super) fn take_message(&mut self, session: u64, body: usize) -> Result<(), QuotaRefusal> {
+        let taken = match self.log_shortage {
+            None => return Ok(()),
+            Some(LogShortage::Reserve) => Err(QuotaRefusal::LogReserve),
+            Some(LogShortage::Pressure) => self.quotas.take_message(self.sessions.origin(session), body, self.now),
+        };
+        taken.inspect_err(|limit| self.report(Event::QuotaRefused { limit: *limit }))
+    }
+
+    /// Gives the advance for this room back to a session that was in it by its token.
+    pub(super) fn give_advance_back(&mut self, session: u64) {
+        if self.sessions.take_advance(session) {
+            self.quotas.give_room_back(self.sessions.origin(session));
+        }
     }
 
     /// Pushes to sessions of the room.

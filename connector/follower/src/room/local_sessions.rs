@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use model::ids::Name;
 use model::membership::{Membership, Token};
+use model::network::AddressGroup;
 
 use super::session_state::SessionState;
 
@@ -25,6 +26,8 @@ pub(super) struct LocalSession {
     knows_names: bool,
     /// The client will resume with its token if its connection ends.
     pub(super) resumes: bool,
+    /// The client's address, if it is public.
+    pub(super) address: Option<AddressGroup>,
 }
 
 impl LocalSession {
@@ -59,6 +62,8 @@ pub(super) struct LocalSessions {
     by_name: BTreeSet<(Name, u64)>,
     // Invariant: these are the held sessions in `by_number`, by the time until which they are held.
     held: BTreeSet<(u64, u64)>,
+    // Invariant: these are the sessions in `by_number` that are to be in the room, by address.
+    by_address: BTreeMap<AddressGroup, usize>,
     /// Sessions that get pushes, cached until one of them may have changed.
     // One allocation serves all messages of a quiet membership, and equal pointers let pushes be
     // batched without comparing lists.
@@ -119,6 +124,11 @@ impl LocalSessions {
         numbers.filter_map(|number| Some((number, self.by_number.get(&number)?)))
     }
 
+    /// Returns the number of sessions of an address that are to be in the room.
+    pub(super) fn of_address(&self, address: AddressGroup) -> usize {
+        self.by_address.get(&address).copied().unwrap_or(0)
+    }
+
     /// Returns true if any session is held.
     pub(super) fn has_held(&self) -> bool {
         !self.held.is_empty()
@@ -133,17 +143,19 @@ impl LocalSessions {
 
     /// Adds a session that asks to enter. One that is in keeps its name and token until the log
     /// says otherwise.
-    pub(super) fn start_entering(&mut self, number: u64, name: Name, token: Token) {
+    pub(super) fn start_entering(&mut self, (number, address): (u64, Option<AddressGroup>), name: Name, token: Token) {
         if let Entry::Vacant(vacant) = self.by_number.entry(number) {
             self.by_name.insert((name.clone(), number));
             vacant.insert(LocalSession {
                 name,
-                state: SessionState::Entering,
+                // Not counted so far: the change below does that.
+                state: SessionState::Withdrawn,
                 token,
                 entering: None,
                 is_behind_state: false,
                 knows_names: false,
                 resumes: false,
+                address,
             });
         }
         if let Some(local) = self.change(number, SessionState::start_entering) {
@@ -252,6 +264,9 @@ impl LocalSessions {
         if before.receives_pushes() != after.receives_pushes() {
             self.receivers = None;
         }
+        if let Some(address) = local.address.filter(|_| before.is_wanted() != after.is_wanted()) {
+            count(&mut self.by_address, address, after.is_wanted());
+        }
         if let SessionState::Held { until } = before {
             self.held.remove(&(until, number));
         }
@@ -273,10 +288,23 @@ impl LocalSessions {
             _ => None,
         });
         assert_eq!(held.collect::<BTreeSet<_>>(), self.held);
+        let mut by_address = BTreeMap::new();
+        let wanted = self.by_number.values().filter(|local| local.state.is_wanted());
+        wanted.filter_map(|local| local.address).for_each(|address| count(&mut by_address, address, true));
+        assert_eq!(by_address, self.by_address);
         if let Some(receivers) = &self.receivers {
             let receives = self.by_number.iter().filter(|(_, local)| local.state.receives_pushes());
             assert!(receives.map(|(number, _)| number).eq(receivers.iter()), "{receivers:?}");
         }
+    }
+}
+
+/// Counts a session of an address, or counts it no more.
+fn count(by_address: &mut BTreeMap<AddressGroup, usize>, address: AddressGroup, is_one_more: bool) {
+    let count = by_address.entry(address).or_default();
+    *count = if is_one_more { *count + 1 } else { count.saturating_sub(1) };
+    if *count == 0 {
+        by_address.remove(&address);
     }
 }
 
@@ -288,7 +316,7 @@ mod tests {
     fn receivers_are_the_sessions_that_get_pushes_now() {
         let mut sessions = LocalSessions::default();
         let name = Name::new("ann").unwrap();
-        (1..=2).for_each(|number| sessions.start_entering(number, name.clone(), Token::new(1)));
+        (1..=2).for_each(|number| sessions.start_entering((number, None), name.clone(), Token::new(1)));
         assert!(sessions.receivers().is_empty());
         sessions.complete_enter(2, true, true);
         assert_eq!(*sessions.receivers(), [2]);
@@ -308,9 +336,9 @@ mod tests {
         let mut sessions = LocalSessions::default();
         let numbers =
             |sessions: &LocalSessions, name| sessions.with_name(name).map(|(number, _)| number).collect::<Vec<_>>();
-        sessions.start_entering(1, ann.clone(), Token::new(1));
-        sessions.start_entering(2, ann.clone(), Token::new(2));
-        sessions.start_entering(2, bob.clone(), Token::new(3));
+        sessions.start_entering((1, None), ann.clone(), Token::new(1));
+        sessions.start_entering((2, None), ann.clone(), Token::new(2));
+        sessions.start_entering((2, None), bob.clone(), Token::new(3));
         assert_eq!((numbers(&sessions, &ann), numbers(&sessions, &bob)), (vec![1, 2], vec![]));
         sessions.rename(2, &bob);
         sessions.rename(3, &bob);
@@ -324,7 +352,7 @@ mod tests {
     fn held_sessions_are_found_by_their_time() {
         let mut sessions = LocalSessions::default();
         for (number, until) in [(1, 20), (2, 10), (3, 10)] {
-            sessions.start_entering(number, Name::new("ann").unwrap(), Token::new(1));
+            sessions.start_entering((number, None), Name::new("ann").unwrap(), Token::new(1));
             assert!(!sessions.hold(number, until), "its client does not know that it is in");
             sessions.complete_enter(number, true, true);
             assert!(sessions.hold(number, until));
@@ -334,5 +362,27 @@ mod tests {
         sessions.withdraw(1);
         sessions.withdraw(2);
         assert!(!sessions.has_held());
+    }
+
+    #[test]
+    fn members_are_counted_by_address_while_they_are_to_be_in() {
+        let address = |text: &str| Some(AddressGroup::of(text.parse().unwrap()));
+        let (ann, name) = (address("203.0.113.1"), Name::new("ann").unwrap());
+        let mut sessions = LocalSessions::default();
+        for (number, from) in [(1, ann), (2, ann), (3, address("203.0.113.2")), (4, None)] {
+            sessions.start_entering((number, from), name.clone(), Token::new(1));
+            sessions.start_entering((number, from), name.clone(), Token::new(1));
+        }
+        let of_ann = |sessions: &LocalSessions| sessions.of_address(ann.unwrap());
+        assert_eq!(of_ann(&sessions), 2);
+        sessions.complete_enter(1, true, true);
+        assert!(sessions.hold(1, 7));
+        assert_eq!(of_ann(&sessions), 2, "a held session keeps its place");
+        sessions.withdraw(1);
+        sessions.cancel_enter(2);
+        assert_eq!(of_ann(&sessions), 0);
+        sessions.remove(1);
+        sessions.start_entering((2, ann), name, Token::new(1));
+        assert_eq!((of_ann(&sessions), sessions.by_address.len()), (1, 2));
     }
 }

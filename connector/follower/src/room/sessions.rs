@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use model::ids::Name;
 use model::membership::Token;
+use model::network::AddressGroup;
 use model::record::{Epoch, Refusal};
 use model::rpc::messages::{Claim, Item};
 
@@ -11,6 +12,11 @@ use super::session_state::SessionState;
 #[cfg(debug_assertions)]
 use super::{Common, session_id};
 use super::{Context, Entered, MissedMessages, Room, RoomResponse, Stamp};
+use crate::event::Event;
+
+/// Milliseconds for which a room refuses messages after its owner refused one for want of space in
+/// the log.
+const REFUSED_MS: u64 = 5_000;
 
 /// Most sessions to check: in a debug build more would cost more than the work itself.
 #[cfg(debug_assertions)]
@@ -58,7 +64,7 @@ impl Room {
         let membership = entering.token.membership();
         let item = Item::Join { session, name: name.clone(), membership, claim, seen };
         self.proposer.queue_request(QueuedItem { item, pending: Some(pending) });
-        self.sessions.start_entering(session, name, entering.token);
+        self.sessions.start_entering((session, cx.sessions.address(session)), name, entering.token);
         self.advance(cx);
     }
 
@@ -113,12 +119,54 @@ impl Room {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
             return cx.respond(pending, refused);
         };
+        let bytes = body.len();
         let item = Item::Send { session: pending.session, membership: local.stay(), body };
         if self.proposer.is_full() {
             return cx.respond(pending, RoomResponse::QueueFull { enter: false });
         }
+        if let Some(refusal) = self.message_refusal(cx.now) {
+            cx.report(Event::MessageRefused { refusal });
+            return cx.respond(pending, RoomResponse::Refused { refusal, enter: false });
+        }
+        if let Err(limit) = cx.take_message(pending.session, bytes) {
+            return cx.respond(pending, RoomResponse::QuotaRefused(limit));
+        }
         self.proposer.queue_request(QueuedItem { item, pending: Some(pending) });
         self.advance(cx);
+    }
+
+    /// Returns the reason for which the room's owner refuses messages for a while.
+    fn message_refusal(&self, now: u64) -> Option<Refusal> {
+        self.refuses_messages.filter(|(_, until)| now < *until).map(|(refusal, _)| refusal)
+    }
+
+    /// Handles the refusal of a message by the room's owner. For want of space in the log, it
+    /// refuses further ones as well.
+    // Each refusal by the owner is an outcome in the log, so without this a client could fill the
+    // log with messages that are refused for that.
+    pub(super) fn note_refusal(&mut self, refusal: Refusal, now: u64) {
+        if matches!(refusal, Refusal::RoomShare | Refusal::LogReserve) {
+            self.refuses_messages = Some((refusal, now + REFUSED_MS));
+        }
+    }
+
+    /// Returns the number of local members of a public address.
+    pub(crate) fn members_of(&self, address: AddressGroup) -> usize {
+        self.sessions.of_address(address)
+    }
+
+    /// Returns true if a session of an address that enters takes a place that the address has: its
+    /// own, one by its token, or that of a held session under its name.
+    pub(crate) fn has_place_of(
+        &self,
+        (session, address): (u64, AddressGroup),
+        name: &Name,
+        token: Option<Token>,
+    ) -> bool {
+        let is_in = self.sessions.state(session).is_wanted();
+        let resumes = token.is_some_and(|token| self.state.membership_of(name) == Some(token.membership()));
+        let mut replaced = self.sessions.with_name(name).filter(|(_, local)| local.state().is_held() && !local.resumes);
+        is_in || resumes || replaced.any(|(_, local)| local.address == Some(address))
     }
 
     /// Handles a session's request to leave. Returns false if the queue is full: then the session

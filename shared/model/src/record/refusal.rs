@@ -29,6 +29,10 @@ pub enum Refusal {
     TooLong,
     /// `content` has a forbidden word.
     Forbidden,
+    /// The log is nearly full, and the room has written more than its share of it.
+    RoomShare,
+    /// The log is so full that it takes no messages.
+    LogReserve,
 }
 
 impl Refusal {
@@ -38,6 +42,8 @@ impl Refusal {
         match self {
             Self::TooLong => 413,
             Self::Forbidden => 403,
+            Self::RoomShare => 429,
+            Self::LogReserve => 507,
             // The code of errors in Pomelo's demo, which its clients expect.
             Self::NameTaken
             | Self::RoomFull
@@ -67,6 +73,8 @@ impl Refusal {
             Self::BadBody => "bad-body: the body must be a JSON object, with numbers that a double holds",
             Self::TooLong => "too-long: content is longer than allowed",
             Self::Forbidden => "forbidden: content has a word that may not be said",
+            Self::RoomShare => "room-share: the log is nearly full, and this room has written its share of it",
+            Self::LogReserve => "log-reserve: the log is nearly full, and takes no messages now",
         }
     }
 }

@@ -57,7 +57,7 @@ mod tests {
     fn the_largest_report_is_within_its_bound() {
         let version = "v".repeat(MAX_VERSION_BYTES);
         let most = u64::MAX;
-        let stats = ChatStats { version, uptime_ms: most, rooms: most, records: most };
+        let stats = ChatStats { version, uptime_ms: most, rooms: most, records: most, log_shortage: None };
         assert!(stats.fits_report());
         assert!(!ChatStats { version: format!("{}v", stats.version), ..stats.clone() }.fits_report());
         let chat = ServerId::new(&"c".repeat(MAX_SERVER_ID_BYTES)).unwrap();

@@ -84,7 +84,7 @@ mod tests {
     use crate::ids::Name;
     use crate::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
     use crate::rpc::messages::{
-        CatchUp, FromChat, HistoryMessage, HistoryPage, KnownIncarnation, LogPosition, Unavailable,
+        CatchUp, FromChat, HistoryMessage, HistoryPage, KnownIncarnation, LogPosition, LogShortage, Unavailable,
     };
     use crate::rpc::{self, record_offset};
 
@@ -135,12 +135,13 @@ mod tests {
     }
 
     fn stats() -> impl Strategy<Value = Option<ChatStats>> {
-        let stats = ("[0-9.]{0,40}", any::<[u64; 3]>());
-        proptest::option::of(stats.prop_map(|(version, [uptime_ms, rooms, records])| ChatStats {
+        let stats = ("[0-9.]{0,40}", any::<[u64; 3]>(), any::<bool>());
+        proptest::option::of(stats.prop_map(|(version, [uptime_ms, rooms, records], is_short)| ChatStats {
             version,
             uptime_ms,
             rooms,
             records,
+            log_shortage: is_short.then_some(LogShortage::Reserve),
         }))
     }
 

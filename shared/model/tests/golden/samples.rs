@@ -11,7 +11,7 @@ use model::room::{Checkpoint, RoomState};
 use model::rpc;
 use model::rpc::messages::{
     CatchUp, ChatStats, Claim, ConnectorStats, FromChat, FromConnector, HistoryMessage, HistoryPage, HistoryQuery,
-    HistoryRange, Item, KnownIncarnation, LogPosition, Ping, Pong, RpcRequest, RpcResponse, Unavailable,
+    HistoryRange, Item, KnownIncarnation, LogPosition, LogShortage, Ping, Pong, RpcRequest, RpcResponse, Unavailable,
 };
 use model::rpc::report::{ChatReport, Liveness};
 
@@ -110,6 +110,13 @@ fn record() -> Record {
         checkpoint: None,
         part: None,
     }
+}
+
+/// A record of messages that were refused for want of space in the log.
+fn refused() -> Record {
+    let mut refused = Record { entries: Vec::new(), notify_connectors: Vec::new(), ..record() };
+    refused.proposals[0].outcomes = vec![Outcome::Refused(Refusal::RoomShare), Outcome::Refused(Refusal::LogReserve)];
+    refused
 }
 
 fn part() -> CheckpointPart {
@@ -219,6 +226,10 @@ fn responses() -> Vec<(&'static str, Sample)> {
         ("unavailable-away", response(RpcResponse::Unavailable { room: room(), because: Unavailable::LogAway })),
         ("alive", response(RpcResponse::Alive)),
         ("alive-stats", Sample::FromChat(FromChat { stats: Some(chat_stats()), ..from_chat(RpcResponse::Alive) })),
+        (
+            "alive-shortage",
+            Sample::FromChat(FromChat { stats: Some(stats_of_a_full_log()), ..from_chat(RpcResponse::Alive) }),
+        ),
         ("leaving", response(RpcResponse::Leaving)),
         (
             "stale",
@@ -233,6 +244,7 @@ fn responses() -> Vec<(&'static str, Sample)> {
 pub(crate) fn all() -> Vec<(&'static str, Sample)> {
     let mut all = vec![
         ("log-record", Sample::Record(record())),
+        ("log-refused", Sample::Record(refused())),
         ("log-checkpoint", Sample::Record(Record { checkpoint: Some(checkpoint()), ..record() })),
         (
             "log-checkpoint-part",
@@ -250,7 +262,12 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
 }
 
 fn chat_stats() -> ChatStats {
-    ChatStats { version: "0.1.0".to_owned(), uptime_ms: 61_000, rooms: 300, records: 70_000 }
+    let version = "0.1.0".to_owned();
+    ChatStats { version, uptime_ms: 61_000, rooms: 300, records: 70_000, log_shortage: None }
+}
+
+fn stats_of_a_full_log() -> ChatStats {
+    ChatStats { log_shortage: Some(LogShortage::Reserve), ..chat_stats() }
 }
 
 fn pong() -> Pong {

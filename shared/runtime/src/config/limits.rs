@@ -105,6 +105,7 @@ pub(super) fn check(settings: &Settings) -> Vec<OutOfRange> {
     });
     alone
         .chain(pairs)
+        .chain(parts(settings))
         .chain(states(settings))
         .chain(texts(settings))
         .chain(keys(settings))
@@ -132,10 +133,12 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         session.request_burst in 1..=1_000_000,
         session.bytes_per_sec in 1..=1 << 30,
         session.byte_burst in 1..=1 << 30,
+        session.new_rooms_per_min in 1..=1_000_000,
         session.max_in_flight in 1..=MAX_QUEUE,
         session.max_outbound_bytes in 1_024..=1 << 32,
         session.resume_secs in 0..=HOUR_SECS,
         room.max_members in 1..=MAX_MEMBERS,
+        room.members_per_address in 1..=MAX_MEMBERS,
         room.large_members in 1..=MAX_LARGE,
         room.max_content in 1..=MAX_CONTENT,
         room.max_waiting in 1..=MAX_QUEUE,
@@ -145,6 +148,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         log.max_records in MIN_RECORDS..=MAX_STORED,
         log.max_room_bytes in MIN_ROOM_BYTES..=MAX_STORED,
         log.max_total_bytes in MIN_ROOM_BYTES..=MAX_STORED,
+        log.pressure_bytes_per_min in 4_096..=1 << 30,
         // Checkpoints of silent rooms come once a day; ten years is below what JetStream can count.
         log.max_age_hours in 48..=10 * 365 * 24,
         log.replicas in 1..=MAX_REPLICAS,
@@ -175,6 +179,23 @@ fn pairs(settings: &Settings) -> Vec<(Value, Value)> {
         rpc.repeat_ms <= rpc.request_ms,
     }
     .into()
+}
+
+/// Keys, values and ranges of settings that are parts of another one.
+fn part_ranges(settings: &Settings) -> [(&'static str, f64, RangeInclusive<f64>); 2] {
+    // Above the first range the reserve would begin before the pressure.
+    [("log.pressure", settings.log.pressure, 0.05..=0.95), ("log.room_share", settings.log.room_share, 0.0001..=1.0)]
+}
+
+fn parts(settings: &Settings) -> impl Iterator<Item = OutOfRange> {
+    // A range contains no NaN.
+    let broken = part_ranges(settings).into_iter().filter(|(_, value, range)| !range.contains(value));
+    broken.map(|(key, value, range)| OutOfRange {
+        key,
+        other: None,
+        found: value.to_string(),
+        required: format!("from {} to {}", range.start(), range.end()),
+    })
 }
 
 /// Two checkpoints and what comes between them, which is no more, must be among what is kept.
@@ -261,7 +282,10 @@ mod tests {
             let fields = fields.as_object().into_iter().flatten();
             numbers.extend(fields.filter(|(_, value)| value.is_number()).map(|(name, _)| format!("{section}.{name}")));
         }
-        let mut keys: Vec<_> = ranges(&Settings::default()).into_iter().map(|(key, ..)| key.to_owned()).collect();
+        let settings = Settings::default();
+        let parts = part_ranges(&settings).map(|(key, ..)| key);
+        let whole = ranges(&settings).into_iter().map(|(key, ..)| key);
+        let mut keys: Vec<_> = whole.chain(parts).map(str::to_owned).collect();
         keys.sort();
         numbers.sort();
         assert_eq!(keys, numbers);
@@ -277,6 +301,16 @@ mod tests {
         assert_eq!(broken(|settings| settings.log.max_room_bytes = 4 << 20), [""; 0]);
         assert_eq!(broken(|settings| settings.log.max_room_bytes = (4 << 20) - 1), ["log.max_room_bytes"]);
         assert_eq!(broken(|settings| settings.rpc.subscription_queue = 0), ["rpc.subscription_queue"]);
+    }
+
+    #[test]
+    fn parts_are_in_their_ranges() {
+        assert_eq!(broken(|settings| settings.log.pressure = 0.95), [""; 0]);
+        for pressure in [0.0, 0.951, -0.5, f64::NAN, f64::INFINITY] {
+            assert_eq!(broken(|settings| settings.log.pressure = pressure), ["log.pressure"], "{pressure}");
+        }
+        assert_eq!(broken(|settings| settings.log.room_share = 1.0), [""; 0]);
+        assert_eq!(broken(|settings| settings.log.room_share = 0.0), ["log.room_share"]);
     }
 
     #[test]

@@ -8,7 +8,8 @@ use model::rpc::messages::{LogPosition, RpcResponse, Unavailable};
 
 use super::super::{Attach, Context, Proposal};
 use super::Activation;
-use crate::draft::{Draft, DraftContext, Undo};
+use crate::draft::{Draft, DraftContext, MessageTally, Undo};
+use crate::log_space::MessageSpace;
 
 /// The decisions for a record.
 #[derive(Debug, Default)]
@@ -17,6 +18,7 @@ pub(super) struct Decision {
     pub(super) decided: Vec<DecidedProposal>,
     pub(super) taken: Vec<Proposal>,
     pub(super) undo: Undo,
+    pub(super) messages: MessageTally,
 }
 
 impl Activation {
@@ -32,6 +34,7 @@ impl Activation {
         &mut self,
         proposals: &mut VecDeque<Proposal>,
         attaches: &mut Vec<Attach>,
+        space: MessageSpace,
         cx: &mut Context<'_>,
     ) -> Decision {
         let now = self.place();
@@ -43,7 +46,7 @@ impl Activation {
         let checkpoint = if self.parts.is_empty() { size_limits.checkpoint() } else { size_limits.part() };
         let reserved_bytes =
             checkpoint + self.notify_connectors.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
-        let at = DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes };
+        let at = DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes, space };
         let mut draft = Draft::new(&self.room, &self.policy, &mut self.state, at);
         if must_expel {
             draft.expel();
@@ -78,8 +81,8 @@ impl Activation {
                 break;
             }
         }
-        let undo = draft.take_undo();
+        let (undo, messages) = (draft.take_undo(), draft.messages());
         let (entries, decided) = draft.finish();
-        Decision { entries, decided, taken, undo }
+        Decision { entries, decided, taken, undo, messages }
     }
 }

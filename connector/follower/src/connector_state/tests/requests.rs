@@ -1,41 +1,45 @@
 //! Requests that clients send without waiting, and refused requests: what is done for them, and
 //! what is not.
 
-use model::record::{DecidedProposal, Outcome};
+use model::membership::Token;
+use model::record::{DecidedProposal, Outcome, Refusal};
 use model::rpc::messages::{HistoryPage, HistoryQuery, Item};
 
 use super::*;
 use crate::room::RoomResponse;
 
 /// A connector and a chat server that decides all requests.
-struct TestCluster {
-    connector: TestConnector,
+pub(super) struct TestCluster {
+    pub(super) connector: TestConnector,
     /// The last position of each room's log.
     logs: BTreeMap<RoomId, u64>,
     /// Epoch of the log from which history is read.
     epoch: Epoch,
+    /// The outcome of every message.
+    pub(super) sent: Outcome,
 }
 
 impl TestCluster {
     /// At most `waiting` requests may wait for a room.
-    fn new(waiting: usize) -> Self {
+    pub(super) fn new(waiting: usize) -> Self {
         let common = Common { max_waiting: waiting, resume_ms: 60_000, ..TestConnector::common() };
-        Self { connector: TestConnector::with(common), logs: BTreeMap::new(), epoch: Epoch(1) }
+        let (logs, sent) = (BTreeMap::new(), Outcome::Refused(Refusal::NoSuchMember));
+        Self { connector: TestConnector::with(common), logs, epoch: Epoch(1), sent }
     }
 
-    fn request(&mut self, session: u64, id: Option<u32>, request: ClientRequest) -> Vec<Effect> {
+    pub(super) fn request(&mut self, session: u64, id: Option<u32>, request: ClientRequest) -> Vec<Effect> {
         let now = self.connector.now();
         self.connector.state.handle_request(session, id, request, now)
     }
 
-    fn enter(&mut self, session: u64, id: u32, name: &str, room: &RoomId) -> Vec<Effect> {
+    pub(super) fn enter(&mut self, session: u64, id: u32, name: &str, room: &RoomId) -> Vec<Effect> {
         let body = format!(r#"{{"username":"{name}","rid":"{}"}}"#, room.as_str());
         self.request(session, Some(id), ClientRequest::new(ClientRoute::Enter, body.into()))
     }
 
     /// A session connects and enters a room.
-    fn member(&mut self, session: u64, name: &str, room: &RoomId) {
-        self.connector.state.open(session);
+    pub(super) fn member(&mut self, session: u64, name: &str, room: &RoomId) {
+        self.connector.state.open(session, None);
         let effects = self.enter(session, 1, name, room);
         let delivered = self.serve(effects);
         assert!(
@@ -45,7 +49,7 @@ impl TestCluster {
     }
 
     /// The chat server answers everything; returns the effects for clients.
-    fn serve(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
+    pub(super) fn serve(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
         let (mut delivered, mut effects) = (Vec::new(), effects);
         while !effects.is_empty() {
             let (requests, others): (Vec<_>, Vec<_>) =
@@ -62,8 +66,15 @@ impl TestCluster {
         match message.request {
             RpcRequest::Attach { room, at } => self.connector.agree(vec![(room, at)]),
             RpcRequest::Propose { room, number, items, .. } => {
-                let entries: Vec<Entry> = items.into_iter().map(entry).collect();
-                let outcomes = (0..).take(entries.len()).map(Outcome::Done).collect();
+                let mut entries: Vec<Entry> = Vec::new();
+                let outcomes = items.into_iter().map(|item| match entry(item) {
+                    Some(entry) => {
+                        entries.push(entry);
+                        Outcome::Done(u16::try_from(entries.len() - 1).unwrap())
+                    }
+                    None => self.sent,
+                });
+                let outcomes = outcomes.collect();
                 let (connector, incarnation) = (message.connector, message.incarnation);
                 let last = self.logs.entry(room.clone()).or_default();
                 *last += 1;
@@ -99,22 +110,36 @@ impl TestCluster {
     }
 }
 
-fn entry(item: Item) -> Entry {
+/// Returns the entry of an item; none of a message.
+fn entry(item: Item) -> Option<Entry> {
     let id =
         |session| SessionId { connector: TestConnector::common().me, incarnation: Incarnation(1), number: session };
     match item {
-        Item::Join { session, name, membership, .. } => Entry::Join { name, session: id(session), membership },
-        Item::Leave { session, .. } => Entry::Leave { name: Name::new("ann").unwrap(), session: id(session) },
-        Item::Send { .. } => panic!("no session sends"),
+        Item::Join { session, name, membership, .. } if membership == token_elsewhere().membership() => {
+            Some(Entry::Move { name, from: elsewhere(), to: id(session), membership })
+        }
+        Item::Join { session, name, membership, .. } => Some(Entry::Join { name, session: id(session), membership }),
+        Item::Leave { session, .. } => Some(Entry::Leave { name: Name::new("ann").unwrap(), session: id(session) }),
+        Item::Send { .. } => None,
     }
 }
 
-fn send() -> ClientRequest {
+/// The token of a membership that a session of another connector has.
+pub(super) fn token_elsewhere() -> Token {
+    Token::new(7)
+}
+
+/// That session.
+pub(super) fn elsewhere() -> SessionId {
+    SessionId { connector: ServerId::new("connector-server-2").unwrap(), incarnation: Incarnation(1), number: 1 }
+}
+
+pub(super) fn send() -> ClientRequest {
     ClientRequest::new(ClientRoute::Send, r#"{"content":"hi","target":"*"}"#.into())
 }
 
 /// Returns responses: session, id of the request, response.
-fn answers(effects: &[Effect]) -> Vec<(u64, u32, &ClientResponse)> {
+pub(super) fn answers(effects: &[Effect]) -> Vec<(u64, u32, &ClientResponse)> {
     let response = |effect| match effect {
         &Effect::Respond { session, id, ref response } => Some((session, id, response)),
         _ => None,
@@ -169,7 +194,7 @@ fn an_enter_that_is_refused_because_the_queue_is_full_sends_no_session_away() {
     for id in 2..4 {
         cluster.request(2, Some(id), send());
     }
-    cluster.connector.state.open(3);
+    cluster.connector.state.open(3, None);
     let refused = cluster.enter(3, 1, "ann", &lobby);
     assert!(
         matches!(answers(&refused)[..], [(3, 1, ClientResponse::Room(_, RoomResponse::QueueFull { enter: true }))]),

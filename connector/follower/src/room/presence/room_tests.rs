@@ -13,6 +13,7 @@ use model::size_limits::SizeLimits;
 
 use super::*;
 use crate::connector_state::attach_rate_limit::AttachRateLimit;
+use crate::connector_state::quotas::{QuotaLimits, Quotas};
 use crate::connector_state::request_writer::{OwnerLink, RequestWriter};
 use crate::connector_state::sessions::Sessions;
 use crate::connector_state::{ClientResponse, Effect};
@@ -20,6 +21,8 @@ use crate::room::proposer::Entering;
 use crate::room::{Common, Entered, session_id};
 
 const EPOCH: Epoch = Epoch(1);
+
+const QUOTAS: QuotaLimits = QuotaLimits { pressure_bytes_per_min: 16_384, max_content: 16_384, new_rooms_per_min: 20 };
 
 /// A room, and an owner that accepts everything when the test lets it.
 struct TestRoom {
@@ -98,6 +101,8 @@ impl TestRoom {
             attach_limit: &mut AttachRateLimit::new(usize::MAX),
             owner: OwnerLink { chat: &chat, serial: 1, last_token, writer },
             sessions: &mut Sessions::default(),
+            quotas: &mut Quotas::new(QUOTAS, 1),
+            log_shortage: None,
             concluded: Vec::new(),
             effects: &mut effects,
         };

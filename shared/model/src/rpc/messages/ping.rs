@@ -65,4 +65,19 @@ pub struct ChatStats {
     pub rooms: u64,
     /// Records that it appended since its start.
     pub records: u64,
+    /// Set while the rooms' log is nearly full. For connectors, which limit their clients then and
+    /// leave it out of their reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_shortage: Option<LogShortage>,
+}
+
+/// The shortage of space in the rooms' log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogShortage {
+    /// More than `log.pressure` of the log is used: connectors limit what each client appends.
+    Pressure,
+    /// The reserve is reached, the last twentieth of the log: it takes joins and leaves, and no
+    /// messages.
+    Reserve,
 }
