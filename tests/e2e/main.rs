@@ -26,6 +26,7 @@ mod outages;
 mod permissions;
 mod poison;
 mod prefix;
+mod queued_bodies;
 mod readiness;
 mod reshard;
 mod resume;
