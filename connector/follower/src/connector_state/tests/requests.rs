@@ -270,3 +270,41 @@ fn a_page_has_the_epoch_of_the_log_that_it_is_from() {
     };
     assert_eq!(*epoch, Epoch(7));
 }
+
+/// The messages of one session that asks for many pages are not asked for at once.
+#[test]
+fn pages_wait_for_their_turn_and_are_all_answered() {
+    let mut cluster = TestCluster::new(2);
+    let lobby = room(0);
+    cluster.member(1, "ann", &lobby);
+    cluster.member(2, "bob", &lobby);
+    let ask = |cluster: &mut TestCluster, session, id| {
+        cluster.request(session, Some(id), ClientRequest::new(ClientRoute::History, Bytes::new()))
+    };
+    let asked: Vec<_> = (10..40).flat_map(|id| ask(&mut cluster, 1, id)).collect();
+    assert_eq!(histories(&asked).len(), 2);
+    let others = ask(&mut cluster, 2, 7);
+    assert_eq!(histories(&others).len(), 1, "another session has places of its own");
+    let answered = cluster.serve(asked.into_iter().chain(others).collect());
+    let ids: Vec<_> = answers(&answered).into_iter().map(|(session, id, _)| (session, id)).collect();
+    assert_eq!(
+        ids.iter().filter(|(session, _)| *session == 1).map(|(_, id)| *id).collect::<Vec<_>>(),
+        (10..40).collect::<Vec<_>>()
+    );
+    assert!(ids.iter().position(|of| *of == (2, 7)).is_some_and(|at| at <= 3), "{ids:?}");
+    assert_eq!(cluster.connector.state.requests_waiting(), 0);
+}
+
+#[test]
+fn pages_that_wait_are_refused_when_their_session_leaves() {
+    let mut cluster = TestCluster::new(2);
+    let lobby = room(0);
+    cluster.member(1, "ann", &lobby);
+    for id in 10..20 {
+        cluster.request(1, Some(id), ClientRequest::new(ClientRoute::History, Bytes::new()));
+    }
+    let left = cluster.request(1, Some(5), ClientRequest::new(ClientRoute::Leave, Bytes::new()));
+    let left = cluster.serve(left);
+    assert_eq!((histories(&left).len(), answers(&left).len()), (0, 11), "{left:?}");
+    assert_eq!(cluster.connector.state.requests_waiting(), 0);
+}

@@ -1,3 +1,5 @@
+//! Presence of a room with an owner that accepts everything: pushes and pages.
+
 use std::collections::BTreeMap;
 
 use model::ids::{Incarnation, RoomId, ServerId, SessionId};
