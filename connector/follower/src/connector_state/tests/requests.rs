@@ -308,3 +308,36 @@ fn pages_that_wait_are_refused_when_their_session_leaves() {
     assert_eq!((histories(&left).len(), answers(&left).len()), (0, 11), "{left:?}");
     assert_eq!(cluster.connector.state.requests_waiting(), 0);
 }
+
+/// The client of a session that does not resume comes back under its name at once.
+#[test]
+fn a_session_that_drains_leaves_before_its_connection_is_closed() {
+    let mut cluster = TestCluster::new(2);
+    let lobby = room(0);
+    cluster.member(1, "ann", &lobby);
+    cluster.connector.state.open(2);
+    let resumes = r#"{"username":"bob","rid":"room-0","resume":true}"#;
+    let entering = cluster.request(2, Some(1), ClientRequest::new(ClientRoute::Enter, resumes.into()));
+    cluster.serve(entering);
+    cluster.connector.state.open(3);
+    cluster.connector.state.drain();
+    let now = cluster.connector.now();
+    let state = &mut cluster.connector.state;
+    assert_eq!((state.leave_for_drain(2, now), state.leave_for_drain(3, now)), (None, None));
+    let leaving = state.leave_for_drain(1, now).unwrap();
+    assert_eq!((leaving.len(), state.take_left(now)), (1, vec![]), "{leaving:?}");
+    cluster.serve(leaving);
+    let state = &mut cluster.connector.state;
+    assert_eq!((state.take_left(now), state.take_left(now)), (vec![1], vec![]));
+}
+
+#[test]
+fn a_leave_that_takes_too_long_keeps_no_connection_open() {
+    let mut cluster = TestCluster::new(2);
+    cluster.member(1, "ann", &room(0));
+    let now = cluster.connector.now();
+    cluster.connector.state.drain();
+    assert!(cluster.connector.state.leave_for_drain(1, now).is_some());
+    let later = Now { ticks: now.ticks + 1_000, ..now };
+    assert_eq!(cluster.connector.state.take_left(later), [1]);
+}
