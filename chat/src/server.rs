@@ -58,6 +58,8 @@ pub struct Chat {
     view: String,
     started: Instant,
     in_flight: FuturesUnordered<BoxFuture<'static, (OperationOrigin, LogResult)>>,
+    /// Operations of history readers in flight.
+    reads: FuturesUnordered<BoxFuture<'static, (OperationOrigin, LogResult)>>,
     operations: Operations<(RoomId, LogRequester)>,
     probes: FuturesUnordered<BoxFuture<'static, (ServerId, bool)>>,
     /// Epoch of the log at the last check.
@@ -96,6 +98,7 @@ impl Chat {
             view: node.server_list.now().view_hash(),
             started: Instant::now(),
             in_flight: FuturesUnordered::new(),
+            reads: FuturesUnordered::new(),
             operations: Operations::default(),
             probes: FuturesUnordered::new(),
             epoch: None,
@@ -141,6 +144,9 @@ impl Chat {
                         self.on_log_result(&origin, done);
                     }
                 }
+                // One at a time: each is up to 32 records to decode, and the log in memory has the
+                // next ones at once. Appends and messages would wait for hundreds.
+                Some((origin, done)) = self.reads.next() => self.on_log_result(&origin, done),
                 Some((home, is_alive)) = self.probes.next() => {
                     let effects = self.rooms.on_probe_result(&home, is_alive, self.now());
                     self.perform(effects);
@@ -189,10 +195,12 @@ impl Chat {
             while let Some(message) = requests.try_next() {
                 self.on_message(&message);
             }
-            match self.in_flight.next().await {
-                Some((origin, done)) => self.on_log_result(&origin, done),
-                None => break,
-            }
+            let (origin, done) = tokio::select! {
+                Some(result) = self.in_flight.next() => result,
+                Some(result) = self.reads.next() => result,
+                else => break,
+            };
+            self.on_log_result(&origin, done);
         }
         info!(server = %self.id, "chat server stopped");
     }
@@ -297,7 +305,7 @@ impl Chat {
 
     fn report_drained(&self) {
         let is_over = self.hand_over_until.is_some_and(|until| until <= Instant::now());
-        if is_over && self.rooms.is_handed_over() && self.in_flight.is_empty() {
+        if is_over && self.rooms.is_handed_over() && self.in_flight.is_empty() && self.reads.is_empty() {
             self.node.lifecycle.mark_drained();
         }
     }
@@ -312,7 +320,11 @@ impl Chat {
         while let Some(((room, requester), op)) = self.operations.begin() {
             let bytes = if let LogOp::Append { record, .. } = &op { record.len() } else { 0 };
             let origin = OperationOrigin { room, requester, requests: requests(&op), bytes };
-            self.in_flight.push(Box::pin(run_operation(self.log.clone(), origin, op, self.node.metrics.clone())));
+            let operations = match work_of(requester) {
+                Work::Owner => &self.in_flight,
+                Work::History => &self.reads,
+            };
+            operations.push(Box::pin(run_operation(self.log.clone(), origin, op, self.node.metrics.clone())));
         }
     }
 

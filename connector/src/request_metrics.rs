@@ -1,9 +1,10 @@
 //! Metrics of a connector: its share of the process's gauges, and the duration and code of its
 //! clients' requests.
 
-use follower::connector_state::Gauges;
+use follower::connector_state::{ClientResponse, Gauges};
+use follower::room::RoomResponse;
 use follower::route::ClientRoute;
-use runtime::metrics::{GaugeShare, Metrics, RouteLabel};
+use runtime::metrics::{Counter, GaugeShare, Metrics, OverloadRefusals, RouteLabel};
 use tokio::time::Instant;
 
 /// The connector's share of the process's gauges; dropping it takes the share away.
@@ -51,14 +52,28 @@ impl RequestTimers {
         self.0.push((id, RouteLabel::of(route.name()), Instant::now()));
     }
 
-    /// Notes that a request was answered with `code`, and counts it.
-    pub(crate) fn stop(&mut self, id: u32, code: u16, metrics: &Metrics) {
+    /// Notes that a request was answered, with this code, and counts it.
+    pub(crate) fn stop(&mut self, id: u32, (code, response): (u16, &ClientResponse), metrics: &Metrics) {
         let Some(index) = self.0.iter().position(|(waiting, ..)| *waiting == id) else { return };
         let (_, asked, since) = self.0.swap_remove(index);
         metrics.requests_answered.add(asked, code);
         metrics.stage_seconds.edge.add(since.elapsed());
         if code == 429 {
-            metrics.requests_refused_overload.add();
+            limit(response, &metrics.requests_refused_overload).add();
         }
+    }
+}
+
+/// Returns the counter of the limit because of which a response is a refusal.
+fn limit<'a>(response: &ClientResponse, refused: &'a OverloadRefusals) -> &'a Counter {
+    match response {
+        ClientResponse::TooManyRequests => &refused.in_flight,
+        ClientResponse::EnterPending => &refused.entering,
+        ClientResponse::Room(_, RoomResponse::QueueFull { .. }) => &refused.room_queue,
+        ClientResponse::EnterRefused(_) | ClientResponse::Room(_, RoomResponse::QuotaRefused(_)) => &refused.quota,
+        ClientResponse::Room(..)
+        | ClientResponse::BadBody { .. }
+        | ClientResponse::NotInRoom
+        | ClientResponse::NoChatServer => &refused.room,
     }
 }

@@ -109,6 +109,8 @@ struct ClientState {
     write_queue: WriteQueue,
     entered: Arc<AtomicBool>,
     timers: RequestTimers,
+    /// Its session is closed, and its connection is to be.
+    is_leaving: bool,
 }
 
 impl Connector {
@@ -300,7 +302,8 @@ impl Connector {
         let now = self.now();
         match command {
             Command::Open { session, address, write_queue, entered } => {
-                self.clients.insert(session, ClientState { write_queue, entered, timers: RequestTimers::default() });
+                let (timers, is_leaving) = (RequestTimers::default(), false);
+                self.clients.insert(session, ClientState { write_queue, entered, timers, is_leaving });
                 self.state.open(session, address);
             }
             Command::Request { session, id, request } => {
@@ -308,7 +311,10 @@ impl Connector {
                 if request.route == ClientRoute::Enter {
                     fault::point(self.id.as_str(), &request.body);
                 }
-                if let (Some(id), Some(client)) = (id, self.clients.get_mut(&session)) {
+                // One of a session that leaves ends as those that a client sends while its
+                // connection is closed.
+                let Some(client) = self.clients.get_mut(&session).filter(|client| !client.is_leaving) else { return };
+                if let Some(id) = id {
                     client.timers.start(id, request.route);
                 }
                 let effects = self.state.handle_request(session, id, request, now);

@@ -81,7 +81,8 @@ async fn a_connector_that_ends_sends_its_clients_elsewhere() {
     let comes_anew = async {
         while cid_hears.next().await.is_some_and(|event| event != Event::Closed) {}
         let (chat, _events) = ChatClient::connect(&elsewhere, Options::default()).await.unwrap();
-        chat.request_unchecked(routes::ENTER, &enter).await.unwrap();
+        let entered = chat.request_unchecked(routes::ENTER, &enter).await.unwrap();
+        assert_eq!(entered["code"], 200, "{entered}");
         chat
     };
     let (ann, _cid, ()) = tokio::join!(resumes, comes_anew, first.stop());

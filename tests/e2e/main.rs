@@ -28,6 +28,7 @@ mod permissions;
 mod poison;
 mod prefix;
 mod public_client;
+mod queued_bodies;
 mod readiness;
 mod reshard;
 mod resume;

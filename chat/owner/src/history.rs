@@ -1,19 +1,24 @@
 //! Answers a history request by reading a room's log backwards. Pure: returns the next read. The
 //! server need not own the room.
 
+mod collector;
+
 use std::sync::Arc;
 
+use bytes::Bytes;
 use model::ids::RoomId;
-use model::membership::Membership;
-use model::record::{Entry, Epoch, Position, Record};
-use model::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange, Item, LogPosition, RpcResponse};
+use model::record::{Epoch, Position, Record};
+use model::rpc::messages::{HistoryPage, HistoryQuery, HistoryRange, LogPosition, RpcResponse};
 use model::size_limits::SizeLimits;
 use thiserror::Error;
 
+use crate::bad_records;
 use crate::log_operation::{LogOp, LogResult, ReadError, Tail};
 use crate::log_tail::{TailSearch, TailSearchStep};
-use crate::log_walk::{Step, Until, Walk, decode_all};
+use crate::log_walk::{ReadRecord, Step, Until, Walk};
 use crate::room::{HistoryRequest, Requester};
+use crate::rooms::record_cache::{PlacedRecord, RecordCache};
+use collector::{Collector, visible_messages};
 
 /// Most records examined for one page; the cursor lets the next request continue behind them.
 // A bound per request, so that a room of whispers to others cannot make one page read the whole
@@ -36,6 +41,8 @@ pub struct HistoryReader {
     epoch: Option<Epoch>,
     /// Records were read from the log, whose epoch may have changed since.
     has_read: bool,
+    /// Those that were read.
+    fresh: Vec<PlacedRecord>,
 }
 
 #[derive(Debug)]
@@ -71,6 +78,14 @@ pub enum ReaderStep {
     Log(LogOp),
     /// The page is complete.
     Answer(RpcResponse),
+}
+
+/// The page of a walk that may not have gone far enough.
+enum Page {
+    /// The page is complete, but for the steps that confirm it.
+    Complete(ReaderStep),
+    /// The walk needs these records.
+    Needs(Vec<Position>),
 }
 
 /// A history request failed; the connector repeats it.
@@ -110,7 +125,7 @@ impl HistoryReader {
             HistoryRange::Before(seq) => Phase::Find(Position::of_seq(seq)),
             HistoryRange::Last | HistoryRange::After(_) | HistoryRange::Since(_) => Phase::Last(TailSearch::default()),
         };
-        Self { requester, room, number, query, size_limits, phase, epoch: None, has_read: false }
+        Self { requester, room, number, query, size_limits, phase, epoch: None, has_read: false, fresh: Vec::new() }
     }
 
     /// Returns the requested span.
@@ -123,12 +138,18 @@ impl HistoryReader {
         (&self.requester.connector, &self.room, self.number) == (&other.requester.connector, &other.room, other.number)
     }
 
+    /// Returns the records that were read, with their epoch, if that is confirmed.
+    pub(crate) fn take_confirmed(&mut self) -> Option<(Epoch, Vec<PlacedRecord>)> {
+        let epoch = self.epoch.filter(|_| !self.has_read)?;
+        Some((epoch, std::mem::take(&mut self.fresh)))
+    }
+
     /// Begins; `at_hand` is the position and the newest records of the room's owner, if that is
     /// this server.
-    pub fn begin(&mut self, at_hand: Option<(LogPosition, Walk)>) -> ReaderStep {
+    pub(crate) fn begin(&mut self, at_hand: Option<(LogPosition, Walk)>, cache: &RecordCache) -> ReaderStep {
         self.epoch = at_hand.as_ref().map(|(place, _)| place.epoch);
         match (&self.phase, at_hand) {
-            (Phase::Last(_), Some((upto, walk))) => self.advance(upto, walk),
+            (Phase::Last(_), Some((upto, walk))) => self.advance(upto, walk, cache),
             (Phase::Find(Position::NONE), _) => {
                 self.answer(LogPosition::default(), HistoryPage { complete: true, ..HistoryPage::default() })
             }
@@ -155,7 +176,7 @@ impl HistoryReader {
     ///
     /// # Errors
     /// If the log or its content cannot be read: the request is dropped.
-    pub fn on_log_result(&mut self, result: LogResult) -> Result<ReaderStep, HistoryError> {
+    pub(crate) fn on_log_result(&mut self, result: LogResult, cache: &RecordCache) -> Result<ReaderStep, HistoryError> {
         match (std::mem::replace(&mut self.phase, Phase::Last(TailSearch::default())), result) {
             (Phase::Begin, LogResult::Epoch(epoch)) => {
                 self.epoch = Some(epoch?);
@@ -173,19 +194,19 @@ impl HistoryReader {
                 self.has_read = false;
                 Ok(self.answer(upto, page))
             }
-            (Phase::Last(search), LogResult::Last(tail)) => self.search(search, tail?),
+            (Phase::Last(search), LogResult::Last(tail)) => self.search(search, tail?, cache),
             (Phase::Find(position), LogResult::Read(records)) => {
-                let record = decode_all(records?).0.into_iter().find_map(|(_, record)| record);
+                let record = self.take_read(records?).into_iter().find_map(|(_, record)| record);
                 Ok(match record {
                     // The position is for sessions that come back; a client that pages backwards
                     // needs the page only.
-                    Some(record) => self.advance(LogPosition::default(), self.walk_from(position, record)),
+                    Some(record) => self.advance(LogPosition::default(), self.walk_from(position, record), cache),
                     None => ReaderStep::Log(LogOp::Last { certain: false }),
                 })
             }
             (Phase::Walking { upto, mut walk }, LogResult::Read(records)) => {
-                walk.feed(decode_all(records?).0);
-                Ok(self.advance(upto, walk))
+                walk.feed(self.take_read(records?));
+                Ok(self.advance(upto, walk, cache))
             }
             (Phase::CheckComplete { upto, mut page, is_whole }, LogResult::Read(records)) => {
                 page.complete = is_whole && records?.iter().any(|(_, bytes)| bytes.is_some());
@@ -195,7 +216,23 @@ impl HistoryReader {
         }
     }
 
-    fn search(&mut self, mut search: TailSearch, tail: Tail) -> Result<ReaderStep, HistoryError> {
+    /// Decodes records that were read.
+    fn take_read(&mut self, records: Vec<(Position, Option<Bytes>)>) -> Vec<ReadRecord> {
+        let decode = |(position, bytes): (Position, Option<Bytes>)| {
+            // A bad one counts as missing.
+            let record = bytes.and_then(|bytes| bad_records::read(position, &bytes).ok());
+            let strip = |mut record: Record| {
+                RecordCache::strip(&mut record);
+                Arc::new(record)
+            };
+            (position, record.map(strip))
+        };
+        let records: Vec<ReadRecord> = records.into_iter().map(decode).collect();
+        self.fresh.extend(records.iter().filter_map(|(position, record)| Some((*position, record.clone()?))));
+        records
+    }
+
+    fn search(&mut self, mut search: TailSearch, tail: Tail, cache: &RecordCache) -> Result<ReaderStep, HistoryError> {
         let end = match search.feed(tail) {
             TailSearchStep::Found(end) => end,
             TailSearchStep::Before(position) => {
@@ -213,7 +250,7 @@ impl HistoryReader {
         let upto = LogPosition { epoch: end.epoch, ..LogPosition::default() };
         Ok(match end.last {
             Some((position, record)) => {
-                self.advance(LogPosition { position, id: record.id, ..upto }, self.walk_from(position, record))
+                self.advance(LogPosition { position, id: record.id, ..upto }, self.walk_from(position, record), cache)
             }
             None => self.answer(upto, HistoryPage { complete: self.has_no_eviction(None), ..HistoryPage::default() }),
         })
@@ -223,7 +260,31 @@ impl HistoryReader {
         Walk::new(walk_bound(self.query.span), position, record)
     }
 
-    fn advance(&mut self, upto: LogPosition, walk: Walk) -> ReaderStep {
+    fn advance(&mut self, upto: LogPosition, mut walk: Walk, cache: &RecordCache) -> ReaderStep {
+        let known = cache.known(&self.room, self.epoch);
+        loop {
+            let positions = match self.page(upto, &walk) {
+                Page::Complete(step) => return step,
+                Page::Needs(positions) => positions,
+            };
+            let known = |walk: &Walk| {
+                let (position, id) = walk.next_record()?;
+                Some((position, Some(known.get(position, id)?)))
+            };
+            let length = walk.chain().len();
+            // As many as a read would bring: a page may be complete behind them.
+            for _ in 0..positions.len() {
+                let Some(record) = known(&walk) else { break };
+                walk.feed([record]);
+            }
+            if walk.chain().len() == length {
+                self.phase = Phase::Walking { upto, walk };
+                return self.read(positions);
+            }
+        }
+    }
+
+    fn page(&mut self, upto: LogPosition, walk: &Walk) -> Page {
         match self.query.span {
             HistoryRange::After(seq) => self.page_forward(seq, upto, walk),
             HistoryRange::Last | HistoryRange::Before(_) | HistoryRange::Since(_) => self.page_backward(upto, walk),
@@ -231,14 +292,11 @@ impl HistoryReader {
     }
 
     /// Returns the first messages after a `seq`: known when the walk has reached it.
-    fn page_forward(&mut self, after: u64, upto: LogPosition, walk: Walk) -> ReaderStep {
+    fn page_forward(&mut self, after: u64, upto: LogPosition, walk: &Walk) -> Page {
         let complete = match walk.next() {
-            Step::Read(positions) => {
-                self.phase = Phase::Walking { upto, walk };
-                return self.read(positions);
-            }
+            Step::Read(positions) => return Page::Needs(positions),
             Step::Done(_) => walk.is_whole(),
-            Step::Unreachable => self.has_no_eviction(Some(&walk)),
+            Step::Unreachable => self.has_no_eviction(Some(walk)),
         };
         let mut page = Collector::new(&self.query, self.size_limits);
         let mut cursor = None;
@@ -252,11 +310,11 @@ impl HistoryReader {
                 }
             }
         }
-        self.answer(upto, page.into_page(cursor, complete))
+        Page::Complete(self.answer(upto, page.into_page(cursor, complete)))
     }
 
     /// Returns the last messages: known as soon as there are enough.
-    fn page_backward(&mut self, upto: LogPosition, walk: Walk) -> ReaderStep {
+    fn page_backward(&mut self, upto: LogPosition, walk: &Walk) -> Page {
         let mut page = Collector::new(&self.query, self.size_limits);
         let mut lowest = None;
         'chain: for (position, record) in walk.chain() {
@@ -271,20 +329,17 @@ impl HistoryReader {
         let oldest = walk.chain().last();
         let complete = match walk.next() {
             _ if lowest.is_some() => false,
-            Step::Read(positions) if walk.chain().len() < MAX_SCANNED => {
-                self.phase = Phase::Walking { upto, walk };
-                return self.read(positions);
-            }
+            Step::Read(positions) if walk.chain().len() < MAX_SCANNED => return Page::Needs(positions),
             Step::Read(_) => {
                 // A cursor outside of the span would make the client repeat the request for ever.
                 lowest = oldest.map(|(position, _)| position.seq(0)).filter(|seq| self.is_within(*seq));
                 false
             }
-            Step::Unreachable => self.has_no_eviction(Some(&walk)),
+            Step::Unreachable => self.has_no_eviction(Some(walk)),
             Step::Done(_) => is_whole,
         };
         page.messages.reverse();
-        self.check_complete(upto, page.into_page(lowest, complete), is_whole)
+        Page::Complete(self.check_complete(upto, page.into_page(lowest, complete), is_whole))
     }
 
     /// Checks first that no message between the request's `seq` and the page was evicted.
@@ -334,61 +389,6 @@ impl HistoryReader {
         let upto = LogPosition { epoch: self.epoch.unwrap_or(upto.epoch), ..upto };
         ReaderStep::Answer(RpcResponse::History { room: self.room.clone(), number: self.number, upto, page })
     }
-}
-
-/// Collects messages until a page is full.
-struct Collector {
-    messages: Vec<HistoryMessage>,
-    limit: usize,
-    bytes: usize,
-    size_limits: SizeLimits,
-    /// A message was left out because no response can hold it: it was sent when the broker took
-    /// larger messages.
-    has_skipped: bool,
-}
-
-impl Collector {
-    fn new(query: &HistoryQuery, size_limits: SizeLimits) -> Self {
-        Self { messages: Vec::new(), limit: usize::from(query.limit), bytes: 0, size_limits, has_skipped: false }
-    }
-
-    /// Returns false if the page is full without this message.
-    fn take(&mut self, message: HistoryMessage) -> bool {
-        if Item::SEND_AROUND + message.content.len() > self.size_limits.record() {
-            self.has_skipped = true;
-            return true;
-        }
-        self.bytes += message.json_size();
-        let fits =
-            self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= self.size_limits.history());
-        if fits {
-            self.messages.push(message);
-        }
-        fits
-    }
-
-    fn into_page(self, cursor: Option<u64>, complete: bool) -> HistoryPage {
-        HistoryPage { messages: self.messages, cursor, complete: complete && !self.has_skipped }
-    }
-}
-
-/// Returns the messages of a record that a viewer may see, in order.
-fn visible_messages<'a>(
-    position: Position,
-    record: &'a Record,
-    viewer: &'a Membership,
-) -> impl DoubleEndedIterator<Item = HistoryMessage> + 'a {
-    record.entries.iter().enumerate().filter_map(move |(index, entry)| {
-        let (from, to, content) = match entry {
-            Entry::Message { from, content, .. } => (from, None, content),
-            Entry::Whisper { from, to, between, content, .. } if between.contains(viewer) => (from, Some(to), content),
-            Entry::Whisper { .. } | Entry::Open | Entry::Join { .. } | Entry::Move { .. } | Entry::Leave { .. } => {
-                return None;
-            }
-        };
-        let (seq, time) = (position.seq(index), record.time);
-        Some(HistoryMessage { seq, time, from: from.clone(), to: to.cloned(), content: content.clone() })
-    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use model::record::{CheckpointPart, Position, Record};
+use model::record::{CheckpointPart, Position, Record, RecordId};
 
 use crate::bad_records::{self, BadRecord};
 
@@ -139,6 +139,13 @@ impl Walk {
         }
     }
 
+    /// Returns position and id of the next record, if that is the predecessor of the last one and no
+    /// record is passed over.
+    pub fn next_record(&self) -> Option<(Position, RecordId)> {
+        let (NextStep::To(next), Some((_, tip))) = (self.next_step(), self.chain.last()) else { return None };
+        (tip.prev == next).then_some((next, tip.prev_id))
+    }
+
     /// Returns the records walked so far, newest first.
     pub fn chain(&self) -> &[(Position, Arc<Record>)] {
         &self.chain
@@ -209,7 +216,7 @@ impl Walk {
 #[cfg(test)]
 mod tests {
     use model::ids::ServerId;
-    use model::record::{LINKS, RecordId, VERSION};
+    use model::record::{LINKS, VERSION};
     use model::room::Checkpoint;
 
     use super::*;

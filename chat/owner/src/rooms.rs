@@ -9,6 +9,7 @@ mod handover;
 pub(crate) mod history_readers;
 mod incarnations;
 pub(crate) mod outgoing;
+pub(crate) mod record_cache;
 mod senders;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -286,6 +287,7 @@ impl Rooms {
         // A connector may have missed any message, and its detach may be lost. The missing number
         // makes it attach again.
         self.links.values_mut().for_each(|link| link.number += 1);
+        self.readers.start_over();
         self.with_all(|owner, cx| {
             owner.start_over(now);
             owner.tick(now, cx);
@@ -300,6 +302,7 @@ impl Rooms {
             self.swept_at = now.ticks;
             self.sweep(now);
         }
+        self.readers.tick(now.ticks);
         self.check_duplicate_id(now);
         self.check_failover_rooms(now);
         for room in std::mem::take(&mut self.retrying) {

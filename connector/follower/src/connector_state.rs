@@ -3,6 +3,7 @@
 
 pub mod attach_rate_limit;
 mod chat_liveness;
+mod drain;
 mod effects;
 mod incarnations;
 pub(crate) mod quotas;
@@ -24,6 +25,7 @@ use crate::chat_servers::ChatServers;
 use crate::room::{Common, Context, Room};
 
 use attach_rate_limit::AttachRateLimit;
+use drain::Drain;
 use incarnations::Rival;
 use quotas::Quotas;
 use request_writer::{OwnerLink, RequestWriter};
@@ -58,8 +60,8 @@ pub struct ConnectorState {
     heartbeat_number: u64,
     /// Set on stop: no session is held for its client to resume.
     stopping: bool,
-    /// Set on drain: sessions of clients that resume are held, all others are closed.
-    draining: bool,
+    /// While it drains, sessions of clients that resume are held, all others are closed.
+    drain: Drain,
     /// Rooms with something to propose, while a batch is open.
     batched: Option<BTreeSet<RoomId>>,
     attach_limit: AttachRateLimit,
@@ -95,7 +97,7 @@ impl ConnectorState {
             heartbeats: BTreeMap::new(),
             heartbeat_number: 0,
             stopping: false,
-            draining: false,
+            drain: Drain::default(),
             batched: None,
             attach_limit: AttachRateLimit::new(limits.attaches_per_tick),
         }
@@ -149,19 +151,13 @@ impl ConnectorState {
         if let Some(room) = room {
             let end = match ending {
                 _ if self.stopping => Room::close,
-                _ if self.draining => Room::close_for_drain,
+                _ if self.drain.is_draining => Room::close_for_drain,
                 Ending::Lost => Room::hold,
                 Ending::Closed => Room::close,
             };
             self.in_room(&room, now, &mut effects, |room, cx| end(room, session, cx));
         }
         effects
-    }
-
-    /// Begins to drain: sessions of clients that resume are held from now on, so that they can
-    /// resume elsewhere.
-    pub fn drain(&mut self) {
-        self.draining = true;
     }
 
     /// Begins the shutdown: no session is held from now on, and those that are held leave their

@@ -13,6 +13,7 @@ mod history_reads;
 mod local_sessions;
 mod presence;
 pub mod proposer;
+mod read_queue;
 mod session_state;
 mod sessions;
 
@@ -26,10 +27,10 @@ use model::size_limits::SizeLimits;
 
 use crate::event::Event;
 use catch_up::PartialState;
-use history_reads::HistoryReads;
 use local_sessions::LocalSessions;
 use presence::Presence;
 use proposer::{Proposer, QueuedItem};
+use read_queue::ReadQueue;
 use session_state::SessionState;
 
 pub use client_messages::{Entered, Push, RoomResponse};
@@ -101,7 +102,7 @@ pub struct Room {
     /// Members as the local sessions know them.
     presence: Presence,
     sessions: LocalSessions,
-    history_reads: HistoryReads,
+    history_reads: ReadQueue,
     proposer: Proposer,
     attach: AttachState,
     partial_state: Option<PartialState>,
@@ -136,7 +137,7 @@ impl Room {
             state: RoomState::default(),
             presence: Presence::new(common.large_members),
             sessions: LocalSessions::default(),
-            history_reads: HistoryReads::default(),
+            history_reads: ReadQueue::default(),
             proposer: Proposer::new(common.incarnation(), common.max_waiting),
             attach: AttachState::Due(0),
             partial_state: None,
@@ -205,7 +206,7 @@ impl Room {
     fn retry_at(&mut self, at: u64) {
         self.attach = AttachState::Due(at);
         self.proposer.set_repeat_at(at);
-        self.repeat_reads_at(at);
+        self.history_reads.repeat_all_at(at);
     }
 
     /// Handles the answer that the owner cannot append.
@@ -245,7 +246,7 @@ impl Room {
             AttachState::Done => {}
         }
         self.proposer.set_repeat_at(cx.now);
-        self.repeat_reads_at(cx.now);
+        self.history_reads.repeat_all_at(cx.now);
         self.advance(cx);
     }
 

@@ -6,7 +6,7 @@ use follower::drain_schedule::DrainSchedule;
 use rand::seq::IndexedRandom;
 use tracing::info;
 
-use super::Connector;
+use super::{ClientState, Connector};
 use crate::report;
 
 impl Connector {
@@ -25,21 +25,33 @@ impl Connector {
     }
 
     /// Closes the connections that are due. Sessions of clients that resume are held, so that they
-    /// can resume through other connectors without leaving their rooms.
+    /// can resume through other connectors without leaving their rooms; others leave first.
     pub(super) fn advance_drain(&mut self) {
         let Some(drain) = &mut self.drain else { return };
-        let open: Vec<u64> =
-            self.clients.iter().filter(|(_, client)| !client.write_queue.is_closing()).map(|(s, _)| *s).collect();
+        let is_open = |client: &ClientState| !client.is_leaving && !client.write_queue.is_closing();
+        let open: Vec<u64> = self.clients.iter().filter(|(_, client)| is_open(client)).map(|(s, _)| *s).collect();
         let due = drain.take_due(self.started.elapsed(), open.len());
+        for session in self.state.take_left(self.now()) {
+            self.close_client(session);
+        }
         for session in open.sample(&mut rand::rng(), due) {
-            if let Some(client) = self.clients.get(session) {
-                // A plain close instead of a kick: clients that reconnect by themselves then do so.
-                client.write_queue.close();
+            match self.state.leave_for_drain(*session, self.now()) {
+                Some(effects) => {
+                    self.clients.get_mut(session).into_iter().for_each(|client| client.is_leaving = true);
+                    self.perform(effects);
+                }
+                None => self.close_client(*session),
             }
         }
         if self.clients.is_empty() && self.state.is_settled() {
             self.node.lifecycle.mark_drained();
         }
+    }
+
+    /// Closes a client's connection.
+    fn close_client(&self, session: u64) {
+        // A plain close instead of a kick: clients that reconnect by themselves then do so.
+        self.clients.get(&session).into_iter().for_each(|client| client.write_queue.close());
     }
 
     /// Closes all clients while a later process has this server's id: chat servers do not answer

@@ -46,7 +46,7 @@ impl Connector {
                         self.enqueue(session, &framed, 1);
                     }
                     if let Some(client) = self.clients.get_mut(&session) {
-                        client.timers.stop(id, code, &self.node.metrics);
+                        client.timers.stop(id, (code, &response), &self.node.metrics);
                     }
                 }
                 Effect::SendToChat { chat, token, method, room, body } => {

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::http::StatusCode;
 use model::network::AddressGroup;
 use model::settings::{FrontendSettings, SessionSettings};
-use runtime::metrics::Metrics;
+use runtime::metrics::{ConnectionRefusals, Counter, Metrics};
 use tokio::time::Instant;
 
 use super::open_files::max_process_connections;
 use super::peer::Peer;
-use super::rate_limit::AddressRate;
+use super::queued_bodies::{QueuedBodies, QueuedBytes};
+use super::rate_limit::{AddressRate, TokenBucket};
 
 /// The last tenth of all connections is for addresses that have few.
 // Otherwise a handful of addresses could keep all others out for as long as they like.
@@ -20,6 +21,9 @@ const SHARED_TENTHS: usize = 9;
 
 /// Most connections of an address that has few.
 const FEW: usize = 10;
+
+/// Seconds of `frontend.handshakes_per_sec` that an address may use at once.
+const HANDSHAKE_BURST: f64 = 5.0;
 
 /// Counts connections of one server. Clones count the same.
 #[derive(Debug, Clone)]
@@ -29,7 +33,9 @@ pub(super) struct ConnectionLimit(Arc<Inner>);
 struct Inner {
     counts: Mutex<Counts>,
     limits: Limits,
+    frontend: FrontendSettings,
     session: SessionSettings,
+    queued: QueuedBytes,
     metrics: Arc<Metrics>,
 }
 
@@ -41,6 +47,8 @@ struct Limits {
     per_address: usize,
     per_public_address: usize,
     handshakes: usize,
+    /// Per second and public address.
+    handshake_rate: Option<f64>,
 }
 
 #[derive(Debug, Default)]
@@ -52,17 +60,28 @@ struct Counts {
     sweep_at: usize,
 }
 
+/// What the sessions of a public address share. Clones are the same.
+#[derive(Debug, Clone)]
+struct Shared {
+    rate: AddressRate,
+    queued: QueuedBytes,
+}
+
 #[derive(Debug)]
 struct AddressCount {
     connections: usize,
-    /// Only of public addresses. Outlives the connections until it is full again.
-    // A client that connects anew would have a full one again and again.
-    rate: Option<AddressRate>,
+    /// Only of public addresses. Outlives the connections until it is as if there had been none.
+    // A client that connects anew would have a full rate again and again.
+    shared: Option<Shared>,
+    /// Only of public addresses, if their handshakes have a rate.
+    handshakes: Option<TokenBucket>,
 }
 
 impl AddressCount {
-    fn is_forgettable(&self, now: Instant) -> bool {
-        self.connections == 0 && self.rate.as_ref().is_none_or(|rate| rate.is_full(now))
+    fn is_forgettable(&mut self, now: Instant) -> bool {
+        self.connections == 0
+            && self.shared.as_ref().is_none_or(|Shared { rate, queued }| rate.is_full(now) && queued.is_empty())
+            && self.handshakes.as_mut().is_none_or(|bucket| bucket.is_full(now))
     }
 }
 
@@ -80,6 +99,8 @@ pub(super) enum Refusal {
     Address,
     /// `frontend.max_handshakes`.
     Handshakes,
+    /// `frontend.handshakes_per_sec`.
+    HandshakeRate,
 }
 
 impl Refusal {
@@ -87,7 +108,18 @@ impl Refusal {
     pub(super) fn status(self) -> StatusCode {
         match self {
             Self::All | Self::Process | Self::Handshakes => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Address => StatusCode::TOO_MANY_REQUESTS,
+            Self::Address | Self::HandshakeRate => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+
+    /// The counter of the limit.
+    pub(super) fn counter(self, refused: &ConnectionRefusals) -> &Counter {
+        match self {
+            Self::All => &refused.connections,
+            Self::Process => &refused.open_files,
+            Self::Address => &refused.address,
+            Self::Handshakes => &refused.handshakes,
+            Self::HandshakeRate => &refused.handshake_rate,
         }
     }
 
@@ -102,6 +134,7 @@ impl Refusal {
                 "its address has frontend.max_connections_per_address connections, or those of a public address"
             }
             Self::Handshakes => "frontend.max_handshakes connections have not completed their handshake",
+            Self::HandshakeRate => "its address connects more often than frontend.handshakes_per_sec",
         }
     }
 }
@@ -111,7 +144,7 @@ impl Refusal {
 pub(super) struct ConnectionPermit {
     limit: ConnectionLimit,
     address: Option<AddressGroup>,
-    rate: Option<AddressRate>,
+    shared: Option<Shared>,
     is_handshaking: bool,
 }
 
@@ -123,14 +156,18 @@ impl ConnectionLimit {
             per_address: settings.max_connections_per_address,
             per_public_address: settings.max_connections_per_public_address.min(settings.max_connections_per_address),
             handshakes: settings.max_handshakes,
+            handshake_rate: Some(settings.handshakes_per_sec).filter(|rate| *rate > 0).map(f64::from),
         };
-        Self(Arc::new(Inner { counts: Mutex::default(), limits, session, metrics }))
+        let (frontend, queued) = (settings.clone(), QueuedBytes::of_server(settings));
+        Self(Arc::new(Inner { counts: Mutex::default(), limits, frontend, session, queued, metrics }))
     }
 
     /// Counts a connection whose handshake is not complete; that of a proxy counts for no address
     /// until [`ConnectionPermit::resolve`].
     pub(super) fn admit(&self, peer: Peer) -> Result<ConnectionPermit, Refusal> {
         let mut counts = self.counts();
+        // First: its refusal costs least, and a connection counts however it ends.
+        self.0.take_handshake(&mut counts, peer)?;
         if counts.all >= self.0.limits.all {
             return Err(Refusal::All);
         }
@@ -141,12 +178,12 @@ impl ConnectionLimit {
         if counts.handshakes >= self.0.limits.handshakes {
             return Err(Refusal::Handshakes);
         }
-        let (address, rate) = self.0.add_address(&mut counts, peer)?;
+        let (address, shared) = self.0.add_address(&mut counts, peer)?;
         counts.all += 1;
         counts.handshakes += 1;
         drop(counts);
         self.0.metrics.connections.add();
-        Ok(ConnectionPermit { limit: self.clone(), address, rate, is_handshaking: true })
+        Ok(ConnectionPermit { limit: self.clone(), address, shared, is_handshaking: true })
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -156,11 +193,19 @@ impl ConnectionLimit {
 }
 
 impl Inner {
-    fn add_address(
-        &self,
-        counts: &mut Counts,
-        peer: Peer,
-    ) -> Result<(Option<AddressGroup>, Option<AddressRate>), Refusal> {
+    /// Counts a connection for the rate of its address, if that is public and its client is known.
+    fn take_handshake(&self, counts: &mut Counts, peer: Peer) -> Result<(), Refusal> {
+        let address = AddressGroup::of(peer.address.ip());
+        if self.limits.handshake_rate.is_none() || peer.is_proxy || !address.is_public() {
+            return Ok(());
+        }
+        let now = Instant::now();
+        let bucket = &mut self.count_of(counts, address, now).handshakes;
+        let is_allowed = bucket.as_mut().is_none_or(|bucket| bucket.take(1.0, now));
+        if is_allowed { Ok(()) } else { Err(Refusal::HandshakeRate) }
+    }
+
+    fn add_address(&self, counts: &mut Counts, peer: Peer) -> Result<(Option<AddressGroup>, Option<Shared>), Refusal> {
         if peer.is_proxy {
             return Ok((None, None));
         }
@@ -175,13 +220,24 @@ impl Inner {
         if has_many && counts.all >= limits.all / 10 * SHARED_TENTHS {
             return Err(Refusal::All);
         }
-        let now = Instant::now();
-        counts.sweep(now);
-        let new =
-            || AddressCount { connections: 0, rate: address.is_public().then(|| AddressRate::new(&self.session, now)) };
-        let count = counts.by_address.entry(address).or_insert_with(new);
+        let count = self.count_of(counts, address, Instant::now());
         count.connections += 1;
-        Ok((Some(address), count.rate.clone()))
+        Ok((Some(address), count.shared.clone()))
+    }
+
+    /// Returns the count of an address, a new one if it is not known.
+    fn count_of<'a>(&self, counts: &'a mut Counts, address: AddressGroup, now: Instant) -> &'a mut AddressCount {
+        counts.sweep(now);
+        counts.by_address.entry(address).or_insert_with(|| {
+            let is_public = address.is_public();
+            let (rate, queued) = (AddressRate::new(&self.session, now), QueuedBytes::of_address(&self.frontend));
+            let bucket = |rate| TokenBucket::full(rate, rate * HANDSHAKE_BURST, now);
+            AddressCount {
+                connections: 0,
+                shared: is_public.then_some(Shared { rate, queued }),
+                handshakes: self.limits.handshake_rate.filter(|_| is_public).map(bucket),
+            }
+        })
     }
 }
 
@@ -199,15 +255,22 @@ impl ConnectionPermit {
     /// Counts the connection for the client that a proxy named in a request.
     pub(super) fn resolve(&mut self, client: Peer) -> Result<(), Refusal> {
         if self.address.is_none() {
-            let inner = &self.limit.0;
-            (self.address, self.rate) = inner.add_address(&mut self.limit.counts(), client)?;
+            let (inner, counts) = (&self.limit.0, &mut self.limit.counts());
+            inner.take_handshake(counts, client)?;
+            (self.address, self.shared) = inner.add_address(counts, client)?;
         }
         Ok(())
     }
 
     /// Returns the rate limit that the sessions of the client's address share, if it is public.
     pub(super) fn address_rate(&self) -> Option<AddressRate> {
-        self.rate.clone()
+        self.shared.as_ref().map(|shared| shared.rate.clone())
+    }
+
+    /// Returns the limits of the bodies of the connection's requests.
+    pub(super) fn queued_bodies(&self) -> QueuedBodies {
+        let address = self.shared.as_ref().map(|shared| shared.queued.clone());
+        QueuedBodies::new(self.limit.0.queued.clone(), address)
     }
 
     /// Notes that the handshake is complete.
@@ -237,102 +300,4 @@ impl Drop for ConnectionPermit {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use super::*;
-    use crate::rate_limit::RateLimit;
-
-    fn limit(change: impl FnOnce(&mut FrontendSettings)) -> ConnectionLimit {
-        let mut settings = FrontendSettings::default();
-        change(&mut settings);
-        ConnectionLimit::new(&settings, SessionSettings::default(), Metrics::new())
-    }
-
-    fn client(address: &str) -> Peer {
-        Peer { address: SocketAddr::new(address.parse().unwrap(), 1), is_proxy: false }
-    }
-
-    fn proxy() -> Peer {
-        Peer { is_proxy: true, ..client("10.0.0.1") }
-    }
-
-    /// Connects as often as possible, up to a thousand times.
-    fn connect(limit: &ConnectionLimit, address: &str) -> Vec<ConnectionPermit> {
-        std::iter::from_fn(|| limit.admit(client(address)).ok()).take(1_000).collect()
-    }
-
-    #[test]
-    fn a_disconnect_frees_a_place() {
-        let limit = limit(|settings| (settings.max_connections, settings.max_connections_per_address) = (3, 2));
-        let first = limit.admit(client("127.0.0.1")).unwrap();
-        let _second = limit.admit(client("127.0.0.1")).unwrap();
-        assert_eq!(limit.admit(client("127.0.0.1")).unwrap_err(), Refusal::Address);
-        let _third = limit.admit(client("127.0.0.2")).unwrap();
-        assert_eq!(limit.admit(client("127.0.0.2")).unwrap_err(), Refusal::All);
-        drop(first);
-        assert!(limit.admit(client("127.0.0.1")).is_ok());
-        assert_eq!(limit.0.metrics.connections.get(), 2);
-    }
-
-    #[test]
-    fn public_addresses_have_a_limit_of_their_own() {
-        let limit = limit(|settings| settings.max_connections_per_public_address = 20);
-        assert_eq!(connect(&limit, "203.0.113.5").len(), 20);
-        let network = connect(&limit, "2001:db8::1");
-        assert_eq!(network.len(), 20);
-        assert_eq!(limit.admit(client("2001:db8::ffff:2")).unwrap_err(), Refusal::Address);
-        assert!(limit.admit(client("2001:db8:0:1::1")).is_ok());
-        assert_eq!(connect(&limit, "10.0.0.1").len(), 1_000);
-    }
-
-    #[test]
-    fn the_last_tenth_is_for_addresses_with_few_connections() {
-        let limit = limit(|settings| settings.max_connections = 1_000);
-        let _crowd: Vec<_> = (0..4).map(|host| connect(&limit, &format!("203.0.113.{host}"))).collect();
-        assert_eq!(limit.counts().all, 920, "900, and what four addresses with few may have");
-        assert_eq!(limit.admit(client("203.0.113.1")).unwrap_err(), Refusal::All);
-        assert_eq!(connect(&limit, "203.0.113.9").len(), FEW);
-    }
-
-    #[test]
-    fn a_proxys_connection_counts_for_its_client_once_that_is_known() {
-        let limit = limit(|settings| settings.max_connections_per_public_address = 1);
-        let mut permits: Vec<_> = (0..3).map(|_| limit.admit(proxy()).unwrap()).collect();
-        assert_eq!(permits[0].resolve(client("203.0.113.5")), Ok(()));
-        assert_eq!(permits[1].resolve(client("203.0.113.5")), Err(Refusal::Address));
-        assert_eq!(permits[2].resolve(client("203.0.113.6")), Ok(()));
-        drop(permits);
-        assert!(limit.counts().by_address.is_empty());
-        assert_eq!(limit.counts().all, 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn addresses_are_forgotten_once_they_could_send_again() {
-        let limit = limit(|_| {});
-        let send = |address: &str| {
-            let permit = limit.admit(client(address)).unwrap();
-            let mut rate_limit = RateLimit::new(&SessionSettings::default(), permit.address_rate(), Instant::now());
-            assert_eq!(rate_limit.take_message(wire::routes::SEND, 1_000, Instant::now()), Ok(()));
-        };
-        for number in 0..2 * SWEEP {
-            send(&format!("203.0.{}.{}", number / 256, number % 256));
-        }
-        assert_eq!(limit.counts().by_address.len(), 2 * SWEEP, "what they sent is remembered");
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        send("198.51.100.1");
-        assert_eq!(limit.counts().by_address.len(), 1);
-    }
-
-    #[test]
-    fn connections_before_their_handshake_have_a_limit() {
-        let limit = limit(|settings| settings.max_handshakes = 2);
-        let mut first = limit.admit(client("127.0.0.1")).unwrap();
-        let _second = limit.admit(client("127.0.0.1")).unwrap();
-        assert_eq!(limit.admit(client("127.0.0.1")).unwrap_err(), Refusal::Handshakes);
-        first.end_handshake();
-        drop(limit.admit(client("127.0.0.1")).unwrap());
-        drop(first);
-        assert!(limit.admit(client("127.0.0.1")).is_ok());
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 //! after a plain close clients reconnect.
 
 use bytes::Bytes;
+use runtime::metrics::{Counter, KickCounters};
 use wire::Kick;
 
 /// The reason for a kick.
@@ -28,6 +29,17 @@ impl KickReason {
             Self::Resumed => "resumed",
             Self::Attack => "attack",
             Self::Flood => "flood",
+        }
+    }
+
+    /// The counter of its kicks.
+    pub(super) fn counter(self, kicked: &KickCounters) -> &Counter {
+        match self {
+            Self::Slow => &kicked.slow,
+            Self::NameTaken => &kicked.name_taken,
+            Self::Resumed => &kicked.resumed,
+            Self::Attack => &kicked.attack,
+            Self::Flood => &kicked.flood,
         }
     }
 

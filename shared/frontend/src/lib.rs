@@ -13,6 +13,7 @@ mod open_files;
 pub mod peer;
 mod protocol;
 mod proxy_header;
+mod queued_bodies;
 mod rate_limit;
 mod responses;
 pub mod routes;

@@ -119,7 +119,7 @@ async fn connection<A: App>(
                 tcp_peer
             }
             Err(error) => {
-                options.metrics.connections_refused.add();
+                options.metrics.connections_refused.proxy_header.add();
                 static NO_HEADER: LogRateLimit = LogRateLimit::new();
                 if let Some(suppressed) = NO_HEADER.pass() {
                     warn!(proxy = %address, %error, suppressed, "a connection of a trusted proxy was closed; is its PROXY protocol on?");
@@ -132,6 +132,10 @@ async fn connection<A: App>(
     };
     let permit = connection_limit.admit(peer).inspect_err(|refusal| refuse(peer, *refusal, &options));
     let refused = permit.as_ref().err().copied();
+    if refused == Some(Refusal::HandshakeRate) {
+        // Closed before anything is read: a response would be most of the work that the limit saves.
+        return;
+    }
     let permit = Arc::new(Mutex::new(permit.ok()));
     let handoff = Handoff::default();
     let progress = Progress::new(Instant::now());
@@ -140,7 +144,7 @@ async fn connection<A: App>(
     match Box::pin(http(stream, client, (progress.clone(), options.clone()))).await {
         End::Late => {
             if refused.is_none() {
-                options.metrics.sessions_closed_timeout.add();
+                options.metrics.sessions_closed_timeout.request.add();
                 debug!(peer = %peer.address, "no websocket in time");
             }
             return;
@@ -188,7 +192,7 @@ struct Client {
 
 /// Counts and logs a refused client.
 fn refuse(peer: Peer, refusal: Refusal, options: &Options) {
-    options.metrics.connections_refused.add();
+    refusal.counter(&options.metrics.connections_refused).add();
     static REFUSED: LogRateLimit = LogRateLimit::new();
     let (peer, status) = (peer.address, refusal.status());
     debug!(%peer, %status, "client refused");
@@ -228,7 +232,7 @@ async fn respond(request: Request<Incoming>, client: Client, options: &Options) 
         return refusal_response(refusal);
     }
     if let Some(host) = foreign_host(request.headers(), peer, options) {
-        options.metrics.connections_refused.add();
+        options.metrics.connections_refused.host.add();
         static FOREIGN: LogRateLimit = LogRateLimit::new();
         if let Some(suppressed) = FOREIGN.pass() {
             warn!(peer = %peer.address, host, suppressed, "a request was refused by its host; to accept it, add it to frontend.hosts");
@@ -288,7 +292,7 @@ fn upgrade(mut request: Request<Incoming>, peer: Peer, client: &Client, options:
     let headers = request.headers();
     let (page, host) = (websocket::text(headers, &header::ORIGIN), websocket::text(headers, &header::HOST));
     if !origin::is_allowed(page, host, &options.server_list.now(), &options.frontend.allowed_origins) {
-        options.metrics.connections_refused.add();
+        options.metrics.connections_refused.origin.add();
         static FOREIGN: LogRateLimit = LogRateLimit::new();
         debug!(origin = page, "page refused");
         if let Some(suppressed) = FOREIGN.pass() {

@@ -3,10 +3,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use model::settings::SessionSettings;
+use runtime::metrics::{Counter, OverloadRefusals};
 use tokio::time::Instant;
 use wire::routes;
-
-use model::settings::SessionSettings;
 
 /// Packages of any kind are a flood above this many times the rate of requests.
 // Heartbeats and acks are packages, too, and are not counted as requests.
@@ -31,7 +31,7 @@ const MOVES_PER_SEC: f64 = 1.0;
 
 /// Tokens that come back with time.
 #[derive(Debug)]
-struct TokenBucket {
+pub(crate) struct TokenBucket {
     per_sec: f64,
     most: f64,
     tokens: f64,
@@ -39,7 +39,8 @@ struct TokenBucket {
 }
 
 impl TokenBucket {
-    fn full(per_sec: f64, most: f64, now: Instant) -> Self {
+    /// Returns a bucket with the most tokens.
+    pub(crate) fn full(per_sec: f64, most: f64, now: Instant) -> Self {
         Self { per_sec, most, tokens: most, at: now }
     }
 
@@ -54,7 +55,13 @@ impl TokenBucket {
         self.tokens >= tokens
     }
 
-    fn take(&mut self, tokens: f64, now: Instant) -> bool {
+    /// Returns true if it is as if nothing had been taken.
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+        self.has(self.most, now)
+    }
+
+    /// Takes tokens. Returns false, and takes none, if there are fewer.
+    pub(crate) fn take(&mut self, tokens: f64, now: Instant) -> bool {
         let enough = self.has(tokens, now);
         if enough {
             self.tokens -= tokens;
@@ -103,9 +110,7 @@ impl AddressRate {
 
     /// Returns true if it is as if nothing had been sent.
     pub(crate) fn is_full(&self, now: Instant) -> bool {
-        let mut bucket = self.bucket();
-        let most = bucket.most;
-        bucket.has(most, now)
+        self.bucket().is_full(now)
     }
 
     fn take(&self, bytes: f64, now: Instant) -> bool {
@@ -140,6 +145,16 @@ pub(crate) enum RateRefusal {
 }
 
 impl RateRefusal {
+    /// The counter of the limit.
+    pub(crate) fn counter(self, refused: &OverloadRefusals) -> &Counter {
+        match self {
+            Self::Requests => &refused.requests,
+            Self::Moves => &refused.moves,
+            Self::Bytes => &refused.bytes,
+            Self::AddressBytes => &refused.address_bytes,
+        }
+    }
+
     /// The reason, as clients get it.
     pub(crate) fn reason(self) -> &'static str {
         match self {

@@ -2,6 +2,7 @@
 //! deadlines. None of the three waits for another one, nor for the role.
 
 mod end;
+mod requests;
 mod transfer;
 
 use std::future::pending;
@@ -14,8 +15,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt};
 use runtime::batching::BatchTimer;
-use runtime::fault;
-use runtime::metrics::RouteLabel;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tracing::debug;
@@ -24,11 +23,12 @@ use wire::{Package, Packages, decode_frame};
 use super::connection_limit::ConnectionPermit;
 use super::peer::Peer;
 use super::protocol::{Protocol, Reaction};
+use super::queued_bodies::QueuedBodies;
 use super::rate_limit::RateLimit;
 use super::websocket::{self, WebSocket};
 use super::write_queue::Next;
-use super::{App, ErrorBody, KickReason, Options, Session, WriteQueue, response};
-use end::End;
+use super::{App, KickReason, Options, Session, WriteQueue};
+use end::{Deadline, End};
 use transfer::{Done, send_close, transfer};
 
 /// Time limit of one write. A client that reads nothing for that long counts as lost.
@@ -43,6 +43,8 @@ struct Connection<A: App> {
     options: Arc<Options>,
     protocol: Protocol,
     rate_limit: RateLimit,
+    /// None of a connection that counts in no limit.
+    queued_bodies: Option<QueuedBodies>,
     write_queue: WriteQueue,
     pace: BatchTimer,
     /// Until when what waits is held, for more to go out with it.
@@ -54,6 +56,8 @@ struct Connection<A: App> {
     is_role_busy: bool,
     /// Packages of the last frame that come after that.
     packages: Option<Packages>,
+    /// Bytes of that frame.
+    frame_bytes: usize,
     /// Frames are read; not any more when the server stops, or the connection is about to be
     /// closed.
     is_reading: bool,
@@ -74,6 +78,7 @@ pub(super) async fn run<A: App>(
     let mut connection = Connection {
         protocol: Protocol::new(options.heartbeat_secs),
         rate_limit: RateLimit::new(&options.session, permit.as_ref().and_then(ConnectionPermit::address_rate), now),
+        queued_bodies: permit.as_ref().map(ConnectionPermit::queued_bodies),
         write_queue: WriteQueue::new(options.session.max_outbound_bytes, options.metrics.clone()),
         pace: BatchTimer::new(options.write_gap(), now),
         held_until: None,
@@ -81,6 +86,7 @@ pub(super) async fn run<A: App>(
         session: None,
         is_role_busy: false,
         packages: None,
+        frame_bytes: 0,
         is_reading: true,
         last_received_at: now,
         socket,
@@ -160,6 +166,7 @@ impl<A: App> Connection<A> {
         self.socket.get_mut().end_message();
         let entered = self.session.as_ref().is_some_and(Session::has_entered);
         self.packages = Some(decode_frame(&frame, self.rate_limit.max_body(entered))?);
+        self.frame_bytes = frame.len();
         self.receive_packages()
     }
 
@@ -190,7 +197,7 @@ impl<A: App> Connection<A> {
     fn allow_input(&mut self) -> bool {
         let is_allowed = self.rate_limit.take_package(self.last_received_at);
         if !is_allowed {
-            self.options.metrics.sessions_closed_bad_input.add();
+            self.options.metrics.sessions_closed_bad_input.flood.add();
             // A client receives no kick before its handshake is complete.
             if self.protocol.is_working() {
                 self.write_queue.kick(KickReason::Flood);
@@ -217,7 +224,7 @@ impl<A: App> Connection<A> {
             Reaction::Ignore => {}
             Reaction::Send(framed) => self.send(framed),
             Reaction::Refuse(framed) => {
-                self.options.metrics.sessions_closed_bad_input.add();
+                self.options.metrics.sessions_closed_bad_input.handshake.add();
                 debug!(peer = %self.peer.address, "handshake refused");
                 self.send(framed);
                 self.write_queue.close();
@@ -240,23 +247,6 @@ impl<A: App> Connection<A> {
     fn send(&self, framed: Bytes) {
         // A closed write queue needs no response.
         self.write_queue.push(framed).ok();
-    }
-
-    fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
-        self.options.metrics.requests.add();
-        fault::point("session", &body);
-        if let Err(refusal) = self.rate_limit.take_message(route, body.len(), self.last_received_at) {
-            self.options.metrics.requests_refused_overload.add();
-            if let Some(id) = id {
-                self.options.metrics.requests_answered.add(RouteLabel::of(route), 429);
-                self.send(response(id, &ErrorBody { code: 429, error: false, reason: refusal.reason() }));
-            }
-            return;
-        }
-        if let Some(session) = &mut self.session {
-            session.on_message(id, route, body);
-            self.poll_role();
-        }
     }
 
     /// The session was given something: mostly the role takes it at once.
@@ -360,14 +350,14 @@ impl<A: App> Connection<A> {
             return Err(End::Slow);
         }
         if self.silence_deadline().is_some_and(|at| at <= now) {
-            return Err(End::Late("no heartbeat"));
+            return Err(End::Late(Deadline::Heartbeat));
         }
         if self.message_deadline().is_some_and(|at| at <= now) {
-            return Err(End::Late("incomplete message"));
+            return Err(End::Late(Deadline::Message));
         }
         match self.is_entering() && self.deadline <= now {
-            true if self.protocol.is_working() => Err(End::Late("entered no room")),
-            true => Err(End::Late("no handshake")),
+            true if self.protocol.is_working() => Err(End::Late(Deadline::Enter)),
+            true => Err(End::Late(Deadline::Handshake)),
             false => Ok(()),
         }
     }
@@ -377,12 +367,16 @@ impl<A: App> Connection<A> {
         match end {
             End::Gone | End::Closed | End::Close | End::Panicked => {}
             End::Bad(error) => {
-                metrics.sessions_closed_bad_input.add();
+                metrics.sessions_closed_bad_input.malformed.add();
                 debug!(peer = %self.peer.address, %error, "closed: malformed input");
             }
-            End::Late(what) => {
-                metrics.sessions_closed_timeout.add();
-                debug!(peer = %self.peer.address, what, "closed at a deadline");
+            End::TooLarge(error) => {
+                metrics.sessions_closed_bad_input.size.add();
+                debug!(peer = %self.peer.address, %error, "closed: input too large");
+            }
+            End::Late(deadline) => {
+                deadline.counter(&metrics.sessions_closed_timeout).add();
+                debug!(peer = %self.peer.address, ?deadline, "closed at a deadline");
             }
             End::Slow => {
                 // An overflow was counted when it happened.

@@ -26,7 +26,7 @@ use super::http::Tracked;
 /// Bytes of a websocket's read buffer.
 // The library clears it at every read, and each connection has one, so a large one costs time and
 // memory.
-const READ_BUFFER: usize = 1024;
+pub(crate) const READ_BUFFER: usize = 1024;
 
 /// Bytes of a websocket's write buffer at which it is written.
 // The buffer is flushed after each batch anyway.

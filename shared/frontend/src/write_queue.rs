@@ -86,6 +86,7 @@ impl WriteQueue {
         if queue.bytes + packages.len() > self.0.most {
             // Dropping single packages instead would leave a gap that the client cannot see.
             self.0.metrics.sessions_closed_slow.add();
+            self.0.metrics.sessions_kicked.slow.add();
             queue.has_overflowed = true;
             queue.replace(KickReason::Slow.package());
             drop(queue);
@@ -110,6 +111,7 @@ impl WriteQueue {
         if !queue.closing {
             queue.pieces.push_back(Piece { packages: reason.package(), count: 1 });
             queue.closing = true;
+            reason.counter(&self.0.metrics.sessions_kicked).add();
         }
         drop(queue);
         self.0.changed.notify_one();
@@ -249,5 +251,8 @@ mod tests {
         let Next::Frame(frame) = write_queue.next() else { panic!() };
         assert!(frame.ends_with(b"\"name-taken\"}"));
         assert_eq!(write_queue.next(), Next::Close);
+        write_queue.kick(KickReason::Resumed);
+        let kicked = &write_queue.0.metrics.sessions_kicked;
+        assert_eq!((kicked.name_taken.get(), kicked.get()), (1, 1), "a closed session is not kicked");
     }
 }

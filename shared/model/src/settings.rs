@@ -92,6 +92,14 @@ section! {
         /// Client connections per server whose handshake is not complete; above, new ones are
         /// answered 503.
         max_handshakes: usize = 4_096,
+        /// Connections per second of a public address, 5 times as many at once; above, they are
+        /// closed before anything is read. 0: no limit.
+        // Off: behind a container's port mapping, or a proxy that is not trusted, all clients have
+        // one address.
+        handshakes_per_sec: u32 = 0,
+        /// Bytes of request bodies that wait in a server until their requests are decided; an
+        /// eighth of them of one public address. Above, requests are answered 429.
+        max_queued_bytes: usize = 32 * 1024 * 1024,
         /// Connections that the system may complete before a server accepts them.
         backlog: u32 = 4_096,
         /// Bytes of the system's send buffer per connection, which the system doubles; 0: as the
@@ -354,6 +362,11 @@ impl NatsSettings {
             ..self.clone()
         }
     }
+}
+
+impl FrontendSettings {
+    /// A public address may have one part of this many of `max_queued_bytes`.
+    pub const QUEUED_SHARE: usize = 8;
 }
 
 impl LogSettings {

@@ -6,6 +6,7 @@
 mod counters;
 mod format;
 mod histograms;
+mod reasons;
 
 use std::sync::Arc;
 
@@ -15,7 +16,10 @@ use prometheus_client::registry::Registry;
 pub use self::counters::{Counter, Gauge, GaugeShare};
 pub use self::format::Format;
 pub use self::histograms::{
-    CheckGauges, DurationHistogram, RefusalCounters, ResponseCounters, RouteLabel, SizeHistogram, StageHistograms,
+    CheckGauges, DurationHistogram, ResponseCounters, RouteLabel, SizeHistogram, StageHistograms,
+};
+pub use self::reasons::{
+    ConnectionRefusals, DeadlineCloses, InputCloses, KickCounters, OverloadRefusals, RefusalCounters,
 };
 
 use self::counters::Metric;
@@ -122,24 +126,29 @@ metrics! {
     rpc_unsigned_accepted: Counter,
     /// Client connections open now.
     connections: Gauge,
-    /// Client connections refused: too many, a foreign origin, or no PROXY header.
-    connections_refused: Counter,
+    /// Client connections refused, by reason: the limit, a foreign origin or host, or no PROXY
+    /// header.
+    connections_refused: ConnectionRefusals,
     /// HTTP requests of clients answered with 4xx, and those that are not valid HTTP.
     http_refused: Counter,
-    /// Sessions closed because they read too slowly.
+    /// Sessions closed because they read too slowly: more waited than session.max_outbound_bytes,
+    /// or a write took ten seconds.
     sessions_closed_slow: Counter,
-    /// Sessions closed for bytes that are not the protocol.
-    sessions_closed_bad_input: Counter,
-    /// Sessions closed at a deadline: handshake, enter or heartbeat.
-    sessions_closed_timeout: Counter,
+    /// Sessions closed for bytes that are not the protocol, that are too large, or too many.
+    sessions_closed_bad_input: InputCloses,
+    /// Sessions closed at a deadline, which is the reason.
+    sessions_closed_timeout: DeadlineCloses,
+    /// Sessions kicked, by the reason that the client received.
+    sessions_kicked: KickCounters,
     /// Client requests received.
     requests: Counter,
     /// Client requests answered, by route and class of code; those without an id are not answered.
     requests_answered: ResponseCounters,
     /// Client requests at connectors that wait for their responses now.
     requests_in_flight: Gauge,
-    /// Client requests answered with the code of an overload: rate, in flight, queue.
-    requests_refused_overload: Counter,
+    /// Client requests refused with 429, by the limit that is the reason; notifies over a limit are
+    /// dropped and counted, too.
+    requests_refused_overload: OverloadRefusals,
     /// Client requests refused under pressure of the log because their address, or their session,
     /// has appended as much as it may.
     pressure_refused: Counter,
@@ -254,9 +263,9 @@ mod tests {
         let page = include_str!("../../../docs/reference/metrics.md");
         let rows = Metrics::described().into_iter().map(|(name, kind, meaning)| {
             let (name, kind) = match kind {
-                "Counter" | "ResponseCounters" | "RefusalCounters" => (format!("{name}_total"), "counter"),
                 "Gauge" | "CheckGauges" => (name, "gauge"),
-                _ => (name, "histogram"),
+                "SizeHistogram" | "StageHistograms" => (name, "histogram"),
+                _ => (format!("{name}_total"), "counter"),
             };
             format!("| `{name}` | {kind} | {meaning} |")
         });

@@ -21,6 +21,9 @@ const LATE: f64 = 4.0;
 
 const OFF: &str = "1000000";
 
+/// Handshakes per second of an address in row AC2.
+const HANDSHAKES: usize = 10;
+
 pub(crate) fn rows() -> Vec<Row> {
     vec![
         Row {
@@ -34,6 +37,12 @@ pub(crate) fn rows() -> Vec<Row> {
                 "2,000 sockets, a byte a second: in the PROXY header, the request, a package",
                 |arena| Box::pin(slow_bytes(arena)),
             )
+        },
+        Row {
+            settings: &[("frontend.handshakes_per_sec", "10")],
+            counters: &["shaddock_connections_refused_total"],
+            undefended: Undefended::Settings(&[("frontend.handshakes_per_sec", "0")]),
+            ..Row::new("AC2", "", "1,000 connections a second of one address", |arena| Box::pin(handshakes(arena)))
         },
         Row {
             secs: 10,
@@ -210,6 +219,35 @@ async fn crowds(arena: Arena) -> String {
     }
     let [address, network] = [0, 1].map(|kind| accepted[kind].load(Ordering::Relaxed));
     format!("{address} and {network} were accepted")
+}
+
+/// Connections of one address to one connector, closed as soon as they have their response.
+async fn handshakes(arena: Arena) -> String {
+    arena.plan(1_000.0, "connections/s");
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = accepted.clone();
+    let newcomer = async {
+        sleep(Duration::from_secs(arena.orders.secs / 2)).await;
+        newcomer_enters(&arena).await;
+    };
+    let attack = arena.work(32, move |_, arena| {
+        let accepted = count.clone();
+        async move {
+            while arena.attempt().await {
+                // One above the rate is closed behind the PROXY header.
+                let Ok((_, status)) = knock(&arena, 0, Arena::address(0)).await else { continue };
+                accepted.fetch_add(1, Ordering::Relaxed);
+                arena.expect(status == 101, || format!("a connection is answered {status}"));
+            }
+            Ok(())
+        }
+    });
+    tokio::join!(newcomer, attack);
+    let accepted = accepted.load(Ordering::Relaxed);
+    let secs = usize::try_from(arena.orders.secs).unwrap_or_default();
+    let (least, most) = (HANDSHAKES * 5, HANDSHAKES * (5 + secs + 1));
+    arena.expect((least..=most).contains(&accepted), || format!("{accepted} connections are accepted, {most} may be"));
+    format!("{accepted} were accepted")
 }
 
 async fn full(arena: Arena) -> String {

@@ -68,11 +68,7 @@ pub(crate) fn rows() -> Vec<Row> {
         },
         Row {
             counters: ANSWERED,
-            open: Some("reads of the history are neither fair among sessions nor bounded per room yet"),
-            undefended: Undefended::Settings(&[
-                ("session.requests_per_sec", "100000"),
-                ("session.request_burst", "100000"),
-            ]),
+            undefended: Undefended::Patch("unbounded-reads"),
             ..Row::new(
                 "AR3",
                 "F2",

@@ -1,8 +1,10 @@
 //! Pages of a log in memory, as different viewers may see them.
 
+use std::cell::RefCell;
+
 use model::ids::{Incarnation, Name, ServerId};
-use model::membership::Token;
-use model::record::{Epoch, LINKS, RecordId, VERSION};
+use model::membership::{Membership, Token};
+use model::record::{Entry, Epoch, LINKS, RecordId, VERSION};
 use model::rpc::Trace;
 
 use super::*;
@@ -36,12 +38,19 @@ struct HistoryHarness {
     log: TestLog,
     records: Vec<(Position, Record)>,
     size_limits: SizeLimits,
+    /// Shared by all readers, as at a server.
+    cache: RefCell<RecordCache>,
 }
 
 impl HistoryHarness {
     /// Retains so many records.
     fn keeping(max_records: usize) -> Self {
-        Self { log: TestLog::retaining(5, max_records), records: Vec::new(), size_limits: SizeLimits::default() }
+        Self {
+            log: TestLog::retaining(5, max_records),
+            records: Vec::new(),
+            size_limits: SizeLimits::default(),
+            cache: RefCell::default(),
+        }
     }
 
     fn with(mut self, records: impl IntoIterator<Item = Vec<Entry>>) -> Self {
@@ -82,18 +91,19 @@ impl HistoryHarness {
         let query = HistoryQuery { viewer: member(viewer), span, limit };
         let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, query };
         let mut reader = HistoryReader::new(room(), request, self.size_limits);
-        let (mut next, mut reads) = (reader.begin(None), 0);
+        let (mut next, mut reads) = (reader.begin(None, &self.cache.borrow()), 0);
         loop {
             let op = match next {
                 ReaderStep::Answer(RpcResponse::History { number, upto, page, .. }) => {
                     assert_eq!(number, 3);
+                    share(&mut self.cache.borrow_mut(), &mut reader);
                     return (upto, page, reads);
                 }
                 ReaderStep::Answer(other) => panic!("{other:?}"),
                 ReaderStep::Log(op) => op,
             };
             reads += usize::from(!matches!(op, LogOp::Epoch));
-            next = reader.on_log_result(self.perform(op)).unwrap();
+            next = reader.on_log_result(self.perform(op), &self.cache.borrow()).unwrap();
         }
     }
 
@@ -116,6 +126,13 @@ impl HistoryHarness {
     }
 }
 
+/// Adds what a reader read to the records that others know.
+fn share(cache: &mut RecordCache, reader: &mut HistoryReader) {
+    if let Some((epoch, records)) = reader.take_confirmed() {
+        cache.add(&room(), epoch, records);
+    }
+}
+
 fn numbers(range: std::ops::RangeInclusive<usize>) -> Vec<String> {
     range.map(|number| number.to_string()).collect()
 }
@@ -135,6 +152,20 @@ fn fifty_messages_are_a_few_reads_away() {
     let (upto, _, reads) = HistoryHarness::keeping(600).of_messages(120).ask(HistoryRange::Last, 50, 1);
     assert_eq!(upto, LogPosition { epoch: Epoch(5), position: Position(120), id: RecordId(7) });
     assert!(reads <= 5, "{reads}");
+}
+
+/// Clients of a room read the same pages.
+#[test]
+fn a_page_that_was_read_is_not_read_again() {
+    let harness = HistoryHarness::keeping(3_000).of_messages(2_000);
+    let reads = |span| harness.ask(span, 50, 1).2;
+    assert!(reads(HistoryRange::After(0)) > 60);
+    assert_eq!(reads(HistoryRange::After(0)), 1, "the last record is looked up");
+    assert_eq!(reads(HistoryRange::After(1_000_000)), 1);
+    assert_eq!(reads(HistoryRange::Since(1_900_000)), 2, "and if the first that was missed is still there");
+    assert_eq!(harness.texts(HistoryRange::After(0), 2), (numbers(1..=2), Some(2_000), true));
+    harness.cache.borrow_mut().clear();
+    assert!(reads(HistoryRange::After(0)) > 60);
 }
 
 #[test]
@@ -275,9 +306,9 @@ fn messages_behind_the_last_record_are_passed_over() {
     let query = HistoryQuery { viewer: member(1), span: HistoryRange::Last, limit: 9 };
     let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, query };
     let mut reader = HistoryReader::new(room(), request, harness.size_limits);
-    let mut next = Ok(reader.begin(None));
+    let mut next = Ok(reader.begin(None, &harness.cache.borrow()));
     while let Ok(ReaderStep::Log(op)) = next {
-        next = reader.on_log_result(harness.perform(op));
+        next = reader.on_log_result(harness.perform(op), &harness.cache.borrow());
     }
     assert!(matches!(next, Err(HistoryError::Unusable)), "{next:?}");
 }
@@ -288,11 +319,13 @@ fn messages_behind_the_last_record_are_passed_over() {
 fn a_page_is_from_the_log_that_its_epoch_names() {
     let of_text = |epoch: u64, text: &str| {
         let log = TestLog::new(epoch);
-        let harness = HistoryHarness { log, records: Vec::new(), size_limits: SizeLimits::default() };
+        let harness =
+            HistoryHarness { log, records: Vec::new(), size_limits: SizeLimits::default(), cache: RefCell::default() };
         harness.with((0..200).map(|_| vec![say(text)]))
     };
     let (old, new) = (of_text(5, "old"), of_text(6, "new"));
     let (mut pages, mut moved) = (0, 0);
+    let mut cache = RecordCache::default();
     for span in [
         HistoryRange::Last,
         HistoryRange::Before(150_000),
@@ -313,13 +346,13 @@ fn a_page_is_from_the_log_that_its_epoch_names() {
             let (position, record) = old.records.last().unwrap();
             let place = LogPosition { epoch: Epoch(5), position: *position, id: record.id };
             let walk = Walk::new(walk_bound(span), *position, Arc::new(record.clone()));
-            let mut next = reader.begin(is_at_hand.then_some((place, walk)));
+            let mut next = reader.begin(is_at_hand.then_some((place, walk)), &cache);
             let mut operations = 0;
             loop {
                 let harness = if operations < replaced_after { &old } else { &new };
                 operations += 1;
                 next = match next {
-                    ReaderStep::Log(op) => match reader.on_log_result(harness.perform(op)) {
+                    ReaderStep::Log(op) => match reader.on_log_result(harness.perform(op), &cache) {
                         Ok(next) => next,
                         Err(HistoryError::EpochChanged) => break moved += 1,
                         Err(error) => panic!("{error}"),
@@ -328,6 +361,7 @@ fn a_page_is_from_the_log_that_its_epoch_names() {
                         let text = ["new", "old"][usize::from(upto.epoch == Epoch(5))];
                         let is_of_it = page.messages.iter().all(|said| said.content == text);
                         assert!(is_of_it && !page.messages.is_empty(), "{span:?} {upto:?} {page:?}");
+                        share(&mut cache, &mut reader);
                         break pages += 1;
                     }
                     ReaderStep::Answer(other) => panic!("{other:?}"),

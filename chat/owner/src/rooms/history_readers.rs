@@ -2,24 +2,36 @@
 
 use std::collections::BTreeMap;
 
-use model::rpc::messages::LogPosition;
+use model::rpc::messages::{HistoryRange, LogPosition};
 
 use super::outgoing::Outgoing;
+use super::record_cache::RecordCache;
 use super::{Effect, LogRequester};
 use crate::event::Event;
 use crate::history::{HistoryReader, ReaderStep};
 use crate::log_operation::LogResult;
 use crate::log_walk::Walk;
 
-/// Most history requests that are read at once; further ones are dropped, and their connectors
+/// Most history requests that read the log at once; further ones are dropped, and their connectors
 /// repeat them.
 const MAX_READERS: usize = 256;
+
+/// Most of them for one room.
+// Otherwise one room's clients could keep those of all others waiting.
+const MAX_OF_ROOM: usize = MAX_READERS / 2;
+
+/// Most of them for one connector.
+const MAX_OF_CONNECTOR: usize = MAX_READERS / 2;
+
+/// Most of them for pages; the rest is for sessions that resume, whose clients wait for the room.
+const MAX_PAGES: usize = MAX_READERS / 4 * 3;
 
 /// The readers at work.
 #[derive(Debug, Default)]
 pub(crate) struct HistoryReaders {
     readers: BTreeMap<u64, HistoryReader>,
     last: u64,
+    cache: RecordCache,
 }
 
 impl HistoryReaders {
@@ -34,15 +46,33 @@ impl HistoryReaders {
         if self.readers.values().any(|other| other.is_repeated_by(&reader)) {
             return;
         }
-        if self.readers.len() >= MAX_READERS {
+        match reader.begin(at_hand, &self.cache) {
+            // All of it was in memory: it takes no place.
+            ReaderStep::Answer(response) => out.respond(reader.requester, &response),
             // Load shedding: history is less urgent than appends, and the connector repeats the
             // request.
-            return out.report(Event::HistoryDropped);
+            ReaderStep::Log(_) if !self.has_place(&reader) => out.report(Event::HistoryDropped),
+            next @ ReaderStep::Log(_) => {
+                self.last += 1;
+                self.readers.insert(self.last, reader);
+                self.advance(self.last, next, out);
+            }
         }
-        let next = reader.begin(at_hand);
-        self.last += 1;
-        self.readers.insert(self.last, reader);
-        self.advance(self.last, next, out);
+    }
+
+    /// Returns true if there is a place for another reader.
+    fn has_place(&self, reader: &HistoryReader) -> bool {
+        let is_page = |reader: &HistoryReader| !matches!(reader.span(), HistoryRange::Since(_));
+        let (mut of_room, mut of_connector, mut pages) = (0, 0, 0);
+        for other in self.readers.values() {
+            of_room += usize::from(other.room == reader.room);
+            of_connector += usize::from(other.requester.connector == reader.requester.connector);
+            pages += usize::from(is_page(other));
+        }
+        self.readers.len() < MAX_READERS
+            && of_room < MAX_OF_ROOM
+            && of_connector < MAX_OF_CONNECTOR
+            && (pages < MAX_PAGES || !is_page(reader))
     }
 
     fn advance(&mut self, number: u64, next: ReaderStep, out: &mut Outgoing<'_>) {
@@ -55,7 +85,11 @@ impl HistoryReaders {
             ReaderStep::Answer(response) => {
                 let reader = self.readers.remove(&number);
                 debug_assert!(reader.is_some(), "reader {number} is gone");
-                reader.into_iter().for_each(|reader| out.respond(reader.requester, &response));
+                let Some(mut reader) = reader else { return };
+                if let Some((epoch, records)) = reader.take_confirmed() {
+                    self.cache.add(&reader.room, epoch, records);
+                }
+                out.respond(reader.requester, &response);
             }
         }
     }
@@ -63,7 +97,7 @@ impl HistoryReaders {
     /// Takes the result of a reader's log operation.
     pub(super) fn on_log_result(&mut self, number: u64, done: LogResult, out: &mut Outgoing<'_>) {
         // A server that yields to a later process drops its readers.
-        match self.readers.get_mut(&number).map(|reader| reader.on_log_result(done)) {
+        match self.readers.get_mut(&number).map(|reader| reader.on_log_result(done, &self.cache)) {
             Some(Ok(next)) => self.advance(number, next, out),
             Some(Err(error)) => {
                 out.report(Event::HistoryFailed { error: error.to_string() });
@@ -73,11 +107,25 @@ impl HistoryReaders {
         }
     }
 
+    /// Drops records that were kept for long enough.
+    pub(super) fn tick(&mut self, now: u64) {
+        self.cache.tick(now);
+    }
+
+    /// Drops the records, because the log may be another one.
+    pub(super) fn start_over(&mut self) {
+        self.cache.clear();
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.readers.is_empty()
     }
 
     pub(super) fn clear(&mut self) {
         self.readers.clear();
+        self.cache.clear();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,11 @@
 //! Reads of a room's past: messages that a resuming client missed, and history that clients ask
 //! for.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use model::record::{Epoch, Position, Refusal};
 use model::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange, LogPosition, RpcRequest};
 
 use super::proposer::PendingRequest;
+use super::read_queue::{HistoryRead, SentRead};
 use super::{Context, RETRY, Room, RoomResponse, Stamp, session_id};
 use crate::event::Event;
 
@@ -29,68 +28,6 @@ pub struct MissedMessages {
     pub recovered: bool,
 }
 
-/// A request for messages in flight.
-#[derive(Debug)]
-struct HistoryRead {
-    pending: PendingRequest,
-    query: HistoryQuery,
-    repeat_at: u64,
-    /// Messages so far for a resuming client; `None` for history.
-    missed: Option<MissedMessages>,
-}
-
-/// All reads in flight.
-// Indexed by session as well: after the death of a connector thousands of sessions may resume at
-// once, and a search through all reads for each would be quadratic.
-#[derive(Debug, Default)]
-pub(super) struct HistoryReads {
-    by_number: BTreeMap<u64, HistoryRead>,
-    // Invariant: these are the sessions in `by_number`.
-    by_session: BTreeSet<(u64, u64)>,
-    /// No read is to be repeated before this time.
-    due: u64,
-}
-
-impl HistoryReads {
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_number.is_empty()
-    }
-
-    fn add(&mut self, number: u64, read: HistoryRead) {
-        self.due = self.due.min(read.repeat_at);
-        self.by_session.insert((read.pending.session, number));
-        self.by_number.insert(number, read);
-    }
-
-    fn remove(&mut self, number: u64) -> Option<HistoryRead> {
-        let read = self.by_number.remove(&number)?;
-        self.by_session.remove(&(read.pending.session, number));
-        Some(read)
-    }
-
-    /// Asserts that the index by session has the reads.
-    #[cfg(debug_assertions)]
-    pub(super) fn assert_sound(&self) {
-        let sessions: BTreeSet<_> =
-            self.by_number.iter().map(|(number, read)| (read.pending.session, *number)).collect();
-        assert_eq!(sessions, self.by_session);
-        assert!(self.by_number.values().all(|read| read.missed.is_some() == read.pending.entering.is_some()));
-        assert!(self.by_number.values().all(|read| read.repeat_at >= self.due), "a read is overdue: {self:?}");
-    }
-
-    /// Removes one read of a session.
-    fn remove_of(&mut self, session: u64) -> Option<HistoryRead> {
-        let (_, number) = *self.by_session.range((session, 0)..=(session, u64::MAX)).next()?;
-        self.remove(number)
-    }
-
-    /// Removes the reads past their deadline.
-    fn remove_expired(&mut self, now: u64) -> Vec<HistoryRead> {
-        let late = self.by_number.iter().filter(|(_, read)| read.pending.deadline <= now).map(|(number, _)| *number);
-        late.collect::<Vec<_>>().into_iter().filter_map(|number| self.remove(number)).collect()
-    }
-}
-
 impl Room {
     /// Handles a session's request for messages of the room that it is in.
     pub fn request_history(&mut self, span: HistoryRange, limit: u16, pending: PendingRequest, cx: &mut Context<'_>) {
@@ -99,7 +36,7 @@ impl Room {
             return cx.respond(pending, refused);
         };
         let query = HistoryQuery { viewer: local.token.membership(), span, limit };
-        self.read(HistoryRead { pending, query, repeat_at: 0, missed: None }, cx);
+        self.read(HistoryRead { pending, query, missed: None }, cx);
         self.advance(cx);
     }
 
@@ -112,25 +49,38 @@ impl Room {
         let query =
             HistoryQuery { viewer: local.token.membership(), span: HistoryRange::Since(since), limit: MISSED_MESSAGES };
         let missed = Some(MissedMessages { recovered: true, ..MissedMessages::default() });
-        self.read(HistoryRead { pending, query, repeat_at: 0, missed }, cx);
+        self.read(HistoryRead { pending, query, missed }, cx);
     }
 
-    fn read(&mut self, mut read: HistoryRead, cx: &mut Context<'_>) {
-        read.repeat_at = self.repeat_at(cx);
-        let (session, query) = (Some(read.pending.session), read.query);
-        // The connector numbers its reads, and not the room: a room may be dropped and followed
-        // again, and a late answer to a read of its former life must not be taken for the answer to
-        // another one.
-        *cx.last_number += 1;
-        let (room, number) = (cx.room.clone(), *cx.last_number);
+    /// Queues a read, and starts it if it may.
+    fn read(&mut self, read: HistoryRead, cx: &mut Context<'_>) {
+        let number = next_read_number(cx);
         self.history_reads.add(number, read);
-        cx.request(RpcRequest::History { room, number, session, query });
+        self.start_reads(cx);
+    }
+
+    /// Starts reads that wait, as many as may be in flight.
+    fn start_reads(&mut self, cx: &mut Context<'_>) {
+        let repeat_at = self.repeat_at(cx);
+        while let Some(read) = self.history_reads.start_next(repeat_at) {
+            send(read, cx);
+        }
     }
 
     /// Handles the owner's answer with messages.
     pub fn on_history(&mut self, number: u64, upto: LogPosition, page: HistoryPage, cx: &mut Context<'_>) {
         // A second response: to a repeat, or a copy.
-        let Some(mut read) = self.history_reads.remove(number) else { return };
+        let Some(read) = self.history_reads.remove_answered(number) else { return };
+        self.on_page((number, read), (upto, page), cx);
+        self.start_reads(cx);
+    }
+
+    fn on_page(
+        &mut self,
+        (number, mut read): (u64, HistoryRead),
+        (upto, page): (LogPosition, HistoryPage),
+        cx: &mut Context<'_>,
+    ) {
         let Some(missed) = &mut read.missed else {
             // The log may be another one since this room last attached, so the page's epoch is
             // right. A server of an earlier build does not send one.
@@ -148,12 +98,13 @@ impl Room {
             // and does not know that yet.
             let upto = upto.position.last_seq();
             if matches!(read.query.span, HistoryRange::Since(since) if upto <= since) {
-                read.repeat_at = cx.now + RETRY.delay(0, cx.chance);
-                self.history_reads.add(number, read);
-                return;
+                return self.history_reads.add_in_flight(number, read, cx.now + RETRY.delay(0, cx.chance));
             }
             read.query.span = HistoryRange::Since(upto);
-            self.read(read, cx);
+            // It keeps its place: its client has waited.
+            let (number, session, query) = (next_read_number(cx), read.pending.session, read.query);
+            self.history_reads.add_in_flight(number, read, self.repeat_at(cx));
+            send(SentRead { number, session, query }, cx);
         }
     }
 
@@ -172,24 +123,9 @@ impl Room {
 
     /// Sends the reads that are due.
     pub(super) fn send_due_reads(&mut self, repeat_at: u64, cx: &mut Context<'_>) {
-        if self.history_reads.due > cx.now {
-            return;
+        for read in self.history_reads.take_due(cx.now, repeat_at) {
+            send(read, cx);
         }
-        self.history_reads.due = u64::MAX;
-        for (number, read) in &mut self.history_reads.by_number {
-            if read.repeat_at <= cx.now {
-                read.repeat_at = repeat_at;
-                let (room, number, session) = (cx.room.clone(), *number, Some(read.pending.session));
-                cx.request(RpcRequest::History { room, number, session, query: read.query });
-            }
-            self.history_reads.due = self.history_reads.due.min(read.repeat_at);
-        }
-    }
-
-    /// Repeats all reads at this time, because no answer will come.
-    pub(super) fn repeat_reads_at(&mut self, at: u64) {
-        self.history_reads.by_number.values_mut().for_each(|read| read.repeat_at = at);
-        self.history_reads.due = at;
     }
 
     /// Ends the reads past their deadline. A resuming session is in all the same; `recovered` is
@@ -204,6 +140,7 @@ impl Room {
                 }
             }
         }
+        self.start_reads(cx);
     }
 
     /// Refuses the reads of a session that is no longer in the room.
@@ -212,7 +149,21 @@ impl Room {
             let reply = RoomResponse::Refused { refusal: Refusal::NotMember, enter: missed.is_some() };
             cx.respond(pending, reply);
         }
+        self.start_reads(cx);
     }
+}
+
+/// Returns the number of a new read.
+// The connector numbers its reads, and not the room: a room may be dropped and followed again, and a
+// late answer to a read of its former life must not be taken for the answer to another one.
+fn next_read_number(cx: &mut Context<'_>) -> u64 {
+    *cx.last_number += 1;
+    *cx.last_number
+}
+
+fn send(SentRead { number, session, query }: SentRead, cx: &mut Context<'_>) {
+    let room = cx.room.clone();
+    cx.request(RpcRequest::History { room, number, session: Some(session), query });
 }
 
 impl MissedMessages {
@@ -243,7 +194,6 @@ impl MissedMessages {
 #[cfg(test)]
 mod tests {
     use model::ids::Name;
-    use model::membership::Token;
 
     use super::*;
 
@@ -260,27 +210,6 @@ mod tests {
 
     fn seqs(missed: &MissedMessages) -> Vec<u64> {
         missed.messages.iter().map(|said| said.seq).collect()
-    }
-
-    #[test]
-    fn reads_are_removed_by_number_by_session_and_by_deadline() {
-        let mut reads = HistoryReads::default();
-        let viewer = Token::new(1).membership();
-        let mut add = |session, deadline| {
-            let pending = PendingRequest { session, id: None, deadline, entering: None };
-            let query = HistoryQuery { viewer, span: HistoryRange::Last, limit: 1 };
-            let number = deadline;
-            reads.add(number, HistoryRead { pending, query, repeat_at: 0, missed: None });
-            number
-        };
-        let numbers = [(7, 10), (8, 20), (7, 30), (9, 40)].map(|(session, deadline)| add(session, deadline));
-        let session = |read: HistoryRead| read.pending.session;
-        assert_eq!(reads.remove(numbers[1]).map(session), Some(8));
-        assert_eq!(reads.remove_of(8).map(session), None);
-        assert_eq!(reads.remove_expired(10).into_iter().map(session).collect::<Vec<_>>(), [7]);
-        assert_eq!(reads.remove_of(7).map(|read| read.pending.deadline), Some(30));
-        assert_eq!(reads.remove_of(7).map(session), None);
-        assert_eq!((reads.by_number.len(), reads.by_session.len()), (1, 1));
     }
 
     #[test]

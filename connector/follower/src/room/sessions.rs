@@ -196,11 +196,21 @@ impl Room {
     // Only clients that resume are held. The others return as newcomers, and would find their own
     // names taken.
     pub fn close_for_drain(&mut self, session: u64, cx: &mut Context<'_>) {
-        if self.sessions.get(session).is_some_and(|local| local.resumes) {
+        if self.will_resume(session) {
             self.hold(session, cx);
         } else {
             self.close(session, cx);
         }
+    }
+
+    /// Returns true if the client of a session that is in the room comes back with its token.
+    pub fn will_resume(&self, session: u64) -> bool {
+        self.sessions.get(session).is_some_and(|local| local.resumes)
+    }
+
+    /// Returns true if a session is in the room, or its leave is not decided.
+    pub fn has_session(&self, session: u64) -> bool {
+        self.sessions.get(session).is_some()
     }
 
     /// Closes all held sessions.

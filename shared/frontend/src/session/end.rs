@@ -2,6 +2,7 @@
 
 use std::io;
 
+use runtime::metrics::{Counter, DeadlineCloses};
 use tokio_tungstenite::tungstenite::Error as SocketError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use wire::WireError;
@@ -19,26 +20,56 @@ pub(super) enum End {
     Close,
     /// The client's bytes are not the protocol, Pomelo's or the websocket's.
     Bad(Box<dyn std::error::Error + Send + Sync>),
+    /// A message or a package of the client is too large.
+    TooLarge(Box<dyn std::error::Error + Send + Sync>),
     /// The client let a deadline pass.
-    Late(&'static str),
+    Late(Deadline),
     /// The client reads too slowly.
     Slow,
     /// This task panicked.
     Panicked,
 }
 
+/// A deadline of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deadline {
+    /// Of the handshake's ack.
+    Handshake,
+    /// Of the first room.
+    Enter,
+    /// Of the next sign of life.
+    Heartbeat,
+    /// Of the rest of a message.
+    Message,
+}
+
+impl Deadline {
+    /// The counter of those that passed.
+    pub(super) fn counter(self, closed: &DeadlineCloses) -> &Counter {
+        match self {
+            Self::Handshake => &closed.handshake,
+            Self::Enter => &closed.enter,
+            Self::Heartbeat => &closed.heartbeat,
+            Self::Message => &closed.message,
+        }
+    }
+}
+
 impl End {
     pub(super) fn for_role(&self) -> Ending {
         match self {
             Self::Gone | Self::Late(_) | Self::Slow => Ending::Lost,
-            Self::Closed | Self::Close | Self::Bad(_) | Self::Panicked => Ending::Closed,
+            Self::Closed | Self::Close | Self::Bad(_) | Self::TooLarge(_) | Self::Panicked => Ending::Closed,
         }
     }
 }
 
 impl From<WireError> for End {
     fn from(error: WireError) -> Self {
-        Self::Bad(error.into())
+        match error {
+            WireError::PackageTooLong { .. } => Self::TooLarge(error.into()),
+            error => Self::Bad(error.into()),
+        }
     }
 }
 
@@ -52,8 +83,9 @@ impl From<SocketError> for End {
                 | ProtocolError::SendAfterClosing
                 | ProtocolError::ReceivedAfterClosing,
             ) => Self::Gone,
-            SocketError::Capacity(_) | SocketError::Protocol(_) | SocketError::Utf8(_) => Self::Bad(error.into()),
-            SocketError::Io(error) if error.kind() == io::ErrorKind::InvalidData => Self::Bad(error.into()),
+            SocketError::Protocol(_) | SocketError::Utf8(_) => Self::Bad(error.into()),
+            SocketError::Capacity(_) => Self::TooLarge(error.into()),
+            SocketError::Io(error) if error.kind() == io::ErrorKind::InvalidData => Self::TooLarge(error.into()),
             _ => Self::Gone,
         }
     }

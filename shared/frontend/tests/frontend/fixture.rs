@@ -34,6 +34,8 @@ struct RoleState {
     /// The addresses of the clients, and how their connections ended.
     addresses: Mutex<Vec<String>>,
     endings: Mutex<Vec<Ending>>,
+    /// The bodies of requests, which wait as long as they are here; none: no body waits.
+    bodies: Mutex<Option<Vec<Bytes>>>,
     /// The role takes nothing while this is true.
     busy: watch::Sender<bool>,
 }
@@ -71,6 +73,11 @@ impl Role {
         self.0.busy.send_replace(busy);
     }
 
+    /// From now on the bodies of requests wait, or those that did are dropped and none waits.
+    pub(crate) fn set_waiting(&self, waiting: bool) {
+        *self.0.bodies.lock().unwrap() = waiting.then(Vec::new);
+    }
+
     /// The write queue of every session, in the order in which they were opened.
     pub(crate) fn write_queues(&self) -> Vec<WriteQueue> {
         self.0.write_queues.lock().unwrap().clone()
@@ -90,6 +97,9 @@ impl App for Role {
 impl Session for Client {
     fn on_message(&mut self, id: Option<u32>, route: &str, body: Bytes) {
         self.role.0.requests.lock().unwrap().push((id, route.to_owned()));
+        if let Some(bodies) = &mut *self.role.0.bodies.lock().unwrap() {
+            bodies.push(body.clone());
+        }
         match route {
             routes::ENTER => self.entered = true,
             routes::SEND => {

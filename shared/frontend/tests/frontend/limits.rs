@@ -77,6 +77,26 @@ async fn requests_over_the_rate_are_answered_429_and_notifies_dropped() {
     assert_eq!(fixture.metrics.requests_refused_overload.get(), 2);
 }
 
+#[tokio::test]
+async fn bodies_that_wait_have_a_limit_in_bytes() {
+    let fixture = FrontendFixture::with(|options| options.frontend.max_queued_bytes = 1_000).await;
+    let (mut ann, mut bob) = (fixture.entered().await, fixture.entered().await);
+    fixture.role.set_waiting(true);
+    let body = |bytes| vec![b'x'; bytes];
+    assert_eq!(ann.request_json(1, routes::ENTER, &body(600)).await["code"], 200);
+    let refusal = bob.request_json(1, routes::ENTER, &body(401)).await;
+    assert_eq!(refusal["code"], 429);
+    assert!(refusal["reason"].as_str().unwrap().starts_with("too-many-requests"));
+    bob.send(notify(routes::ENTER, &body(401))).await;
+    assert_eq!(bob.request_json(2, routes::ENTER, &body(400)).await["code"], 200);
+    let requests = fixture.role.requests().len();
+    fixture.role.set_waiting(false);
+    assert_eq!(bob.request_json(3, routes::ENTER, &body(1_000)).await["code"], 200);
+    assert_eq!((requests, fixture.role.requests().len()), (4, 5), "what is refused does not reach the role");
+    let refused = &fixture.metrics.requests_refused_overload;
+    assert_eq!((refused.queued_bytes.get(), refused.get()), (2, 2));
+}
+
 fn few(options: &mut frontend::Options) {
     options.session.requests_per_sec = 1;
     options.session.request_burst = 1;

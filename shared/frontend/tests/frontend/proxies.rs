@@ -1,6 +1,6 @@
 //! The address of a client behind proxies: in limits, and as the role gets it.
 
-use frontend::Options;
+use frontend::{Options, routes};
 
 use crate::fixture::FrontendFixture;
 use crate::socket::Socket;
@@ -83,4 +83,56 @@ async fn trusted_proxies_must_send_the_header_and_others_must_not() {
     let fixture = FrontendFixture::with(|options| options.frontend.proxy_protocol = true).await;
     assert_eq!(address(&fixture, b"", &[]).await, "127.0.0.1");
     assert!(Socket::through_proxy(fixture.address, V1, &[]).await.is_err(), "a header of a stranger");
+}
+
+#[tokio::test]
+async fn bodies_of_a_public_address_have_an_eighth_of_the_limit() {
+    let fixture = FrontendFixture::with(|options| {
+        trusting(options);
+        options.frontend.max_queued_bytes = 800;
+    })
+    .await;
+    let mut clients = Vec::new();
+    for client in ["203.0.113.5", "203.0.113.5", "203.0.113.6"] {
+        let mut socket = Socket::through_proxy(fixture.address, b"", &[client]).await.unwrap_or_else(|s| panic!("{s}"));
+        socket.shake_hands().await;
+        clients.push(socket);
+    }
+    fixture.role.set_waiting(true);
+    let mut codes = Vec::new();
+    for (client, bytes) in [(0, 60), (1, 41), (1, 40), (2, 100)] {
+        codes.push(clients[client].request_json(1, routes::ENTER, &vec![b'x'; bytes]).await["code"].clone());
+    }
+    assert_eq!(codes, [200, 429, 200, 200]);
+    assert_eq!(fixture.metrics.requests_refused_overload.address_queued_bytes.get(), 1);
+}
+
+/// Behind PROXY headers a connection is closed without a response, behind `X-Forwarded-For` its
+/// request is refused.
+#[tokio::test]
+async fn a_public_address_has_a_rate_of_handshakes() {
+    for (header, refused) in [(V1, 0), (b"", 429)] {
+        let fixture = FrontendFixture::with(|options| {
+            if header.is_empty() {
+                trusting(options)
+            } else {
+                with_header(options)
+            }
+            options.frontend.handshakes_per_sec = 1;
+        })
+        .await;
+        let forwarded = if header.is_empty() { &["203.0.113.5"][..] } else { &[] };
+        let (mut accepted, mut outcome) = (0, None);
+        while outcome.is_none() {
+            outcome = Socket::through_proxy(fixture.address, header, forwarded).await.err();
+            accepted += usize::from(outcome.is_none());
+            assert!(accepted < 100, "{header:?}");
+        }
+        assert_eq!(outcome, Some(refused), "{header:?}");
+        assert!(accepted >= 5, "{accepted}");
+        assert_eq!(fixture.metrics.connections_refused.handshake_rate.get(), 1);
+        let other: &[u8] = if header.is_empty() { b"" } else { V2 };
+        let other_forwarded = if header.is_empty() { &["203.0.113.6"][..] } else { &[] };
+        assert!(Socket::through_proxy(fixture.address, other, other_forwarded).await.is_ok());
+    }
 }

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use model::room::Checkpoint;
-use model::settings::{Settings, Signatures};
+use model::settings::{FrontendSettings, Settings, Signatures};
 use model::subjects::SubjectPrefix;
 
 use super::{origin, sign_in};
@@ -107,6 +107,7 @@ pub(super) fn check(settings: &Settings) -> Vec<OutOfRange> {
         .chain(pairs)
         .chain(parts(settings))
         .chain(states(settings))
+        .chain(bodies(settings))
         .chain(texts(settings))
         .chain(keys(settings))
         .chain(sign_in::contradictions(&settings.nats))
@@ -124,6 +125,8 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         frontend.max_connections_per_address in 1..=MAX_QUEUE,
         frontend.max_connections_per_public_address in 1..=MAX_QUEUE,
         frontend.max_handshakes in 1..=MAX_QUEUE,
+        frontend.handshakes_per_sec in 0..=1_000_000,
+        frontend.max_queued_bytes in 4_096..=1 << 40,
         frontend.backlog in 1..=65_535,
         frontend.send_buffer_bytes in 0..=1 << 30,
         frontend.message_secs in 1..=HOUR_SECS,
@@ -206,6 +209,17 @@ fn states(settings: &Settings) -> Option<OutOfRange> {
         other: Some("room.max_members"),
         found: settings.log.max_room_bytes.to_string(),
         required: format!("at least {bytes} for room.max_members, which is {}", settings.room.max_members),
+    })
+}
+
+/// The largest body must fit into the part of a public address, or it could never be sent.
+fn bodies(settings: &Settings) -> Option<OutOfRange> {
+    let bytes = FrontendSettings::QUEUED_SHARE * settings.session.max_package;
+    (settings.frontend.max_queued_bytes < bytes).then(|| OutOfRange {
+        key: "frontend.max_queued_bytes",
+        other: Some("session.max_package"),
+        found: settings.frontend.max_queued_bytes.to_string(),
+        required: format!("at least {bytes} for session.max_package, which is {}", settings.session.max_package),
     })
 }
 
@@ -319,6 +333,12 @@ mod tests {
         assert_eq!(broken(small), ["room.max_content"]);
         assert_eq!(broken(|settings| settings.rpc.request_ms = 500), ["rpc.repeat_ms"]);
         assert_eq!(broken(|settings| settings.log.max_total_bytes = 8 << 20), ["log.max_room_bytes"]);
+    }
+
+    #[test]
+    fn the_largest_body_fits_into_the_part_of_an_address() {
+        let queued = |bytes| broken(|settings| settings.frontend.max_queued_bytes = bytes);
+        assert_eq!((queued(8 * 65_536), queued(8 * 65_536 - 1)), (vec![], vec!["frontend.max_queued_bytes"]));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Histograms of sizes and durations, and the counters and gauges with labels. Every value of a
-//! label is made when the process starts.
+//! Histograms of sizes and durations, the counters of responses, and the gauges with labels. Every
+//! value of a label is made when the process starts.
 
 use std::time::Duration;
 
@@ -153,33 +153,6 @@ impl ResponseCounters {
 }
 
 impl Metric for ResponseCounters {
-    fn register(&self, registry: &mut Registry, name: &str, help: &str) {
-        registry.register(name, help, self.family.clone());
-    }
-}
-
-/// Bus messages that were refused, by the reason.
-#[derive(Debug)]
-pub struct RefusalCounters {
-    family: Family<[Label; 1], PrometheusCounter>,
-    /// The sender is a stranger, or no server of the type that may send such a message.
-    pub sender: Counter,
-    /// The response would go to a subject that is not the sender's.
-    pub reply: Counter,
-    /// The request reads messages on behalf of a member that is not the sender's.
-    pub viewer: Counter,
-}
-
-impl Default for RefusalCounters {
-    fn default() -> Self {
-        let family = Family::<[Label; 1], PrometheusCounter>::default();
-        let count = |reason| Counter(family.get_or_create_owned(&[("reason", reason)]));
-        let [sender, reply, viewer] = ["sender", "reply", "viewer"].map(count);
-        Self { family, sender, reply, viewer }
-    }
-}
-
-impl Metric for RefusalCounters {
     fn register(&self, registry: &mut Registry, name: &str, help: &str) {
         registry.register(name, help, self.family.clone());
     }

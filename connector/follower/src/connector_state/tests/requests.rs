@@ -295,3 +295,74 @@ fn a_page_has_the_epoch_of_the_log_that_it_is_from() {
     };
     assert_eq!(*epoch, Epoch(7));
 }
+
+/// The messages of one session that asks for many pages are not asked for at once.
+#[test]
+fn pages_wait_for_their_turn_and_are_all_answered() {
+    let mut cluster = TestCluster::new(2);
+    let lobby = room(0);
+    cluster.member(1, "ann", &lobby);
+    cluster.member(2, "bob", &lobby);
+    let ask = |cluster: &mut TestCluster, session, id| {
+        cluster.request(session, Some(id), ClientRequest::new(ClientRoute::History, Bytes::new()))
+    };
+    let asked: Vec<_> = (10..40).flat_map(|id| ask(&mut cluster, 1, id)).collect();
+    assert_eq!(histories(&asked).len(), 2);
+    let others = ask(&mut cluster, 2, 7);
+    assert_eq!(histories(&others).len(), 1, "another session has places of its own");
+    let answered = cluster.serve(asked.into_iter().chain(others).collect());
+    let ids: Vec<_> = answers(&answered).into_iter().map(|(session, id, _)| (session, id)).collect();
+    assert_eq!(
+        ids.iter().filter(|(session, _)| *session == 1).map(|(_, id)| *id).collect::<Vec<_>>(),
+        (10..40).collect::<Vec<_>>()
+    );
+    assert!(ids.iter().position(|of| *of == (2, 7)).is_some_and(|at| at <= 3), "{ids:?}");
+    assert_eq!(cluster.connector.state.requests_waiting(), 0);
+}
+
+#[test]
+fn pages_that_wait_are_refused_when_their_session_leaves() {
+    let mut cluster = TestCluster::new(2);
+    let lobby = room(0);
+    cluster.member(1, "ann", &lobby);
+    for id in 10..20 {
+        cluster.request(1, Some(id), ClientRequest::new(ClientRoute::History, Bytes::new()));
+    }
+    let left = cluster.request(1, Some(5), ClientRequest::new(ClientRoute::Leave, Bytes::new()));
+    let left = cluster.serve(left);
+    assert_eq!((histories(&left).len(), answers(&left).len()), (0, 11), "{left:?}");
+    assert_eq!(cluster.connector.state.requests_waiting(), 0);
+}
+
+/// The client of a session that does not resume comes back under its name at once.
+#[test]
+fn a_session_that_drains_leaves_before_its_connection_is_closed() {
+    let mut cluster = TestCluster::new(2);
+    let lobby = room(0);
+    cluster.member(1, "ann", &lobby);
+    cluster.connector.state.open(2, None);
+    let resumes = r#"{"username":"bob","rid":"room-0","resume":true}"#;
+    let entering = cluster.request(2, Some(1), ClientRequest::new(ClientRoute::Enter, resumes.into()));
+    cluster.serve(entering);
+    cluster.connector.state.open(3, None);
+    cluster.connector.state.drain();
+    let now = cluster.connector.now();
+    let state = &mut cluster.connector.state;
+    assert_eq!((state.leave_for_drain(2, now), state.leave_for_drain(3, now)), (None, None));
+    let leaving = state.leave_for_drain(1, now).unwrap();
+    assert_eq!((leaving.len(), state.take_left(now)), (1, vec![]), "{leaving:?}");
+    cluster.serve(leaving);
+    let state = &mut cluster.connector.state;
+    assert_eq!((state.take_left(now), state.take_left(now)), (vec![1], vec![]));
+}
+
+#[test]
+fn a_leave_that_takes_too_long_keeps_no_connection_open() {
+    let mut cluster = TestCluster::new(2);
+    cluster.member(1, "ann", &room(0));
+    let now = cluster.connector.now();
+    cluster.connector.state.drain();
+    assert!(cluster.connector.state.leave_for_drain(1, now).is_some());
+    let later = Now { ticks: now.ticks + 1_000, ..now };
+    assert_eq!(cluster.connector.state.take_left(later), [1]);
+}

@@ -1,0 +1,61 @@
+//! The messages of a page: those of a record that a viewer may see, until the page is full.
+
+use model::membership::Membership;
+use model::record::{Entry, Position, Record};
+use model::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, Item};
+use model::size_limits::SizeLimits;
+
+/// Collects messages until a page is full.
+pub(super) struct Collector {
+    pub(super) messages: Vec<HistoryMessage>,
+    limit: usize,
+    bytes: usize,
+    size_limits: SizeLimits,
+    /// A message was left out because no response can hold it: it was sent when the broker took
+    /// larger messages.
+    has_skipped: bool,
+}
+
+impl Collector {
+    pub(super) fn new(query: &HistoryQuery, size_limits: SizeLimits) -> Self {
+        Self { messages: Vec::new(), limit: usize::from(query.limit), bytes: 0, size_limits, has_skipped: false }
+    }
+
+    /// Returns false if the page is full without this message.
+    pub(super) fn take(&mut self, message: HistoryMessage) -> bool {
+        if Item::SEND_AROUND + message.content.len() > self.size_limits.record() {
+            self.has_skipped = true;
+            return true;
+        }
+        self.bytes += message.json_size();
+        let fits =
+            self.messages.len() < self.limit && (self.messages.is_empty() || self.bytes <= self.size_limits.history());
+        if fits {
+            self.messages.push(message);
+        }
+        fits
+    }
+
+    pub(super) fn into_page(self, cursor: Option<u64>, complete: bool) -> HistoryPage {
+        HistoryPage { messages: self.messages, cursor, complete: complete && !self.has_skipped }
+    }
+}
+
+/// Returns the messages of a record that a viewer may see, in order.
+pub(super) fn visible_messages<'a>(
+    position: Position,
+    record: &'a Record,
+    viewer: &'a Membership,
+) -> impl DoubleEndedIterator<Item = HistoryMessage> + 'a {
+    record.entries.iter().enumerate().filter_map(move |(index, entry)| {
+        let (from, to, content) = match entry {
+            Entry::Message { from, content, .. } => (from, None, content),
+            Entry::Whisper { from, to, between, content, .. } if between.contains(viewer) => (from, Some(to), content),
+            Entry::Whisper { .. } | Entry::Open | Entry::Join { .. } | Entry::Move { .. } | Entry::Leave { .. } => {
+                return None;
+            }
+        };
+        let (seq, time) = (position.seq(index), record.time);
+        Some(HistoryMessage { seq, time, from: from.clone(), to: to.cloned(), content: content.clone() })
+    })
+}
