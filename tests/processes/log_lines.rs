@@ -23,8 +23,6 @@ requests_per_sec = 10000
 bytes_per_sec = 1000000000
 byte_burst = 1000000000
 request_burst = 10000
-bytes_per_sec = 10000000
-byte_burst = 10000000
 [log]
 max_room_bytes = 4194304
 max_total_bytes = 4194304
