@@ -4,6 +4,7 @@
 
 mod batching;
 mod clocks;
+mod deduplication;
 mod failure_detection;
 mod fencing;
 mod handover;

@@ -2,9 +2,12 @@
 //! client keeps the secret token, the log keeps its digest. Pure.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::ids::Name;
 
 /// Hexadecimal digits of a token.
 const TOKEN_DIGITS: usize = 32;
@@ -59,6 +62,12 @@ impl Membership {
     pub fn message(&self, id: &str) -> MessageId {
         MessageId(u64::from_be_bytes(first_bytes(&[b"message", &self.0, id.as_bytes()])))
     }
+
+    /// The membership as the sender of messages.
+    pub fn sender(&self) -> Sender {
+        // Already a digest: its first bytes are as good as another one.
+        Sender::new(std::array::from_fn(|at| self.0.get(at).copied().unwrap_or_default()))
+    }
 }
 
 impl fmt::Debug for Membership {
@@ -73,6 +82,24 @@ impl fmt::Debug for Membership {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct MessageId(u64);
+
+/// The sender of a message, as the deduplication window counts ids.
+// 8 bytes, as of an id, also where there may be none: a state has thousands of them. A client that
+// wants to be counted with another one would have to find its digest, which only the log has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Sender(NonZeroU64);
+
+impl Sender {
+    /// The sender of which only the name is known.
+    pub fn named(name: &Name) -> Self {
+        Self::new(first_bytes(&[b"sender", name.as_str().as_bytes()]))
+    }
+
+    fn new(digest: [u8; 8]) -> Self {
+        Self(NonZeroU64::new(u64::from_be_bytes(digest)).unwrap_or(NonZeroU64::MIN))
+    }
+}
 
 /// The first bytes of SHA-256 over parts of which only the last may vary in length.
 pub(crate) fn first_bytes<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
@@ -110,8 +137,12 @@ mod tests {
         assert_eq!(format!("{membership:?}"), GOLDEN_MEMBERSHIP);
         assert_eq!(membership.message("m1"), MessageId(GOLDEN_MESSAGE));
         assert_ne!(membership.message("m1"), Token::new(2).membership().message("m1"));
+        assert_eq!(membership.sender().0.get(), GOLDEN_SENDER);
+        assert_eq!(Sender::named(&Name::new("ann").unwrap()).0.get(), GOLDEN_NAMED_SENDER);
     }
 
     const GOLDEN_MEMBERSHIP: &str = "75fb41127ada2ee98c0e0b527cb68054";
+    const GOLDEN_SENDER: u64 = 0x75fb_4112_7ada_2ee9;
+    const GOLDEN_NAMED_SENDER: u64 = 0xf922_2af2_b58c_f595;
     const GOLDEN_MESSAGE: u64 = 0xacd0_7f32_1cc0_4f30;
 }

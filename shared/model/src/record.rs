@@ -222,10 +222,10 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// Returns the id under which its sender may repeat it.
-    pub fn message_id(&self) -> Option<MessageId> {
+    /// Returns the sender of a message that may be repeated, and the id under which it may.
+    pub fn repeatable(&self) -> Option<(&Name, MessageId)> {
         match self {
-            Self::Message { id, .. } | Self::Whisper { id, .. } => *id,
+            Self::Message { from, id, .. } | Self::Whisper { from, id, .. } => Some((from, (*id)?)),
             Self::Open | Self::Join { .. } | Self::Move { .. } | Self::Leave { .. } => None,
         }
     }
@@ -361,7 +361,7 @@ mod tests {
         let sent = record().for_connectors();
         assert!(sent.links.is_empty() && sent.checkpoint.is_none());
         assert_eq!(sent.entries[0], record().entries[0]);
-        assert_eq!(sent.entries[1].message_id(), None);
+        assert_eq!(sent.entries[1].repeatable(), None);
     }
 
     #[test]

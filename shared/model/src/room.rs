@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::{Incarnation, Name, ServerId, SessionId};
-use crate::membership::{Membership, MessageId};
+use crate::membership::{Membership, MessageId, Sender};
 use crate::record::{Entry, Position, Record};
 
 pub use checkpoint::Checkpoint;
-use dedup_window::DedupWindow;
 pub use dedup_window::MAX_IDS;
+use dedup_window::{DedupWindow, SentMessage};
 
 /// The members of a room, and the deduplication window of its messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -113,10 +113,19 @@ impl RoomState {
         // Owners have different clocks: the time of a room never decreases.
         self.time = self.time.max(record.time);
         for (index, entry) in record.entries.iter().enumerate() {
-            if let Some(id) = entry.message_id() {
-                self.dedup_window.insert(id, position.seq(index), record.time);
+            if let Some((from, id)) = entry.repeatable() {
+                let sender = self.dedup_window.counts_senders().then(|| self.sender(from));
+                let (seq, time) = (position.seq(index), record.time);
+                self.dedup_window.insert(SentMessage { id, seq, time, sender });
             }
         }
+    }
+
+    /// The sender of a message in the last applied record, by the name that the record has.
+    // By the state behind the whole record: readers that start from the record's checkpoint know no
+    // other. Of a member that left within the record, only the name is known then.
+    fn sender(&self, from: &Name) -> Sender {
+        self.membership_of(from).map_or_else(|| Sender::named(from), |membership| membership.sender())
     }
 
     /// The same state without the messages that it remembers by their ids.

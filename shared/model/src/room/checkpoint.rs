@@ -1,11 +1,14 @@
 //! A room's state as bytes: inside records of the log, and towards a connector that has nothing to
 //! build on. A large one is several of them, to be added up.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::dedup_window::SentMessage;
 use super::{LastProposal, Member, RoomState};
 use crate::ids::{Incarnation, Name, ServerId, SessionId};
-use crate::membership::{Membership, MessageId};
+use crate::membership::{Membership, MessageId, Sender};
 use crate::record::Position;
 
 /// A state, or a part of one.
@@ -24,6 +27,15 @@ pub struct Checkpoint {
     #[serde(rename = "said", default, skip_serializing_if = "Vec::is_empty")]
     sent_messages: Vec<(MessageId, u64, u64)>,
     time: u64,
+    /// Senders of those messages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    senders: Vec<Sender>,
+    /// For each of those messages the place of its sender among `senders`, from 1 on; 0, or none at
+    /// the end, for one whose sender is not counted.
+    // Beside the messages instead of within them: readers of earlier releases pass over it, and a
+    // list of theirs is read as one of messages whose senders are not counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sent_by: Vec<u16>,
 }
 
 /// Bytes around a checkpoint's lists.
@@ -37,6 +49,15 @@ const MEMBER_BYTES: usize = 44;
 
 /// Most bytes of a remembered message.
 const ID_BYTES: usize = 28;
+
+/// Most bytes that its place among the senders adds.
+const SENT_BY_BYTES: usize = 3;
+
+/// Most bytes of a sender.
+const SENDER_BYTES: usize = 9;
+
+/// Bytes around the lists of senders.
+const SENDERS_AROUND: usize = 32;
 
 impl Checkpoint {
     /// Every run of a connector that it names.
@@ -53,21 +74,28 @@ impl Checkpoint {
     /// Upper bound of the state of a room with this many members and connectors, with the longest
     /// names.
     pub fn most_bytes(members: usize, connectors: usize) -> usize {
-        let (names, ids) = (members * (MEMBER_BYTES + 256), super::MAX_IDS * ID_BYTES);
+        let (names, ids) = (members * (MEMBER_BYTES + 256), ids_bytes(super::MAX_IDS, super::MAX_IDS, super::MAX_IDS));
         // Members of a connector's earlier run may still be there, too.
         AROUND + 3 * connectors * RUN_BYTES + names + ids
     }
+}
+
+/// Most bytes of remembered messages, of which so many have one of so many senders.
+fn ids_bytes(messages: usize, counted: usize, senders: usize) -> usize {
+    let around = if counted > 0 { SENDERS_AROUND } else { 0 };
+    messages * ID_BYTES + around + counted * SENT_BY_BYTES + senders * SENDER_BYTES
 }
 
 impl RoomState {
     /// Most bytes that a checkpoint of this state takes, known without making one.
     pub fn checkpoint_size(&self) -> usize {
         let runs = self.runs().count().max(1) + self.proposals.len();
+        let (counted, senders) = self.dedup_window.counted();
         AROUND
             + runs * RUN_BYTES
             + self.members.len() * MEMBER_BYTES
             + self.name_bytes
-            + self.dedup_window.iter().len() * ID_BYTES
+            + ids_bytes(self.dedup_window.len(), counted, senders)
     }
 
     /// The state in as many checkpoints as it takes for each to have this many bytes at most, or
@@ -75,9 +103,7 @@ impl RoomState {
     pub fn checkpoints(&self, most: usize) -> Vec<Checkpoint> {
         let mut parts = Splitter::new(self.time, most);
         self.put_members(&mut parts);
-        for (id, seq, time) in self.dedup_window.iter() {
-            parts.room_for(ID_BYTES).sent_messages.push((*id, *seq, *time));
-        }
+        self.dedup_window.iter().for_each(|message| parts.put_message(message));
         parts.finish()
     }
 
@@ -114,8 +140,10 @@ impl RoomState {
                 self.insert(name.clone(), Member { session, membership: *membership });
             }
         }
-        for (id, seq, time) in &checkpoint.sent_messages {
-            self.dedup_window.insert(*id, *seq, *time);
+        for (index, (id, seq, time)) in checkpoint.sent_messages.iter().enumerate() {
+            let place = checkpoint.sent_by.get(index).and_then(|place| usize::from(*place).checked_sub(1));
+            let sender = place.and_then(|place| checkpoint.senders.get(place)).copied();
+            self.dedup_window.insert(SentMessage { id: *id, seq: *seq, time: *time, sender });
         }
         for (connector, incarnation, number, position) in &checkpoint.proposals {
             let last = LastProposal { incarnation: *incarnation, number: *number, position: *position };
@@ -143,6 +171,8 @@ impl From<&Checkpoint> for RoomState {
 struct Splitter {
     full: Vec<Checkpoint>,
     filling: Checkpoint,
+    /// Places of the senders in `filling`.
+    senders: BTreeMap<Sender, u16>,
     bytes: usize,
     most: usize,
 }
@@ -150,7 +180,7 @@ struct Splitter {
 impl Splitter {
     fn new(time: u64, most: usize) -> Self {
         let filling = Checkpoint { time, ..Checkpoint::default() };
-        Self { full: Vec::new(), filling, bytes: AROUND, most }
+        Self { full: Vec::new(), filling, senders: BTreeMap::new(), bytes: AROUND, most }
     }
 
     /// Begins the next checkpoint if this one has no space for `size` bytes.
@@ -160,6 +190,7 @@ impl Splitter {
         if self.bytes.saturating_add(size) > self.most && self.bytes > AROUND {
             let next = Checkpoint { time: self.filling.time, ..Checkpoint::default() };
             self.full.push(std::mem::replace(&mut self.filling, next));
+            self.senders.clear();
             self.bytes = AROUND;
         }
     }
@@ -182,6 +213,32 @@ impl Splitter {
         }
         let index = runs.len() - 1;
         self.room_for(size).members.push((name.clone(), index, number, membership));
+    }
+
+    fn put_message(&mut self, SentMessage { id, seq, time, sender }: &SentMessage) {
+        let message = (*id, *seq, *time);
+        let Some(sender) = sender else { return self.room_for(ID_BYTES).sent_messages.push(message) };
+        self.make_room(SENDERS_AROUND + ID_BYTES + SENT_BY_BYTES + SENDER_BYTES);
+        if self.senders.is_empty() {
+            self.bytes += SENDERS_AROUND;
+        }
+        let place = match self.senders.get(sender) {
+            Some(place) => *place,
+            None => {
+                self.bytes += SENDER_BYTES;
+                self.filling.senders.push(*sender);
+                // Far fewer than 65,536: there is at most one for each remembered message.
+                let place = u16::try_from(self.filling.senders.len()).unwrap_or_default();
+                self.senders.insert(*sender, place);
+                place
+            }
+        };
+        let index = self.filling.sent_messages.len();
+        self.bytes += ID_BYTES + SENT_BY_BYTES;
+        let filling = &mut self.filling;
+        filling.sent_messages.push(message);
+        filling.sent_by.resize(index, 0);
+        filling.sent_by.push(place);
     }
 
     fn finish(mut self) -> Vec<Checkpoint> {

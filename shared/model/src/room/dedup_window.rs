@@ -1,63 +1,130 @@
 //! The deduplication window: messages that were sent with an id lately. The owner answers a repeat
 //! and does not append it again.
 //!
-//! The age of an id is counted from the times of the messages behind it, and each step counts one
-//! second at most.
+//! The age of an id is counted from the times of the remembered messages behind it, and each step
+//! counts one second at most.
+//!
+//! A full window is shared fairly: the sender with the most ids gives up its oldest, so no sender
+//! makes the room forget the newest ids of another one.
 
-use std::collections::{HashMap, VecDeque};
+mod list;
+mod senders;
+
+use std::collections::HashMap;
 
 use crate::membership::MessageId;
+use list::{MessageList, Slot};
+use senders::Senders;
+
+pub(super) use list::SentMessage;
 
 /// Milliseconds for which an id is remembered, at least.
 const ID_MS: u64 = 60_000;
 
-/// Most ids that a room remembers; with more within a minute, the oldest are forgotten sooner.
+/// Most ids that a room remembers; with more within a minute, those with the most give up their
+/// oldest.
 pub const MAX_IDS: usize = 4_096;
+
+/// Ids that a sender does not give up while another one has more.
+const KEPT_IDS: usize = 8;
+
+/// Ids that a room remembers without their senders.
+// The states of rooms with few messages, most of all, are as small as without senders. The price:
+// so many ids of any sender are not counted as its own until they are forgotten.
+const UNCOUNTED_IDS: usize = 64;
 
 /// Most milliseconds that one message ages those before it.
 // So no clock that is set forward, and no owner with another clock, makes a room forget: a leap of
 // any length costs a second.
 const MAX_STEP_MS: u64 = 1_000;
 
-/// Messages that came with an id, oldest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-// Two collections: one gives the oldest message to forget, the other finds a repeat without a
-// search.
+/// Messages that came with an id.
+#[derive(Debug, Clone, Default)]
 pub(super) struct DedupWindow {
-    order: VecDeque<(MessageId, u64, u64)>,
-    seqs: HashMap<MessageId, (u64, u64)>,
+    messages: MessageList,
+    // Invariant: what follows is derived from the list. So windows with the same messages are equal,
+    // and a checkpoint needs no more than these.
+    slots: HashMap<MessageId, Slot>,
+    senders: Senders,
     /// Age of the oldest one.
     age: u64,
 }
 
+impl PartialEq for DedupWindow {
+    fn eq(&self, other: &Self) -> bool {
+        self.messages.iter().eq(other.messages.iter())
+    }
+}
+
+impl Eq for DedupWindow {}
+
 impl DedupWindow {
     /// `seq` and time of the message with this id.
     pub(super) fn find(&self, id: MessageId) -> Option<(u64, u64)> {
-        self.seqs.get(&id).copied()
+        self.messages.get(*self.slots.get(&id)?).map(|message| (message.seq, message.time))
+    }
+
+    /// Returns true if the next message is to be inserted with its sender.
+    pub(super) fn counts_senders(&self) -> bool {
+        self.messages.len() >= UNCOUNTED_IDS
     }
 
     /// Notes a message, and forgets those that are too old then, or too many.
-    pub(super) fn insert(&mut self, id: MessageId, seq: u64, time: u64) {
-        self.age += self.order.back().map_or(0, |(.., before)| step(*before, time));
-        self.order.push_back((id, seq, time));
-        self.seqs.insert(id, (seq, time));
-        while self.age > ID_MS || self.order.len() > MAX_IDS {
-            self.forget_oldest();
+    pub(super) fn insert(&mut self, message: SentMessage) {
+        if let Some(newest) = self.messages.newest() {
+            if newest.seq >= message.seq {
+                // The positions of a log rise. Only a checkpoint that no owner wrote can have this.
+                return;
+            }
+            self.age += step(newest.time, message.time);
+        }
+        let Some(slot) = self.messages.push(message) else { return };
+        message.sender.into_iter().for_each(|sender| self.senders.add(sender, slot, &self.messages));
+        if let Some(before) = self.slots.insert(message.id, slot) {
+            // An owner that lacks records may take a repeat for a new message.
+            self.forget(before);
+        }
+        while self.age > ID_MS
+            && let Some(oldest) = self.messages.oldest()
+        {
+            self.forget(oldest);
+        }
+        while self.messages.len() > MAX_IDS
+            && let Some(slot) = self.senders.oldest_of_busiest(&self.messages).or_else(|| self.messages.oldest())
+        {
+            self.forget(slot);
         }
     }
 
-    fn forget_oldest(&mut self) {
-        let Some((id, seq, time)) = self.order.pop_front() else { return };
-        self.age -= self.order.front().map_or(self.age, |(.., next)| step(time, *next));
-        // An id that was sent again when it was forgotten stands further back.
-        if self.seqs.get(&id).is_some_and(|(last, _)| *last == seq) {
-            self.seqs.remove(&id);
+    fn forget(&mut self, slot: Slot) {
+        if let Some(sender) = self.messages.get(slot).and_then(|message| message.sender) {
+            self.senders.remove(sender, slot, &self.messages);
+        }
+        let Some((message, [before, next])) = self.messages.remove(slot) else { return };
+        let steps = |from: Option<u64>, to: Option<u64>| from.zip(to).map_or(0, |(from, to)| step(from, to));
+        let time = Some(message.time);
+        // The two steps beside it become one.
+        self.age += steps(before, next);
+        self.age = self.age.saturating_sub(steps(before, time) + steps(time, next));
+        // Its id may be that of a newer message.
+        if self.slots.get(&message.id) == Some(&slot) {
+            self.slots.remove(&message.id);
         }
     }
 
     /// All, oldest first.
-    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &(MessageId, u64, u64)> {
-        self.order.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &SentMessage> {
+        self.messages.iter()
+    }
+
+    /// Number of messages.
+    pub(super) fn len(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Number of messages whose senders are counted, and of those senders.
+    pub(super) fn counted(&self) -> (usize, usize) {
+        (self.senders.messages(), self.senders.len())
     }
 }
 
@@ -67,48 +134,4 @@ fn step(before: u64, time: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::membership::Token;
-
-    fn id(number: usize) -> MessageId {
-        Token::new(7).membership().message(&number.to_string())
-    }
-
-    fn with_times(times: impl IntoIterator<Item = u64>) -> DedupWindow {
-        let mut window = DedupWindow::default();
-        times.into_iter().enumerate().for_each(|(number, time)| window.insert(id(number), number as u64, time));
-        window
-    }
-
-    #[test]
-    fn ids_are_remembered_for_a_minute() {
-        let window = with_times((0..).map(|number| 5 + number * 500).take(121));
-        assert_eq!(window.find(id(0)), Some((0, 5)));
-        let window = with_times((0..).map(|number| 5 + number * 500).take(122));
-        assert_eq!((window.find(id(0)), window.find(id(1))), (None, Some((1, 505))));
-    }
-
-    #[test]
-    fn a_leap_costs_a_second() {
-        const DAY: u64 = 86_400_000;
-        let leaps = (0..).map(|number| number * DAY);
-        assert_eq!(with_times(leaps.clone().take(61)).find(id(0)), Some((0, 0)));
-        assert_eq!(with_times(leaps.take(62)).find(id(0)), None);
-    }
-
-    #[test]
-    fn those_that_are_left_have_the_age_of_a_list_of_their_own() {
-        let times: Vec<_> = (0..400).map(|number| number * 700 + (number % 7) * 90).collect();
-        let window = with_times(times);
-        let mut again = DedupWindow::default();
-        window.iter().for_each(|(id, seq, time)| again.insert(*id, *seq, *time));
-        assert_eq!(window, again);
-    }
-
-    #[test]
-    fn there_is_a_most() {
-        let window = with_times(std::iter::repeat_n(0, MAX_IDS + 1));
-        assert_eq!((window.find(id(0)), window.find(id(1))), (None, Some((1, 0))));
-    }
-}
+mod tests;

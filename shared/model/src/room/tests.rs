@@ -100,6 +100,23 @@ fn messages_with_an_id_are_remembered_across_owners_with_other_clocks() {
 }
 
 #[test]
+fn ids_are_counted_by_membership() {
+    let by_others = (0..100).map(|number| message(9, number)).collect();
+    let mut state = RoomState::default();
+    fold(&mut state, &[record(0, vec![join(1, 1), join(9, 9)]), record(1, by_others)]);
+    let sent = |who, number| message(who, number);
+    // Under another name, and under the name of another membership.
+    let renamed = vec![leave(1, 1), join(2, 1), sent(2, 200)];
+    let taken_name = vec![join(1, 3), sent(1, 300)];
+    fold(&mut state, &[record(2, vec![sent(1, 100)]), record(3, renamed), record(4, taken_name)]);
+    // Of a member that left within the record, its name is known.
+    fold(&mut state, &[record(5, vec![sent(2, 400), leave(2, 1)])]);
+    let senders: Vec<_> = state.dedup_window.iter().skip(100).map(|message| message.sender.unwrap()).collect();
+    let named = Sender::named(&name(2));
+    assert_eq!(senders, [membership(1).sender(), membership(1).sender(), membership(3).sender(), named]);
+}
+
+#[test]
 fn connectors_with_members_are_known() {
     let mut state = RoomState::default();
     fold(&mut state, &[record(0, vec![join(1, 1), join(2, 4), join(3, 2)])]);
@@ -122,9 +139,11 @@ fn a_checkpoint_is_within_its_computed_size() {
     let mut state = RoomState::default();
     for number in 0..200_u64 {
         let name = Name::new(&"😀".repeat(60).replacen('😀', &number.to_string(), 1)).unwrap();
-        state.apply(&Entry::Join { name, session: session(u64::MAX - number), membership: membership(number) });
-        let sent = Record { time: u64::MAX - 1, ..record(u64::MAX / 2_000, vec![message(1, number)]) };
-        state.apply_metadata(Position(u64::MAX / 2_000), &sent);
+        let (from, membership) = (name.clone(), membership(number));
+        state.apply(&Entry::Join { name, session: session(u64::MAX - number), membership });
+        let message = Entry::Message { from, content: "hi".to_owned(), id: Some(membership.message("1")) };
+        let sent = Record { time: u64::MAX - 1, ..record(number, vec![message]) };
+        state.apply_metadata(Position(u64::MAX / 2_000 + number), &sent);
     }
     let bytes = rmp_serde::to_vec_named(&Checkpoint::from(&state)).unwrap().len();
     assert!(bytes <= state.checkpoint_size(), "{bytes} > {}", state.checkpoint_size());

@@ -133,6 +133,18 @@ fn checkpoint() -> Checkpoint {
     Checkpoint::from(&state())
 }
 
+/// Of a room with so many messages that their senders are counted.
+fn checkpoint_with_senders() -> Checkpoint {
+    let mut state = state();
+    let ann = Token::new(1).membership();
+    let message = |number: usize| {
+        let id = Some(ann.message(&number.to_string()));
+        Entry::Message { from: name("ann"), content: "hi".to_owned(), id }
+    };
+    state.fold(Position(14), &Record { entries: (0..64).map(message).collect(), ..record() });
+    Checkpoint::from(&state)
+}
+
 fn for_connectors() -> Checkpoint {
     state().checkpoints_for_connectors(usize::MAX).remove(0)
 }
@@ -250,6 +262,7 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
             "log-checkpoint-part",
             Sample::Record(Record { checkpoint: Some(checkpoint()), part: Some(part()), ..record() }),
         ),
+        ("log-checkpoint-senders", Sample::Record(Record { checkpoint: Some(checkpoint_with_senders()), ..record() })),
         ("ping", Sample::Ping(Ping { v: rpc::VERSION, gate: gate() })),
         ("pong", Sample::Pong(pong())),
         ("pong-stats", Sample::Pong(pong_with_stats())),
