@@ -40,6 +40,7 @@ pub fn count(event: &Event, metrics: &Metrics) {
             metrics.entries_committed.add_many(*entries as u64);
             metrics.record_entries.add(*entries);
         }
+        Event::PresenceDelayed => metrics.presence_delays.add(),
         Event::ShareRefused { messages } => metrics.share_refused.add_many(*messages),
         Event::ReserveRefused { messages } => metrics.reserve_refused.add_many(*messages),
         Event::AppendFailed => metrics.appends_failed.add(),
@@ -75,6 +76,7 @@ impl Reporter {
             | Event::HistoryDropped
             | Event::Activated
             | Event::Committed { .. }
+            | Event::PresenceDelayed
             | Event::ShareRefused { .. }
             | Event::ReserveRefused { .. }
             | Event::AppendFailed => {}

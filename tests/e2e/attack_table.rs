@@ -138,7 +138,10 @@ fn forge(attack: Attack, seen: &CapturedProposal, token: &Token) -> Vec<Forged> 
     let own = |number| subjects::connector_reply(&id(STOLEN), number);
     let of = |connector: &str| subjects::connector_reply(&id(connector), 1);
     let later = Incarnation(seen.incarnation.0 + 1_000);
-    let proposal = |item| RpcRequest::Propose { room: room(), at: seen.at, number: seen.number + 1, items: vec![item] };
+    let proposal = |item| {
+        let (at, number) = (seen.at, seen.number + 1);
+        RpcRequest::Propose { room: room(), at, number, items: vec![item], urgent: false }
+    };
     let body = json!({ "rid": ROOM, "content": "forged", "from": "ann", "target": "*" }).to_string().into();
     let say = proposal(Item::Send { session: seen.session, membership: seen.membership, body });
     let leave = proposal(Item::Leave { session: seen.session, incarnation: seen.incarnation });

@@ -148,7 +148,7 @@ impl Attacker {
             // The victim's runs from now on are too low.
             (RpcRequest::Heartbeat, Incarnation(u64::MAX >> 16)),
             (
-                RpcRequest::Propose { room: room.clone(), at, number: 1 << 40, items: leaves },
+                RpcRequest::Propose { room: room.clone(), at, number: 1 << 40, items: leaves, urgent: false },
                 Incarnation(u64::MAX >> 16),
             ),
             (RpcRequest::Detach { room }, Incarnation(0)),

@@ -7,6 +7,7 @@ mod attacks;
 mod bad_input;
 mod bursts;
 mod bus_tracer;
+mod churn;
 mod compose_setup;
 mod conversation;
 mod drain;

@@ -50,7 +50,7 @@ fn history(number: u64, viewer: Membership, session: Option<u64>) -> RpcRequest 
 }
 
 fn proposal(number: u64, at: LogPosition) -> RpcRequest {
-    RpcRequest::Propose { room: room(), at, number, items: Vec::new() }
+    RpcRequest::Propose { room: room(), at, number, items: Vec::new(), urgent: false }
 }
 
 /// A place that no log has.

@@ -3,6 +3,7 @@
 //! it.
 
 mod batching;
+mod churn;
 mod clocks;
 mod deduplication;
 mod failure_detection;

@@ -33,6 +33,7 @@ pub struct RoomPolicy {
     max_members: usize,
     newest_wins: bool,
     max_records: usize,
+    presence_records_per_min: usize,
     size_limits: SizeLimits,
 }
 
@@ -125,6 +126,7 @@ impl RoomPolicy {
             max_members: room.max_members,
             newest_wins: room.newest_wins,
             max_records: log.max_records,
+            presence_records_per_min: room.presence_records_per_min,
             size_limits,
         }
     }
@@ -132,6 +134,11 @@ impl RoomPolicy {
     /// Returns the same policy with another budget.
     pub fn with_size_limits(&self, size_limits: SizeLimits) -> Self {
         Self { size_limits, ..self.clone() }
+    }
+
+    /// `room.presence_records_per_min`.
+    pub fn presence_records_per_min(&self) -> usize {
+        self.presence_records_per_min
     }
 
     /// Size limits of messages and records.

@@ -103,6 +103,8 @@ pub enum Event {
         /// Number of its entries.
         entries: usize,
     },
+    /// Joins and leaves of a room wait for others, to share a record.
+    PresenceDelayed,
     /// Messages were refused because their room wrote more than its share of a log that is nearly
     /// full.
     ShareRefused {

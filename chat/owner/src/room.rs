@@ -11,23 +11,24 @@ mod catch_up_reply;
 mod context;
 pub(crate) mod history_access;
 mod ownership;
+mod presence_rate;
 mod recent_records;
 mod recovery;
 mod request_checks;
+mod requests;
 mod retry;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use model::backoff::Backoff;
-use model::ids::{Incarnation, RoomId, ServerId};
+use model::ids::{RoomId, ServerId};
 use model::record::{Epoch, Position, RecordIds};
-use model::rpc::Trace;
-use model::rpc::messages::{Item, LogPosition};
+use model::rpc::messages::LogPosition;
 
 use crate::bad_records::BadRecord;
 use crate::connector_liveness::ConnectorLiveness;
-use crate::draft::{Author, RoomPolicy};
+use crate::draft::RoomPolicy;
 use crate::event::Event;
 use crate::log_operation::{AppendError, LogOp, LogResult};
 use crate::log_space::{LogSpace, RecentBytes};
@@ -36,59 +37,9 @@ use crate::log_walk::{Until, Walk};
 use activation::{Activation, RetainedState};
 pub use context::Context;
 pub use history_access::HistoryRequest;
-
-/// A connector that waits for a response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requester {
-    /// The connector.
-    pub connector: ServerId,
-    /// The subject of the response.
-    pub reply: String,
-    /// Trace of the client request behind the connector's request.
-    pub trace: Trace,
-}
-
-/// A waiting attach.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attach {
-    /// The connector.
-    pub requester: Requester,
-    /// Its incarnation.
-    pub incarnation: Incarnation,
-    /// The last record that it has.
-    pub at: LogPosition,
-}
-
-/// A waiting proposal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proposal {
-    /// The connector.
-    pub requester: Requester,
-    /// Connector and incarnation that number the proposal.
-    pub author: Author,
-    /// The last record that the connector has.
-    pub at: LogPosition,
-    /// The proposal's number within the incarnation.
-    pub number: u64,
-    /// The proposed items.
-    pub items: Vec<Item>,
-}
-
-impl Proposal {
-    /// Returns the most bytes that the proposal can take in a record.
-    fn size(&self) -> usize {
-        self.items.iter().map(Item::size).sum()
-    }
-}
-
-/// The time on two clocks.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// Milliseconds of a monotonic clock.
-    pub ticks: u64,
-    /// Unix milliseconds.
-    pub wall_ms: u64,
-}
+use presence_rate::PresenceRate;
+use requests::Waiting;
+pub use requests::{Attach, Now, Proposal, Requester};
 
 /// A room at the chat server that appends to it.
 #[derive(Debug)]
@@ -107,6 +58,9 @@ pub struct Owner {
     // Bounded by the protocol: a connector has one proposal in flight per room, and a repeat
     // replaces it.
     proposals: VecDeque<Proposal>,
+    presence_rate: PresenceRate,
+    /// The proposals wait for others, to share a record.
+    are_waiting: bool,
     /// Attaches whose position is not proven yet.
     attaches: Vec<Attach>,
     /// History requests that wait until the state is proven to be current.
@@ -166,6 +120,8 @@ impl Owner {
             liveness: Arc::default(),
             followers: BTreeSet::new(),
             proposals: VecDeque::new(),
+            presence_rate: PresenceRate::default(),
+            are_waiting: false,
             attaches: Vec::new(),
             history_requests: Vec::new(),
             retry_at: None,
@@ -227,7 +183,10 @@ impl Owner {
         }
         let same = |p: &&mut Proposal| p.author == proposal.author && p.number == proposal.number;
         match self.proposals.iter_mut().find(same) {
-            Some(waiting) => waiting.requester = proposal.requester,
+            Some(waiting) => {
+                waiting.requester = proposal.requester;
+                waiting.is_urgent |= proposal.is_urgent;
+            }
             None => self.proposals.push_back(proposal),
         }
         self.advance(now, cx);
@@ -238,7 +197,7 @@ impl Owner {
         self.followers.remove(connector);
     }
 
-    /// Retries failed operations. Must be called often while [`Owner::awaits_retry`].
+    /// Does what is due at this time. Must be called often while [`Owner::awaits_time`].
     pub fn tick(&mut self, now: Now, cx: &mut Context<'_>) {
         self.advance(now, cx);
     }
@@ -259,9 +218,10 @@ impl Owner {
         Some((active.place(), active.walk(until)?))
     }
 
-    /// Returns true if the owner waits for the time of a retry.
-    pub fn awaits_retry(&self) -> bool {
-        self.retry_at.is_some()
+    /// Returns true if the owner waits for the time of a retry, or for that of a record of joins and
+    /// leaves.
+    pub fn awaits_time(&self) -> bool {
+        self.retry_at.is_some() || self.are_waiting
     }
 
     /// Returns true if requests wait, and the log cannot be used until an operator removes messages
@@ -295,7 +255,11 @@ impl Owner {
             // A commit proves the position to all attaches that wait, so they need no read of their
             // own.
             (Phase::Active(active), LogResult::Append(Ok(position))) => {
-                self.written.add(active.on_committed(position, &self.followers, cx), now.ticks);
+                let committed = active.on_committed(position, &self.followers, cx);
+                self.written.add(committed.message_bytes, now.ticks);
+                if let Some(record) = committed.presence {
+                    self.presence_rate.record(record, self.policy.presence_records_per_min(), now.ticks);
+                }
                 self.needs_latest = false;
                 self.backoff.reset();
                 active.add_proven(self.attaches.drain(..));
@@ -356,6 +320,7 @@ impl Owner {
     }
 
     fn advance(&mut self, now: Now, cx: &mut Context<'_>) {
+        let were_waiting = std::mem::take(&mut self.are_waiting);
         if self.is_handing_over {
             return self.release_if_quiet(cx);
         }
@@ -370,18 +335,28 @@ impl Owner {
             Phase::Reading(_) | Phase::Walking { .. } => {}
             Phase::Active(_) => self.advance_activation(now, cx),
         }
+        if self.are_waiting && !were_waiting {
+            cx.report(Event::PresenceDelayed);
+        }
     }
 
     fn advance_activation(&mut self, now: Now, cx: &mut Context<'_>) {
         self.refuse_implausible(cx);
         self.refuse_stale(cx);
-        let waiting = (&mut self.proposals, &mut self.attaches, !self.history_requests.is_empty());
+        let Phase::Active(active) = &mut self.phase else { return };
+        let is_waiting_time = self.presence_rate.is_waiting_time(self.policy.presence_records_per_min(), now.ticks);
+        let may_wait = is_waiting_time && active.may_wait(&self.proposals);
+        let waiting = Waiting {
+            proposals: &mut self.proposals,
+            may_wait,
+            attaches: &mut self.attaches,
+            has_history_requests: !self.history_requests.is_empty(),
+        };
         let space = cx.log.message_space(self.written.at(now.ticks));
-        if let Phase::Active(active) = &mut self.phase
-            && let Err(error) = active.advance(waiting, (&mut self.ids, space), now, cx)
-        {
-            self.on_encode_failed(&error, now, cx);
+        if let Err(error) = active.advance(waiting, (&mut self.ids, space), now, cx) {
+            return self.on_encode_failed(&error, now, cx);
         }
+        self.are_waiting = may_wait && !self.proposals.is_empty();
     }
 
     /// Ends the activation; its requests in flight wait again.

@@ -66,7 +66,7 @@ pub struct Rooms {
     owners: BTreeMap<RoomId, Owner>,
     /// Owners created in this run; makes their record ids distinct.
     owners_created: u64,
-    /// Rooms that wait for the time of a retry.
+    /// Rooms that wait for the time of a retry, or of a record of joins and leaves.
     retrying: BTreeSet<RoomId>,
     /// Rooms with waiting requests whose log cannot be used.
     unusable: BTreeSet<RoomId>,
@@ -257,9 +257,9 @@ impl Rooms {
                 let history = HistoryRequest { requester, incarnation, number, session, query };
                 self.with_owner(&room, |owner, cx| owner.request_history(history, now, cx));
             }
-            RpcRequest::Propose { room, at, number, items } => {
+            RpcRequest::Propose { room, at, number, items, urgent } => {
                 let author = Author { connector: requester.connector.clone(), incarnation };
-                let proposal = Proposal { requester, author, at, number, items };
+                let proposal = Proposal { requester, author, at, number, items, is_urgent: urgent };
                 self.with_owner(&room, |owner, cx| owner.propose(proposal, now, cx));
             }
         }
@@ -379,7 +379,7 @@ impl Rooms {
         let (me, incarnation) = (&self.me, self.incarnation);
         let out = Outgoing { me, incarnation, links: &mut self.links, effects: &mut self.effects };
         action(owner, &mut Context { room, out, readers: &mut self.readers, log: &mut self.log_space });
-        if owner.awaits_retry() {
+        if owner.awaits_time() {
             self.retrying.insert(room.clone());
         }
         if owner.is_unusable() {

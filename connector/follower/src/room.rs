@@ -29,7 +29,7 @@ use crate::event::Event;
 use catch_up::PartialState;
 use local_sessions::LocalSessions;
 use presence::Presence;
-use proposer::{Proposer, QueuedItem};
+use proposer::{InFlight, Proposer, QueuedItem};
 use read_queue::ReadQueue;
 use session_state::SessionState;
 
@@ -340,14 +340,22 @@ impl Room {
             !cx.is_batching && self.proposer.begin(number, self.applied.id, cx.common.size_limits).is_some();
         let is_given = has_begun || self.proposer.fence(number, cx.common.size_limits);
         *cx.last_number += u64::from(is_given);
-        let Some(in_flight) = self.proposer.in_flight().filter(|in_flight| in_flight.repeat_at <= cx.now) else {
-            return;
-        };
+        let becomes_urgent = self.proposer.becomes_urgent(cx.now);
+        let is_due = |in_flight: &&InFlight| becomes_urgent || in_flight.repeat_at <= cx.now;
+        let Some(in_flight) = self.proposer.in_flight().filter(is_due) else { return };
         // The first sending is not a repeat.
-        self.repeats += u32::from(in_flight.repeat_at > 0);
-        let (room, at, (number, items)) = (cx.room.clone(), self.applied, in_flight.proposal());
-        cx.request(RpcRequest::Propose { room, at, number, items });
-        self.proposer.set_repeat_at(repeat_at);
+        self.repeats += u32::from(in_flight.repeat_at > 0 && !becomes_urgent);
+        let (room, at, (number, items, urgent)) = (cx.room.clone(), self.applied, in_flight.proposal());
+        cx.request(RpcRequest::Propose { room, at, number, items, urgent });
+        self.proposer.note_sent(cx.now, repeat_at);
+    }
+
+    /// Queues a client's request. The caller has checked that the queue is not full.
+    fn queue_request(&mut self, queued: QueuedItem, common: &Common) {
+        if !queued.item.may_wait(&self.state, (&common.me, common.incarnation())) {
+            self.proposer.note_urgent();
+        }
+        self.proposer.queue_request(queued);
     }
 
     fn expire(&mut self, cx: &mut Context<'_>) {
@@ -381,6 +389,7 @@ impl Room {
         let state = self.sessions.state(session);
         match self.sessions.get(session) {
             Some(local) if state.is_wanted() && !in_log && !is_joining => {
+                self.proposer.note_urgent();
                 self.proposer.queue_rejoin(session, local.name().clone(), local.token.membership(), self.applied.id);
             }
             _ if !state.is_wanted() && (in_log || is_joining) => {

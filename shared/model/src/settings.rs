@@ -186,6 +186,10 @@ section! {
         newest_wins: bool = false,
         /// Requests that may wait for a room on one connector; above, they are answered 429.
         max_waiting: usize = 4_096,
+        /// Records of joins and leaves alone, per minute, above which those of a room in which
+        /// members come and go wait for up to a second, to share a record; 0: never.
+        // Each record counts towards `log.max_records`, and would evict a message.
+        presence_records_per_min: usize = 60,
         /// Seconds that a connector continues to follow a room after its last local member left; at
         /// least `session.resume_secs`.
         linger_secs: u32 = 5,

@@ -203,6 +203,8 @@ metrics! {
     records_missing: Counter,
     /// Records whose time was more than a day ahead of the clock of a room's owner that started.
     records_from_future: Counter,
+    /// Times that joins and leaves waited for others of their room, to share a record.
+    presence_delays: Counter,
     /// Appends without a clear success.
     appends_failed: Counter,
     /// Times a room's owner started from the log.

@@ -336,6 +336,11 @@ impl ScriptedCluster {
         &self.clients[&session].received
     }
 
+    /// Takes what a client received since it was taken last.
+    pub(super) fn take_received(&mut self, session: u64) -> Vec<String> {
+        self.clients.get_mut(&session).map(|client| std::mem::take(&mut client.received)).unwrap_or_default()
+    }
+
     /// Returns the entries of the room since then.
     pub(super) fn log(&self) -> Vec<String> {
         let entries = self.records().into_iter().flat_map(|record| record.entries);

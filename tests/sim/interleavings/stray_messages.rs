@@ -74,7 +74,7 @@ fn one_record_that_the_log_does_not_have() {
 /// A proposal in the name of the left connector, which has no items.
 fn proposal(number: u64) -> RpcRequest {
     let at = LogPosition { epoch: Epoch(1), position: Position::NONE, id: RecordId::NONE };
-    RpcRequest::Propose { room: super::scripted_cluster::room(), at, number, items: Vec::new() }
+    RpcRequest::Propose { room: super::scripted_cluster::room(), at, number, items: Vec::new(), urgent: false }
 }
 
 /// If the connector's own numbers were old from then on, Ann would be answered 503 for ever.

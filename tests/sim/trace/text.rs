@@ -168,8 +168,9 @@ fn item(item: &Item) -> String {
 fn from_connector(message: &FromConnector) -> String {
     let text = match &message.request {
         RpcRequest::Attach { room, at } => format!("attach {room} at {}", place(at)),
-        RpcRequest::Propose { room, at, number, items } => {
-            format!("propose {room} #{number} at {} {}", place(at), list(items, item))
+        RpcRequest::Propose { room, at, number, items, urgent } => {
+            let urgent = if *urgent { " urgent" } else { "" };
+            format!("propose {room} #{number}{urgent} at {} {}", place(at), list(items, item))
         }
         RpcRequest::Detach { room } => format!("detach {room}"),
         RpcRequest::History { room, number, query, .. } => {

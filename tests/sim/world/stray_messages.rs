@@ -110,11 +110,11 @@ impl World {
         let (room, at, number) = (self.stray_room(), self.stray_place(), self.stray_number());
         match self.chance.index(7) {
             0 => RpcRequest::Attach { room, at },
-            1 | 2 if is_listed => RpcRequest::Propose { room, at, number, items: Vec::new() },
+            1 | 2 if is_listed => RpcRequest::Propose { room, at, number, items: Vec::new(), urgent: false },
             1 | 2 => {
                 let (name, membership) = (Name::new("stranger").unwrap(), Token::new(self.chance.any()).membership());
                 let join = Item::Join { session: 1, name, membership, claim: Claim::New, seen: None };
-                RpcRequest::Propose { room, at, number, items: vec![join] }
+                RpcRequest::Propose { room, at, number, items: vec![join], urgent: false }
             }
             3 => RpcRequest::Detach { room },
             4 => {

@@ -2,6 +2,7 @@
 //! each result permits.
 
 mod checkpoints;
+mod commit;
 mod decision;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -18,15 +19,13 @@ use checkpoints::SinceCheckpoint;
 use decision::Decision;
 
 use super::recent_records::RecentRecords;
-use super::{Attach, Context, Now, Proposal};
+use super::{Attach, Context, Now, Proposal, Waiting};
 use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{MessageTally, RoomPolicy, Undo};
-use crate::event::Event;
 use crate::log_operation::LogOp;
 use crate::log_space::MessageSpace;
 use crate::log_walk::{Until, Walk};
 use crate::recent_joins::RecentJoins;
-use crate::rooms::outgoing::Receiver;
 
 /// The inputs of an activation.
 pub(super) struct ActivationStart {
@@ -287,7 +286,7 @@ impl Activation {
     /// Starts the next log operation, if none is in flight and one is due.
     pub(super) fn advance(
         &mut self,
-        (proposals, attaches, has_history_requests): (&mut VecDeque<Proposal>, &mut Vec<Attach>, bool),
+        Waiting { proposals, may_wait, attaches, has_history_requests }: Waiting<'_>,
         (ids, space): (&mut RecordIds, MessageSpace),
         now: Now,
         cx: &mut Context<'_>,
@@ -298,7 +297,8 @@ impl Activation {
             || self.checkpoint_requested
             || !self.parts.is_empty()
             || self.must_expel();
-        if !self.has_pending() && (!proposals.is_empty() || is_due) {
+        // A record that is due anyway takes all along.
+        if !self.has_pending() && (is_due || !(proposals.is_empty() || may_wait)) {
             self.append((proposals, &mut *attaches), (ids, space), now, cx)?;
         }
         if !self.has_pending() && (!attaches.is_empty() || has_history_requests) {
@@ -356,60 +356,5 @@ impl Activation {
         let append = PendingAppend { record, size, proposals: taken, before, undo, messages };
         self.pending = PendingOperation::Append(Box::new(append));
         Ok(())
-    }
-
-    /// Responds with the committed record to its proposers, and notifies all other connectors that
-    /// are concerned. Returns the bytes of its messages.
-    pub(super) fn on_committed(
-        &mut self,
-        position: Position,
-        followers: &BTreeSet<ServerId>,
-        cx: &mut Context<'_>,
-    ) -> u64 {
-        let PendingOperation::Append(appending) = std::mem::replace(&mut self.pending, PendingOperation::None) else {
-            debug_assert!(false, "{}: a commit without an append", self.room);
-            return 0;
-        };
-        let PendingAppend { record, size, proposals, before, messages, .. } = *appending;
-        cx.report(Event::Committed { entries: record.entries.len() });
-        report_refused(messages, cx);
-        debug_assert!(
-            position > self.end,
-            "{}: {position:?} is not above {:?}, which it expected",
-            self.room,
-            self.end
-        );
-        self.state.apply_metadata(position, &record);
-        self.set_last_record(position, &record, size);
-        // A connector whose last member left by this record is in `before`. One that has its first
-        // member by this record proposed it, and gets the response.
-        let mut others = followers | &before;
-        others.extend(record.notify_connectors.iter().cloned());
-        let Some((_, record)) = self.recent.last() else {
-            debug_assert!(false, "{}: the committed record is not kept", self.room);
-            return messages.bytes;
-        };
-        // Encoded once: the messages differ in the number and in nothing else.
-        let response = EncodedResponse::new(&self.record_answer(position, record.clone()));
-        let trace = proposals.first().map(|p| p.requester.trace.clone());
-        for proposal in proposals {
-            others.remove(&proposal.requester.connector);
-            cx.out.send(proposal.requester.into(), &response);
-        }
-        for connector in others {
-            cx.out.send(Receiver { connector, reply: None, trace: trace.clone() }, &response);
-        }
-        messages.bytes
-    }
-}
-
-/// Reports the messages that a record refuses for want of space. Once it is committed: before, they
-/// may be decided again.
-fn report_refused(MessageTally { over_share, in_reserve, .. }: MessageTally, cx: &mut Context<'_>) {
-    if over_share > 0 {
-        cx.report(Event::ShareRefused { messages: over_share });
-    }
-    if in_reserve > 0 {
-        cx.report(Event::ReserveRefused { messages: in_reserve });
     }
 }

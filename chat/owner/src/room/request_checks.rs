@@ -5,7 +5,8 @@
 use model::ids::{Incarnation, ServerId};
 use model::rpc::messages::{KnownIncarnation, is_plausible_number};
 
-use super::{Author, Context, Owner, Phase, Proposal, Requester};
+use super::{Context, Owner, Phase, Proposal, Requester};
+use crate::draft::Author;
 use crate::event::Event;
 
 impl Owner {

@@ -7,12 +7,13 @@ use model::ids::{Incarnation, Name};
 use model::membership::Token;
 use model::record::{Entry, Outcome, Record, RecordId, VERSION};
 use model::room::RoomState;
-use model::rpc;
-use model::rpc::messages::{CatchUp, Claim, FromChat, RpcResponse, Unavailable};
+use model::rpc::messages::{CatchUp, Claim, FromChat, Item, RpcResponse, Unavailable};
+use model::rpc::{self, Trace};
 use model::settings::Settings;
 use model::size_limits::SizeLimits;
 
 use super::*;
+use crate::draft::Author;
 use crate::log_operation::{AppendError, ReadError};
 use crate::rooms::history_readers::HistoryReaders;
 use crate::rooms::outgoing::Outgoing;
@@ -28,6 +29,7 @@ mod log_failures;
 mod log_space;
 mod payload_limit;
 mod poison;
+mod presence;
 
 /// An effect besides log operations and events.
 #[derive(Debug, PartialEq, Eq)]
@@ -135,7 +137,7 @@ impl OwnerHarness {
         let at = self.at;
         let now = self.now;
         self.call(|owner, cx| {
-            owner.propose(Proposal { requester: requester(who), author, at, number, items }, now, cx)
+            owner.propose(Proposal { requester: requester(who), author, at, number, items, is_urgent: false }, now, cx)
         });
     }
 

@@ -1,6 +1,7 @@
 //! Proposals of a connector to one room: the queue, and the one proposal in flight, which is
 //! repeated unchanged until the log holds it.
 
+mod in_flight;
 mod queue;
 
 use model::ids::{Incarnation, Name};
@@ -10,6 +11,7 @@ use model::record::{Epoch, RecordId};
 use model::rpc::messages::{Claim, Item, is_plausible_number};
 use model::size_limits::SizeLimits;
 
+pub use in_flight::InFlight;
 use queue::{PendingMove, Queue};
 
 /// Most items of one proposal.
@@ -68,31 +70,6 @@ impl QueuedItem {
     }
 }
 
-/// The proposal in flight.
-#[derive(Debug)]
-pub struct InFlight {
-    /// Number of the proposal.
-    pub number: u64,
-    /// Its items, in order.
-    pub queued: Vec<QueuedItem>,
-    /// Time at which it is sent again.
-    pub repeat_at: u64,
-    /// Bytes of its items.
-    bytes: usize,
-    /// Number of an empty proposal that is sent instead, because this one is too large now.
-    fence: Option<u64>,
-}
-
-impl InFlight {
-    /// Returns the number and the items to send.
-    pub fn proposal(&self) -> (u64, Vec<Item>) {
-        match self.fence {
-            Some(fence) => (fence, Vec::new()),
-            None => (self.number, self.queued.iter().map(|queued| queued.item.clone()).collect()),
-        }
-    }
-}
-
 /// Proposals of one connector to one room.
 #[derive(Debug)]
 pub struct Proposer {
@@ -102,6 +79,8 @@ pub struct Proposer {
     /// Items at the head of the queue that the owner could not append together: they are split to
     /// the size that every broker takes.
     items_to_split: usize,
+    /// An item that must not wait may be in the queue.
+    has_urgent: bool,
     /// This connector's incarnation.
     incarnation: Incarnation,
     /// The highest number that was given here, or that the log has of this run.
@@ -116,6 +95,7 @@ impl Proposer {
             in_flight: None,
             max_waiting,
             items_to_split: 0,
+            has_urgent: false,
             incarnation,
             highest_number: 0,
         }
@@ -260,7 +240,20 @@ impl Proposer {
         }
         self.items_to_split = self.items_to_split.saturating_sub(queued.len());
         self.highest_number = self.highest_number.max(number);
-        Some(self.in_flight.insert(InFlight { number, queued, repeat_at: 0, bytes, fence: None }))
+        self.has_urgent &= !self.queue.is_empty();
+        Some(self.in_flight.insert(InFlight::new(number, queued, bytes)))
+    }
+
+    /// Notes that an item is queued that must not wait for others.
+    pub fn note_urgent(&mut self) {
+        self.has_urgent = true;
+    }
+
+    /// Returns true, once for each proposal, if the one in flight is to be sent again as urgent: its
+    /// owner seems to hold it, and items behind it must not wait, or are many.
+    pub fn becomes_urgent(&mut self, now: u64) -> bool {
+        let is_awaited = self.has_urgent || self.queue.len() >= Item::FULL_PRESENCE;
+        is_awaited && self.in_flight.as_mut().is_some_and(|in_flight| in_flight.becomes_urgent(now))
     }
 
     /// Returns the most bytes of a proposal with more than one item.
@@ -302,6 +295,14 @@ impl Proposer {
     pub fn take_oversize(&mut self, size_limits: SizeLimits) -> Option<QueuedItem> {
         self.queue.front().filter(|queued| queued.item.size() > size_limits.record())?;
         self.queue.pop_front()
+    }
+
+    /// Notes that the proposal in flight is sent now, to be repeated at a time.
+    pub fn note_sent(&mut self, now: u64, repeat_at: u64) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.sent_at.get_or_insert(now);
+            in_flight.repeat_at = repeat_at;
+        }
     }
 
     /// Sets the time at which the proposal in flight is sent again.
@@ -360,6 +361,7 @@ impl Proposer {
     fn requeue_in_flight(&mut self) {
         if let Some(in_flight) = self.in_flight.take() {
             self.queue.clear_undecided();
+            self.has_urgent = true;
             for queued in in_flight.queued.into_iter().rev() {
                 self.queue.push_front(queued);
             }

@@ -63,7 +63,7 @@ impl Room {
         let claim = if entering.is_resuming { Claim::Back } else { Claim::New };
         let membership = entering.token.membership();
         let item = Item::Join { session, name: name.clone(), membership, claim, seen };
-        self.proposer.queue_request(QueuedItem { item, pending: Some(pending) });
+        self.queue_request(QueuedItem { item, pending: Some(pending) }, cx.common);
         self.sessions.start_entering((session, cx.sessions.address(session)), name, entering.token);
         self.advance(cx);
     }
@@ -131,7 +131,7 @@ impl Room {
         if let Err(limit) = cx.take_message(pending.session, bytes) {
             return cx.respond(pending, RoomResponse::QuotaRefused(limit));
         }
-        self.proposer.queue_request(QueuedItem { item, pending: Some(pending) });
+        self.queue_request(QueuedItem { item, pending: Some(pending) }, cx.common);
         self.advance(cx);
     }
 
@@ -178,7 +178,7 @@ impl Room {
         }
         let item = Item::Leave { session: pending.session, incarnation: cx.common.incarnation() };
         self.sessions.start_leaving(pending.session);
-        self.proposer.queue_request(QueuedItem { item, pending: Some(pending) });
+        self.queue_request(QueuedItem { item, pending: Some(pending) }, cx.common);
         self.advance(cx);
         true
     }

@@ -201,9 +201,11 @@ fn requests() -> Vec<(&'static str, Sample)> {
             body: br#"{"content":"hi","target":"*"}"#.to_vec().into(),
         },
     ];
+    let urgent = RpcRequest::Propose { room: room(), at: place(), number: 9, items: Vec::new(), urgent: true };
     vec![
         ("attach", request(RpcRequest::Attach { room: room(), at: place() })),
-        ("propose", request(RpcRequest::Propose { room: room(), at: place(), number: 9, items })),
+        ("propose", request(RpcRequest::Propose { room: room(), at: place(), number: 9, items, urgent: false })),
+        ("propose-urgent", request(urgent)),
         ("detach", request(RpcRequest::Detach { room: room() })),
         ("heartbeat", request(RpcRequest::Heartbeat)),
         ("heartbeat-known", Sample::FromConnector(full_heartbeat())),

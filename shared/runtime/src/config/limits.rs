@@ -24,6 +24,9 @@ const MAX_MEMBERS: u64 = 20_000;
 /// Most members of a room that is not large.
 // More names do not fit into a response to `enter`, however short they are.
 const MAX_LARGE: u64 = 20_000;
+/// Most records of joins and leaves per minute.
+// An owner remembers the time of each.
+const MAX_PRESENCE_RECORDS: u64 = 10_000;
 /// Least records kept per room.
 // A checkpoint comes at the latest every 256 records, and one must be among those kept.
 const MIN_RECORDS: u64 = 512;
@@ -145,6 +148,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         room.large_members in 1..=MAX_LARGE,
         room.max_content in 1..=MAX_CONTENT,
         room.max_waiting in 1..=MAX_QUEUE,
+        room.presence_records_per_min in 0..=MAX_PRESENCE_RECORDS,
         room.linger_secs in 0..=DAY_SECS,
         room.lease_secs in 3..=DAY_SECS,
         room.forget_secs in 1..=DAY_SECS,

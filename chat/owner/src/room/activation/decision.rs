@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use model::ids::{Incarnation, ServerId};
 use model::record::{DecidedProposal, Entry};
-use model::rpc::messages::{LogPosition, RpcResponse, Unavailable};
+use model::rpc::messages::{Item, LogPosition, RpcResponse, Unavailable};
 
 use super::super::{Attach, Context, Proposal};
 use super::Activation;
@@ -29,6 +29,27 @@ impl Activation {
         Some((self.liveness.current_incarnation(connector, last.incarnation), last.number))
     }
 
+    /// Returns true if the proposals may wait for others, to share a record: few joins and leaves
+    /// that are not decided yet, and that nothing urgent waits for.
+    pub(in super::super) fn may_wait(&self, proposals: &VecDeque<Proposal>) -> bool {
+        let now = self.place();
+        let may_wait = |proposal: &Proposal| {
+            let Proposal { author, items, .. } = proposal;
+            let order = (author.incarnation, proposal.number);
+            // All others are answered at once, without a record; a fence has no items.
+            let is_new = proposal.at.epoch == self.epoch
+                && !is_ahead(proposal.at, now)
+                && self.last_order(&author.connector) < Some(order);
+            let run = (&author.connector, author.incarnation);
+            is_new
+                && !proposal.is_urgent
+                && !items.is_empty()
+                && items.iter().all(|item| item.may_wait(&self.state, run))
+        };
+        let items: usize = proposals.iter().map(|proposal| proposal.items.len()).sum();
+        items < Item::FULL_PRESENCE && proposals.iter().all(may_wait)
+    }
+
     /// Decides as many proposals as fit into one record.
     pub(super) fn decide(
         &mut self,
@@ -38,8 +59,6 @@ impl Activation {
         cx: &mut Context<'_>,
     ) -> Decision {
         let now = self.place();
-        // A connector at the last record's id has everything, also if the log was erased since.
-        let is_ahead = |at: LogPosition| at.position >= now.position && at.id != now.id;
         let known: Vec<_> = proposals.iter().map(|p| self.last_order(&p.author.connector)).collect();
         let must_expel = self.must_expel();
         let size_limits = self.policy.size_limits();
@@ -61,7 +80,7 @@ impl Activation {
             // Positions of another epoch mean nothing here: the connector must attach first.
             if proposal.at.epoch != self.epoch {
                 cx.respond(proposal.requester, &RpcResponse::NotOwner { room: self.room.clone() });
-            } else if last == Some(order) || is_ahead(proposal.at) {
+            } else if last == Some(order) || is_ahead(proposal.at, now) {
                 // Committed, so catching up delivers the record; or the connector is ahead of this
                 // owner: one of them is behind, and a read shows which.
                 let incarnation = proposal.author.incarnation;
@@ -85,4 +104,10 @@ impl Activation {
         let (entries, decided) = draft.finish();
         Decision { entries, decided, taken, undo, messages }
     }
+}
+
+/// Returns true if a connector that has the record `at` is ahead of an owner whose last one is `now`.
+fn is_ahead(at: LogPosition, now: LogPosition) -> bool {
+    // A connector at the last record's id has everything, also if the log was erased since.
+    at.position >= now.position && at.id != now.id
 }

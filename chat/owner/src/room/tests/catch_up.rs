@@ -36,7 +36,14 @@ fn a_connector_that_read_further_than_the_log_goes_gets_the_state() {
     harness.run();
     let ahead = LogPosition { epoch: Epoch(1), position: Position(9), id: RecordId(9) };
     let author = Author { connector: connector(2), incarnation: Incarnation(1) };
-    let proposal = Proposal { requester: requester(2), author, at: ahead, number: 1, items: vec![join(1, "bob")] };
+    let proposal = Proposal {
+        requester: requester(2),
+        author,
+        at: ahead,
+        number: 1,
+        items: vec![join(1, "bob")],
+        is_urgent: false,
+    };
     let now = harness.now;
     harness.call(|owner, cx| owner.propose(proposal, now, cx));
     harness.run();

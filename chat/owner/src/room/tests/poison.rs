@@ -209,7 +209,7 @@ fn too_much_poison_makes_the_room_unusable_until_some_is_removed() {
     let operations = harness.run();
     assert!(operations < 300, "{operations}");
     harness.propose(1, 9, vec![say(1)]);
-    assert!(harness.owner.is_unusable() && harness.owner.awaits_retry());
+    assert!(harness.owner.is_unusable() && harness.owner.awaits_time());
     assert!(
         matches!(harness.sent.last(), Some(Sent::Respond(_, RpcResponse::Unavailable { .. }))),
         "{:?}",

@@ -116,7 +116,7 @@ fn a_proposal_that_is_too_large_now_is_split_when_it_cannot_be_committed_any_mor
     proposer.begin(1, RecordId::NONE, SizeLimits::default());
     assert!(!proposer.fence(2, SizeLimits::default()), "it fits");
     assert!(proposer.fence(2, SizeLimits::smallest()) && !proposer.fence(3, SizeLimits::smallest()), "once");
-    assert_eq!(proposer.in_flight().unwrap().proposal(), (2, Vec::new()));
+    assert_eq!(proposer.in_flight().unwrap().proposal(), (2, Vec::new(), false));
     proposer.queue_request(send(20, 10));
     assert!(
         proposer.begin(3, RecordId::NONE, SizeLimits::smallest()).is_none(),
@@ -192,4 +192,35 @@ fn a_number_that_was_never_given_costs_no_request() {
     assert_eq!(proposer.on_decided(u64::MAX), None, "implausible, and passed over");
     assert_eq!(proposer.in_flight().map(|in_flight| in_flight.number), Some((1 << 40) + 2));
     assert_eq!(proposer.on_decided((1 << 40) + 2).map(|queued| queued.len()), Some(1));
+}
+
+#[test]
+fn a_join_in_flight_is_urgent_once_if_a_message_waits_behind_it_for_long() {
+    let mut proposer = proposer(0);
+    proposer.queue_leave(1, Incarnation(1));
+    proposer.begin(1, RecordId::NONE, SizeLimits::default());
+    proposer.note_sent(100, 1_100);
+    assert!(!proposer.becomes_urgent(900), "nothing waits");
+    proposer.queue_request(send(2, 10));
+    proposer.note_urgent();
+    assert_eq!([119, 120, 121].map(|now| proposer.becomes_urgent(now)), [false, true, false]);
+    assert!(proposer.in_flight().is_some_and(|in_flight| in_flight.proposal().2), "it is repeated as urgent");
+    proposer.on_committed(1);
+    proposer.begin(2, RecordId::NONE, SizeLimits::default());
+    proposer.note_sent(200, 1_200);
+    proposer.queue_request(send(3, 10));
+    proposer.note_urgent();
+    assert!(!proposer.becomes_urgent(900), "no owner holds a message");
+}
+
+#[test]
+fn many_leaves_behind_a_leave_make_it_urgent() {
+    let mut proposer = proposer(0);
+    proposer.queue_leave(0, Incarnation(1));
+    proposer.begin(1, RecordId::NONE, SizeLimits::default());
+    proposer.note_sent(100, 1_100);
+    (1..Item::FULL_PRESENCE as u64).for_each(|session| proposer.queue_leave(session, Incarnation(1)));
+    assert!(!proposer.becomes_urgent(200));
+    proposer.queue_leave(99, Incarnation(1));
+    assert!(proposer.becomes_urgent(200));
 }

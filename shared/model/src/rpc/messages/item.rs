@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name};
+use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name, ServerId};
 use crate::membership::Membership;
 use crate::record::{DecidedProposal, Entry, RecordId};
+use crate::room::{Member, RoomState};
 
 /// One thing that a client wants, or that a connector wants for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,12 +74,34 @@ impl Item {
     /// Most bytes of a message besides its content, with names of its sender and of whom it is for.
     pub const SEND_AROUND: usize = DecidedProposal::OUTCOME + Entry::AROUND + 2 * NAME;
 
+    /// Joins and leaves that are worth a record of their own.
+    // Where so many come at once, many clients come and go: the queues must not grow, and a record
+    // for each of these costs the room little.
+    pub const FULL_PRESENCE: usize = 32;
+
     /// The value of the `Method` header.
     pub fn method(&self) -> &'static str {
         match self {
             Self::Join { .. } => "enter",
             Self::Leave { .. } => "leave",
             Self::Send { .. } => "send",
+        }
+    }
+
+    /// Returns true if this item of a run of a connector may wait for others, to share a record: a
+    /// leave, or a join of a client that is no member of the room or stays it in the same session.
+    // Not the join of a member that comes back through another session, or is brought back: it
+    // misses messages until then.
+    pub fn may_wait(&self, state: &RoomState, (connector, incarnation): (&ServerId, Incarnation)) -> bool {
+        match self {
+            Self::Leave { .. } | Self::Join { claim: Claim::New, .. } => true,
+            Self::Send { .. } | Self::Join { claim: Claim::Heal, .. } => false,
+            Self::Join { session: number, name, membership, claim: Claim::Back, .. } => {
+                let there = state.members().get(name).filter(|there| there.membership == *membership);
+                there.is_none_or(|Member { session, .. }| {
+                    (&session.connector, session.incarnation, session.number) == (connector, incarnation, *number)
+                })
+            }
         }
     }
 

@@ -49,8 +49,16 @@ impl FromConnector {
 pub enum RpcRequest {
     /// Follow a room: the response has the records since the position, or the state.
     Attach { room: RoomId, at: LogPosition },
-    /// Commands of clients for a room, as one unit.
-    Propose { room: RoomId, at: LogPosition, number: u64, items: Vec<Item> },
+    /// Commands of clients for a room, as one unit. `urgent` if others that must not wait are queued
+    /// behind it.
+    Propose {
+        room: RoomId,
+        at: LogPosition,
+        number: u64,
+        items: Vec<Item>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        urgent: bool,
+    },
     /// Follow a room no longer. Not answered.
     Detach { room: RoomId },
     /// Reads messages of a room as one of its members may see them, who is in the room by this

@@ -1,0 +1,73 @@
+//! The requests that wait for a room's owner.
+
+use std::collections::VecDeque;
+
+use model::ids::{Incarnation, ServerId};
+use model::rpc::Trace;
+use model::rpc::messages::{Item, LogPosition};
+
+use crate::draft::Author;
+
+/// A connector that waits for a response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requester {
+    /// The connector.
+    pub connector: ServerId,
+    /// The subject of the response.
+    pub reply: String,
+    /// Trace of the client request behind the connector's request.
+    pub trace: Trace,
+}
+
+/// A waiting attach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attach {
+    /// The connector.
+    pub requester: Requester,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// The last record that it has.
+    pub at: LogPosition,
+}
+
+/// A waiting proposal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// The connector.
+    pub requester: Requester,
+    /// Connector and incarnation that number the proposal.
+    pub author: Author,
+    /// The last record that the connector has.
+    pub at: LogPosition,
+    /// The proposal's number within the incarnation.
+    pub number: u64,
+    /// The proposed items.
+    pub items: Vec<Item>,
+    /// Items that must not wait are queued behind it at the connector.
+    pub is_urgent: bool,
+}
+
+impl Proposal {
+    /// Returns the most bytes that the proposal can take in a record.
+    pub(super) fn size(&self) -> usize {
+        self.items.iter().map(Item::size).sum()
+    }
+}
+
+/// The time on two clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Milliseconds of a monotonic clock.
+    pub ticks: u64,
+    /// Unix milliseconds.
+    pub wall_ms: u64,
+}
+
+/// The requests that wait for an activation.
+pub(super) struct Waiting<'a> {
+    pub(super) proposals: &'a mut VecDeque<Proposal>,
+    /// The proposals may wait for others, to share a record.
+    pub(super) may_wait: bool,
+    pub(super) attaches: &'a mut Vec<Attach>,
+    pub(super) has_history_requests: bool,
+}
