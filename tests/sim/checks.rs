@@ -12,6 +12,7 @@ use follower::room::RoomResponse;
 use model::ids::RoomId;
 use model::membership::Membership;
 use model::record::Entry;
+use model::room::MAX_IDS;
 
 use crate::poison::FUTURE_MS;
 use crate::user::{ClientConnection, Received, SentRequest};
@@ -34,6 +35,10 @@ pub(crate) struct Tally {
     pub(crate) incomplete: usize,
     /// Servers that ended in order.
     pub(crate) ended: usize,
+    /// Times that joins and leaves waited for others.
+    pub(crate) delayed: u64,
+    /// Rooms with more messages than a room remembers.
+    pub(crate) flooded: usize,
     /// Requests that a quota refused.
     pub(crate) over_quota: usize,
     /// Messages that were refused because of their room's share of the log, and of its reserve.
@@ -50,6 +55,8 @@ impl AddAssign for Tally {
         self.unrecovered += other.unrecovered;
         self.incomplete += other.incomplete;
         self.ended += other.ended;
+        self.delayed += other.delayed;
+        self.flooded += other.flooded;
         self.over_quota += other.over_quota;
         self.over_share += other.over_share;
         self.in_reserve += other.in_reserve;
@@ -96,7 +103,10 @@ pub(crate) fn check(world: &World) -> Tally {
     }
     tally.moves_in_reserve = world.moves_in_reserve();
     tally.ended = world.ended;
-    tally.messages = rooms.values().flat_map(|t| &t.entries).filter(|(_, entry)| Truth::text(entry).is_some()).count();
+    tally.delayed = world.metrics.presence_delays.get();
+    let messages = |truth: &Truth| truth.entries.iter().filter(|(_, entry)| Truth::text(entry).is_some()).count();
+    tally.messages = rooms.values().map(messages).sum();
+    tally.flooded = rooms.values().filter(|truth| messages(truth) > MAX_IDS).count();
     tally
 }
 

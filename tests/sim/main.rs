@@ -29,9 +29,16 @@ use world::World;
 /// Seeds of each scenario that `make test` runs.
 const SEEDS: u64 = 140;
 
+/// Seeds of the scenario whose runs take much longer than the others.
+const LONG_SEEDS: u64 = 6;
+
 /// Runs the seeds of a scenario that `make test` keeps.
 fn run(scenario: Scenario) -> Tally {
-    let (scenarios, seeds) = (vec![scenario], 0..SEEDS);
+    run_seeds(scenario, SEEDS)
+}
+
+fn run_seeds(scenario: Scenario, seeds: u64) -> Tally {
+    let (scenarios, seeds) = (vec![scenario], 0..seeds);
     let report = Sweep { scenarios, seeds, until: None, ends_at_first: false, trace: RunTrace::Off }.run(1);
     assert!(report.is_clean(), "{report}");
     assert!(report.tally.messages > 0, "no message was sent");
@@ -180,6 +187,18 @@ fn a_log_that_others_write_into() {
 #[test]
 fn strangers_and_messages_that_cannot_be_right() {
     run(Scenario::Strangers);
+}
+
+#[test]
+fn members_that_come_and_go() {
+    let tally = run(Scenario::Churn);
+    assert!(tally.delayed > 0, "none waited: {tally:?}");
+}
+
+#[test]
+fn a_user_who_sends_more_than_a_room_remembers() {
+    let tally = run_seeds(Scenario::Flood, LONG_SEEDS);
+    assert!(tally.flooded > 0, "no window was full: {tally:?}");
 }
 
 #[test]

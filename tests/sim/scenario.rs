@@ -1,5 +1,7 @@
 //! The faults of a run: their kinds, their number, the fault rates of the bus.
 
+use model::settings::Settings;
+
 use crate::network::Faults;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +56,11 @@ pub(crate) enum Scenario {
     /// Messages of strangers, and ones that cannot be right; second processes with the ids of
     /// others.
     Strangers,
+    /// Users who enter and leave most of the time, and share records after few.
+    Churn,
+    /// A user who sends more messages with ids than a room remembers, among others who repeat
+    /// theirs.
+    Flood,
 }
 
 /// The events of a run, and their number.
@@ -98,7 +105,7 @@ pub(crate) struct Troubles {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 26] = [
         Self::Calm,
         Self::BadBus,
         Self::BadLog,
@@ -123,6 +130,8 @@ impl Scenario {
         Self::Clocks,
         Self::Poison,
         Self::Strangers,
+        Self::Churn,
+        Self::Flood,
     ];
 
     pub(crate) fn troubles(self) -> Troubles {
@@ -193,6 +202,10 @@ impl Scenario {
             Self::Strangers => {
                 Troubles { strays: 60, duplicates: 2, restarts: 1, deaths: 1, connector_deaths: 1, ..none }
             }
+            Self::Churn => {
+                Troubles { restarts: 1, chat_stops: 1, deaths: 1, connector_deaths: 1, connector_cuts: 1, ..none }
+            }
+            Self::Flood => Troubles { restarts: 2, chat_stops: 1, deaths: 2, connector_deaths: 1, ..none },
             Self::Clocks => Troubles {
                 clock_jumps: 16,
                 restarts: 3,
@@ -229,6 +242,8 @@ impl Scenario {
             | Self::Clocks
             | Self::Poison
             | Self::Strangers
+            | Self::Churn
+            | Self::Flood
             | Self::Retention => Faults { unclear: 20, lost: 20, doubled: 20, late: 20 },
             Self::BadBroker | Self::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
         }
@@ -245,6 +260,19 @@ impl Scenario {
     pub(crate) fn starts_by_clock(self) -> bool {
         let Troubles { clock_jumps, duplicates, .. } = self.troubles();
         clock_jumps + duplicates > 0
+    }
+
+    /// The settings of chat servers.
+    pub(crate) fn settings(self) -> Settings {
+        let mut settings = Settings::default();
+        if self == Self::Churn {
+            settings.room.presence_records_per_min = 4;
+        }
+        if self.troubles().fillings > 0 {
+            settings.room.max_content = 1_000;
+            settings.log.room_share = 0.001;
+        }
+        settings
     }
 
     /// Records that the log keeps of a room.

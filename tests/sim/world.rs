@@ -32,7 +32,7 @@ use model::size_limits::SizeLimits;
 use owner::log_operation::{AppendError, LogOp, LogResult, ReadError};
 use owner::room::Now;
 use owner::rooms::{Effect as ChatEffect, Identity, IncomingRequest as Question, LogRequester, Rooms};
-use runtime::config::{Server, Servers, Settings};
+use runtime::config::{Server, Servers};
 use runtime::metrics::Metrics;
 
 use crate::chance::Chance;
@@ -51,9 +51,14 @@ use partial_faults::Partial;
 /// Milliseconds until a request is answered 503.
 const REQUEST_MS: u64 = 2_000;
 
+/// Requests of a session at once.
+const MAX_IN_FLIGHT: usize = 50;
+
 const CONNECTORS: usize = 3;
 const CHATS: usize = 3;
 const USERS: usize = 7;
+/// The user who sends all the time in [`Scenario::Flood`].
+const FLOODER: usize = 1;
 pub(crate) const ROOMS: [&str; 3] = ["lobby", "attic", "room2"];
 
 /// Milliseconds in which users act and faults happen.
@@ -168,7 +173,13 @@ pub(crate) fn list(chats: Vec<Server>) -> Arc<Servers> {
 /// The limits of a connector.
 pub(crate) fn connector_limits() -> Limits {
     let quotas = QuotaLimits { pressure_bytes_per_min: 16_384, max_content: 16_384, new_rooms_per_min: 20 };
-    Limits { max_in_flight: 50, request_ms: REQUEST_MS, attaches_per_tick: 100, members_per_address: 100, quotas }
+    Limits {
+        max_in_flight: MAX_IN_FLIGHT,
+        request_ms: REQUEST_MS,
+        attaches_per_tick: 100,
+        members_per_address: 100,
+        quotas,
+    }
 }
 
 /// Returns a connector without clients.
@@ -253,7 +264,7 @@ impl World {
             servers: self.servers.clone(),
             is_fenced: true,
         };
-        let rooms = Rooms::new(identity, &self.settings(), self.size_limits());
+        let rooms = Rooms::new(identity, &self.scenario.settings(), self.size_limits());
         ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0, leaves_since: None, seen_percent: 0 }
     }
 

@@ -18,7 +18,8 @@ impl World {
             let mut time = self.chance.between(0, 500);
             while time < BUSY_MS {
                 self.agenda.at(time, Event::UserActs(user));
-                time += self.chance.between(1, 600);
+                let longest = if self.scenario == Scenario::Flood && user == FLOODER { 160 } else { 600 };
+                time += self.chance.between(1, longest);
             }
         }
         self.plan_troubles();

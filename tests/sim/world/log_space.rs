@@ -85,16 +85,6 @@ impl World {
         (self.scenario.troubles().fillings > 0).then(|| AddressGroup::of(address))
     }
 
-    /// Returns the settings of chat servers.
-    pub(super) fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
-        if self.scenario.troubles().fillings > 0 {
-            settings.room.max_content = 1_000;
-            settings.log.room_share = 0.001;
-        }
-        settings
-    }
-
     /// Returns the limits of connectors: with a log that fills they are low.
     pub(super) fn limits(&self) -> Limits {
         let limits = connector_limits();

@@ -41,6 +41,12 @@ impl World {
         if self.users[user].open_connection().is_none() {
             return self.open(user);
         }
+        if self.scenario == Scenario::Churn && self.chance.per_mille(800) {
+            return if self.chance.per_mille(500) { self.enter(user) } else { self.leave(user) };
+        }
+        if self.scenario == Scenario::Flood && user == FLOODER {
+            return self.flood(user);
+        }
         match self.chance.between(0, 100) {
             0..=1 => self.close(user, Ending::Closed),
             2 => self.close(user, Ending::Lost),
@@ -48,10 +54,23 @@ impl World {
             4..=5 => self.request(user, SentRequest::History, ClientRequest::new(ClientRoute::History, "{}".into())),
             6..=8 => self.send_again(user),
             9..=14 => self.enter(user),
-            15..=18 => self.request(user, SentRequest::Leave, ClientRequest::new(ClientRoute::Leave, "".into())),
+            15..=18 => self.leave(user),
             19..=30 => self.whisper(user),
             31..=35 => (0..self.chance.between(2, 20)).for_each(|_| self.send_message(user)),
             _ => self.send_message(user),
+        }
+    }
+
+    fn leave(&mut self, user: usize) {
+        self.request(user, SentRequest::Leave, ClientRequest::new(ClientRoute::Leave, "".into()));
+    }
+
+    /// As many messages as may be in flight, and a repeat now and then.
+    fn flood(&mut self, user: usize) {
+        match self.users[user].settled_resume_point() {
+            None => self.enter(user),
+            Some(_) if self.chance.per_mille(100) => self.send_again(user),
+            Some(_) => (0..MAX_IN_FLIGHT).for_each(|_| self.send_message(user)),
         }
     }
 
@@ -118,7 +137,9 @@ impl World {
     }
 
     pub(super) fn enter(&mut self, user: usize) {
-        let room = RoomId::new(ROOMS[self.chance.index(ROOMS.len())]).unwrap();
+        // A room's window is full soon if all are in one.
+        let rooms = if self.scenario == Scenario::Flood { 1 } else { ROOMS.len() };
+        let room = RoomId::new(ROOMS[self.chance.index(rooms)]).unwrap();
         let name = &self.users[user].name;
         // Some users announce that they resume when their connector stops.
         let resumes = user.is_multiple_of(2);
