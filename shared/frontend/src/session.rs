@@ -66,14 +66,19 @@ struct Connection<A: App> {
     last_received_at: Instant,
 }
 
+/// A connection whose session begins.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) socket: Box<WebSocket>,
+    pub(super) peer: Peer,
+    /// The end of the time for the handshake.
+    pub(super) deadline: Instant,
+    pub(super) permit: Option<ConnectionPermit>,
+}
+
 /// Serves a client until its connection ends.
-pub(super) async fn run<A: App>(
-    socket: Box<WebSocket>,
-    (peer, deadline): (Peer, Instant),
-    permit: Option<ConnectionPermit>,
-    app: A,
-    options: Arc<Options>,
-) {
+pub(super) async fn run<A: App>(opened: Opened, app: A, options: Arc<Options>) {
+    let Opened { socket, peer, deadline, permit } = opened;
     let now = Instant::now();
     let mut connection = Connection {
         protocol: Protocol::new(options.heartbeat_secs),
