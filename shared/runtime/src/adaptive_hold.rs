@@ -12,17 +12,17 @@ const WINDOW: Duration = Duration::from_millis(50);
 /// Pushes to sessions that are as much work as one request.
 // A batch of requests shares the writes to the sessions of a room, so few requests in a large room
 // gain as much from a hold as many in small rooms.
-const PUSHES_PER_REQUEST: f64 = 64.0;
+const PUSHES_PER_REQUEST: f64 = 256.0;
 
 /// Work, in requests, for whose arrival a hold gives up time.
 // A length in proportion to the rate's inverse would keep the size of batches, but then twice as
 // much work would wake the processes twice as often, just when processors are busy.
-const UNHELD: f64 = 2.0;
+const UNHELD: f64 = 1.25;
 
 /// Requests that fill a hold.
 // A batch of twice as many saves little more, and clients that wait for responses before they send
 // again would send less.
-const FULL: f64 = 24.0;
+const FULL: f64 = 40.0;
 
 /// Least number of requests that are expected to arrive during a hold; with fewer, there is none.
 const COMPANIONS: f64 = 1.0;
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_hold_grows_with_the_load_towards_the_limit() {
         for (per_second, members, micros) in
-            [(1_000, 4, 1_118), (2_000, 4, 2_059), (4_000, 4, 2_529), (690, 100, 1_869)]
+            [(1_000, 4, 1_769), (2_000, 4, 2_385), (4_000, 4, 2_692), (690, 100, 1_697)]
         {
             let length = length_after(LIMIT, per_second, members);
             assert!(is_about(length, micros), "{per_second}/s to {members}: {length:?}");
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_hold_gathers_no_more_than_fill_it() {
-        for (per_second, micros) in [(8_000, 2_765), (16_000, 1_500), (64_000, 375)] {
+        for (per_second, micros) in [(8_000, 2_846), (16_000, 2_500), (64_000, 625)] {
             let length = length_after(LIMIT, per_second, 4);
             assert!(is_about(length, micros), "{per_second}/s: {length:?}");
         }
@@ -164,7 +164,7 @@ mod tests {
         hold.record_requests(30, start);
         assert_eq!(hold.begin(start, start), None);
         hold.record_requests(70, start);
-        assert!(hold.begin(start, start).is_some_and(|end| is_about(end - start, 2_000)));
+        assert!(hold.begin(start, start).is_some_and(|end| is_about(end - start, 2_375)));
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
         hold.record_requests(200, first);
         let seen = first + LIMIT / 3;
         let end = hold.begin(first, seen).unwrap();
-        assert!(is_about(end - first, 2_500));
+        assert!(is_about(end - first, 2_688));
         // A second connector.
         assert_eq!(hold.begin(seen, seen), Some(end));
         assert_eq!((hold.end(seen), hold.end(end)), (Some(end), None));

@@ -4,10 +4,11 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::error;
 
 use crate::adaptive_hold::AdaptiveHold;
+use crate::log_rate_limit::LogRateLimit;
 use crate::precise_timer::PreciseTimer;
 
 /// The holds of a process. Clones are the same thing.
@@ -17,30 +18,30 @@ pub struct SharedHold(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     rule: Mutex<AdaptiveHold>,
-    // One for all: each thread that wakes up costs more than the requests of a hold.
+    // One for all: each wake-up costs as much as some requests.
     timer: PreciseTimer,
 }
 
 /// The ends of holds, as one connector waits for them.
 #[derive(Debug)]
 pub struct HoldEnds {
-    fired: watch::Receiver<u64>,
+    hold: SharedHold,
     /// Number of the hold that it waits for, if there is one.
     awaited: Option<u64>,
 }
 
 impl SharedHold {
-    /// Creates the holds of a process, and the thread of their timer. None is longer than `limit`.
+    /// Creates the holds of a process, and their timer. None is longer than `limit`.
     ///
     /// # Errors
-    /// If the system has no thread left.
+    /// If the system has no file descriptor left.
     pub fn start(limit: Duration, now: Instant) -> io::Result<Self> {
-        Ok(Self(Arc::new(Inner { rule: Mutex::new(AdaptiveHold::new(limit, now)), timer: PreciseTimer::start()? })))
+        Ok(Self(Arc::new(Inner { rule: Mutex::new(AdaptiveHold::new(limit, now)), timer: PreciseTimer::new()? })))
     }
 
     /// Returns the ends of holds for a connector, which waits for none yet.
     pub fn ends(&self) -> HoldEnds {
-        HoldEnds { fired: self.0.timer.fired(), awaited: None }
+        HoldEnds { hold: self.clone(), awaited: None }
     }
 
     /// Counts requests.
@@ -59,8 +60,20 @@ impl SharedHold {
         let mut rule = self.rule();
         let lasts = rule.end(now).is_some();
         let end = rule.begin(first, now);
-        ends.awaited = end.map(|end| if lasts { self.0.timer.last() } else { self.0.timer.set(end - now) });
+        ends.awaited = end.and_then(|end| if lasts { Some(self.0.timer.last()) } else { self.set(end - now) });
         ends.awaited.is_some()
+    }
+
+    /// Sets the timer. Without one, requests are not held.
+    fn set(&self, length: Duration) -> Option<u64> {
+        static NOT_SET: LogRateLimit = LogRateLimit::new();
+        let set = self.0.timer.set(length);
+        if let Err(error) = &set
+            && let Some(suppressed) = NOT_SET.pass()
+        {
+            error!(%error, suppressed, "the timer of holds failed: requests are not held");
+        }
+        set.ok()
     }
 
     fn rule(&self) -> MutexGuard<'_, AdaptiveHold> {
@@ -79,8 +92,7 @@ impl HoldEnds {
     /// without losing the end.
     pub async fn next(&mut self) {
         if let Some(awaited) = self.awaited {
-            // The timer is gone only with all of the process's connectors.
-            self.fired.wait_for(|fired| *fired >= awaited).await.ok();
+            self.hold.0.timer.fired(awaited).await;
             self.awaited = None;
         }
     }
