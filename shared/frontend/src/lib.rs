@@ -19,6 +19,8 @@ mod responses;
 pub mod routes;
 mod session;
 mod socket_options;
+mod tcp;
+mod transport;
 mod websocket;
 mod write_queue;
 

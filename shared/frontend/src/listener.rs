@@ -1,5 +1,5 @@
-//! The listener: TCP, HTTP up to the websocket, and the checks on the way. Each stage has a
-//! deadline.
+//! The listener: the first byte of a connection selects packages over TCP, or HTTP up to the
+//! websocket. Each stage has its checks and a deadline.
 
 use std::fs::File;
 use std::io;
@@ -25,6 +25,8 @@ use super::connection_limit::{ConnectionLimit, ConnectionPermit, Refusal};
 use super::http::{self, End, Progress, Timeouts};
 use super::peer::Peer;
 use super::proxy_header::{self, ProxyHeader};
+use super::tcp::{self, FirstByte, PackageStream};
+use super::transport::Transport;
 use super::{App, Options, session, websocket};
 
 /// Pause after an error of accepting.
@@ -136,6 +138,38 @@ async fn connection<A: App>(
         // Closed before anything is read: a response would be most of the work that the limit saves.
         return;
     }
+    let accepted_at = Instant::now();
+    let first = match refused {
+        // Only a request is answered.
+        Some(_) => tcp::first_byte(&stream, accepted_at + REFUSAL).await,
+        None => tcp::first_byte(&stream, accepted_at + options.handshake()).await,
+    };
+    match first {
+        Some(FirstByte::Http) => {}
+        Some(FirstByte::Package) if options.frontend.tcp => {
+            if let (Ok(mut permit), false) = (permit, is_for_health)
+                && permit.resolve(peer).inspect_err(|refusal| refuse(peer, *refusal, &options)).is_ok()
+            {
+                let stream = PackageStream::new(stream, options.session.max_package_before_enter);
+                let deadline = accepted_at + options.handshake();
+                let transport = Box::new(Transport::Tcp(stream));
+                session::run(transport, (peer, deadline), Some(permit), app, options).await;
+            }
+            return;
+        }
+        Some(FirstByte::Package | FirstByte::Other) => {
+            options.metrics.connections_refused.protocol.add();
+            debug!(peer = %peer.address, "the first byte is of no protocol");
+            return;
+        }
+        None => {
+            if refused.is_none() {
+                options.metrics.sessions_closed_timeout.request.add();
+                debug!(peer = %peer.address, "no first byte in time");
+            }
+            return;
+        }
+    }
     let permit = Arc::new(Mutex::new(permit.ok()));
     let handoff = Handoff::default();
     let progress = Progress::new(Instant::now());
@@ -167,7 +201,8 @@ async fn connection<A: App>(
         let deadline = progress.request_began_at() + options.handshake();
         drop(progress);
         let permit = lock(&permit).take();
-        session::run(Box::new(socket), (client, deadline), permit, app, options).await;
+        let transport = Box::new(Transport::WebSocket(socket));
+        session::run(transport, (client, deadline), permit, app, options).await;
     }
 }
 

@@ -108,6 +108,8 @@ section! {
         send_buffer_bytes: usize = 256 * 1024,
         /// Seconds from the first byte of a websocket message to its last.
         message_secs: u32 = 10,
+        /// Clients may connect over TCP without a websocket.
+        tcp: bool = true,
         /// Networks and addresses of proxies, whose `X-Forwarded-For` names the client.
         trusted_proxies: Networks = Networks::default(),
         /// Connections of those proxies begin with a PROXY header, version 1 or 2.

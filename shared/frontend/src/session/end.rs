@@ -11,7 +11,7 @@ use crate::Ending;
 
 /// The reason for the end of a connection.
 #[derive(Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The network ended it.
     Gone,
     /// The client closes.
@@ -32,7 +32,7 @@ pub(super) enum End {
 
 /// A deadline of a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Deadline {
+pub(crate) enum Deadline {
     /// Of the handshake's ack.
     Handshake,
     /// Of the first room.

@@ -13,3 +13,4 @@ mod limits;
 mod proxies;
 mod shutdown;
 mod socket;
+mod tcp;

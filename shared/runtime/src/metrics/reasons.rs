@@ -71,6 +71,8 @@ reasons! {
         host,
         /// A trusted proxy sent no PROXY header.
         proxy_header,
+        /// The first byte is of no protocol that the server speaks.
+        protocol,
     }
 }
 
