@@ -1,6 +1,7 @@
 //! The listener: the first byte of a connection selects packages over TCP, or HTTP up to the
 //! websocket. Each stage has its checks and a deadline.
 
+mod opening;
 mod requests;
 
 use std::fs::File;
@@ -13,16 +14,17 @@ use futures_util::FutureExt;
 use runtime::log_rate_limit::LogRateLimit;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
+use self::opening::{Opened, open};
+use self::requests::{Client, Handoff, serve_http};
+use super::client_stream::FirstByte;
 use super::connection_limit::{ConnectionLimit, ConnectionPermit, Refusal};
 use super::http::{End, Progress};
 use super::peer::Peer;
-use super::proxy_header::{self, ProxyHeader};
-use super::tcp::{self, FirstByte, PackageStream};
+use super::tcp::PackageStream;
 use super::transport::Transport;
 use super::{App, Options, session, websocket};
-use self::requests::{Client, Handoff, serve_http};
 
 /// Pause after an error of accepting.
 // Mostly there are no file descriptors left, and some are freed meanwhile.
@@ -93,83 +95,76 @@ fn spare_descriptor() -> Option<File> {
 }
 
 async fn connection<A: App>(
-    mut stream: TcpStream,
+    stream: TcpStream,
     address: SocketAddr,
     connection_limit: ConnectionLimit,
     (app, options): (A, Arc<Options>),
 ) {
-    let tcp_peer = Peer::new(address, &options.frontend.trusted_proxies);
-    let mut is_for_health = false;
-    let peer = if options.frontend.proxy_protocol && tcp_peer.is_proxy {
-        // Boxed, as HTTP below: the buffer is freed when the header was read.
-        match Box::pin(proxy_header::read(&mut stream)).await {
-            Ok(ProxyHeader::Client(client)) => Peer::new(client, &options.frontend.trusted_proxies),
-            Ok(ProxyHeader::Local) => {
-                is_for_health = true;
-                tcp_peer
-            }
-            Err(error) => {
-                options.metrics.connections_refused.proxy_header.add();
-                static NO_HEADER: LogRateLimit = LogRateLimit::new();
-                if let Some(suppressed) = NO_HEADER.pass() {
-                    warn!(proxy = %address, %error, suppressed, "a connection of a trusted proxy was closed; is its PROXY protocol on?");
-                }
-                return;
-            }
-        }
-    } else {
-        tcp_peer
-    };
-    let permit = connection_limit.admit(peer).inspect_err(|refusal| refuse(peer, *refusal, &options));
-    let refused = permit.as_ref().err().copied();
-    if refused == Some(Refusal::HandshakeRate) {
-        // Closed before anything is read: a response would be most of the work that the limit saves.
-        return;
+    // Boxed, so that all that is needed before the session is freed when it begins.
+    let begun = Box::pin(begin(stream, address, connection_limit, options.clone())).await;
+    if let Some(Begun { transport, client, deadline, permit }) = begun {
+        session::run(transport, (client, deadline), permit, app, options).await;
     }
-    let accepted_at = Instant::now();
-    let first = match refused {
-        // Only a request is answered.
-        Some(_) => tcp::first_byte(&stream, accepted_at + REFUSAL).await,
-        None => tcp::first_byte(&stream, accepted_at + options.handshake()).await,
+}
+
+/// Serves a connection up to its transport; `None` if it ends before.
+async fn begin(
+    stream: TcpStream,
+    address: SocketAddr,
+    connection_limit: ConnectionLimit,
+    options: Arc<Options>,
+) -> Option<Begun> {
+    let opened = tokio::select! {
+        opened = open(stream, address, &connection_limit, &options) => opened?,
+        // No request was accepted yet.
+        () = options.lifecycle.stopping() => return None,
     };
-    match first {
-        Some(FirstByte::Http) => {}
-        Some(FirstByte::Package) if options.frontend.tcp => {
-            if let (Ok(mut permit), false) = (permit, is_for_health)
-                && permit.resolve(peer).inspect_err(|refusal| refuse(peer, *refusal, &options)).is_ok()
-            {
-                let stream = PackageStream::new(stream, options.session.max_package_before_enter);
-                let deadline = accepted_at + options.handshake();
-                let transport = Box::new(Transport::Tcp(stream));
-                session::run(transport, (peer, deadline), Some(permit), app, options).await;
-            }
-            return;
-        }
-        Some(FirstByte::Package | FirstByte::Other) => {
+    match opened.first {
+        FirstByte::Http => until_websocket(opened, &options).await,
+        FirstByte::Package if options.frontend.tcp => begin_packages(opened, &options),
+        FirstByte::Package | FirstByte::Tls | FirstByte::Other => {
             options.metrics.connections_refused.protocol.add();
-            debug!(peer = %peer.address, "the first byte is of no protocol");
-            return;
-        }
-        None => {
-            if refused.is_none() {
-                options.metrics.sessions_closed_timeout.request.add();
-                debug!(peer = %peer.address, "no first byte in time");
-            }
-            return;
+            debug!(peer = %opened.peer.address, "the first byte is of no protocol");
+            None
         }
     }
+}
+
+/// A connection that has its transport.
+struct Begun {
+    transport: Box<Transport>,
+    client: Peer,
+    /// Of the handshake.
+    deadline: Instant,
+    permit: Option<ConnectionPermit>,
+}
+
+/// Begins packages without a websocket; `None` for a client that is refused.
+fn begin_packages(opened: Opened, options: &Options) -> Option<Begun> {
+    let Opened { stream, peer, is_for_health, permit, accepted_at, .. } = opened;
+    // Only a request of a refused client is answered.
+    let mut permit = permit.ok().filter(|_| !is_for_health)?;
+    permit.resolve(peer).inspect_err(|refusal| refuse(peer, *refusal, options)).ok()?;
+    let stream = PackageStream::new(stream, options.session.max_package_before_enter);
+    let transport = Box::new(Transport::Tcp(stream));
+    Some(Begun { transport, client: peer, deadline: accepted_at + options.handshake(), permit: Some(permit) })
+}
+
+/// Serves requests until one begins a websocket; `None` if the connection ends before.
+async fn until_websocket(opened: Opened, options: &Arc<Options>) -> Option<Begun> {
+    let Opened { stream, peer, is_for_health, permit, accepted_at, .. } = opened;
+    let refused = permit.as_ref().err().copied();
     let permit = Arc::new(Mutex::new(permit.ok()));
     let handoff = Handoff::default();
-    let progress = Progress::new(Instant::now());
+    let progress = Progress::new(accepted_at);
     let client = Client { peer, is_for_health, permit: permit.clone(), handoff: handoff.clone(), refused };
-    // Boxed, so that what HTTP needs is freed when the websocket begins.
-    match Box::pin(serve_http(stream, client, (progress.clone(), options.clone()))).await {
+    match serve_http(stream, client, (progress.clone(), options.clone())).await {
         End::Late => {
             if refused.is_none() {
                 options.metrics.sessions_closed_timeout.request.add();
                 debug!(peer = %peer.address, "no websocket in time");
             }
-            return;
+            return None;
         }
         End::Served(Err(error)) => {
             // All other errors are the network's.
@@ -180,18 +175,12 @@ async fn connection<A: App>(
         }
         End::Served(Ok(())) => {}
     }
-    let upgrade = lock(&handoff).take();
-    if let Some((upgraded, client)) = upgrade
-        && let Ok(upgraded) = upgraded.await
-        && let Some(socket) = websocket::begin(upgraded, &options.session).await
-    {
-        progress.upgraded();
-        let deadline = progress.request_began_at() + options.handshake();
-        drop(progress);
-        let permit = lock(&permit).take();
-        let transport = Box::new(Transport::WebSocket(socket));
-        session::run(transport, (client, deadline), permit, app, options).await;
-    }
+    let (upgraded, client) = lock(&handoff).take()?;
+    let socket = websocket::begin(upgraded.await.ok()?, &options.session).await?;
+    progress.upgraded();
+    let deadline = progress.request_began_at() + options.handshake();
+    let permit = lock(&permit).take();
+    Some(Begun { transport: Box::new(Transport::WebSocket(socket)), client, deadline, permit })
 }
 
 /// Locks a value that one task shares with its own callbacks.
@@ -251,6 +240,7 @@ mod tests {
             heartbeat_secs: 30,
             dictionary: None,
             server_list: ServerListWriter::new(Servers::default()).1,
+            tls: node::tls::ClientTls::off(),
             http: None,
             close_on_stop: false,
             lifecycle: Lifecycle::new(),

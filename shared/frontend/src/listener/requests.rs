@@ -11,11 +11,11 @@ use hyper::upgrade::OnUpgrade;
 use model::network::AddressGroup;
 use runtime::config::origin;
 use runtime::log_rate_limit::LogRateLimit;
-use tokio::net::TcpStream;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use super::{REFUSAL, lock, refuse};
+use crate::client_stream::ClientStream;
 use crate::connection_limit::{ConnectionPermit, Refusal};
 use crate::http::{self, End, Progress, Timeouts};
 use crate::peer::Peer;
@@ -42,7 +42,11 @@ pub(super) struct Client {
 }
 
 /// Serves requests until one is for a websocket, or the server stops.
-pub(super) async fn serve_http(stream: TcpStream, client: Client, (progress, options): (Progress, Arc<Options>)) -> End {
+pub(super) async fn serve_http(
+    stream: ClientStream,
+    client: Client,
+    (progress, options): (Progress, Arc<Options>),
+) -> End {
     let times = match client.refused {
         Some(_) => Timeouts { head: REFUSAL, keep_alive: None },
         None => Timeouts { head: options.handshake(), keep_alive: Some(options.keep_alive()) },
