@@ -12,7 +12,8 @@ test: tools ## Everything that CI runs
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items
 	cargo test --workspace
 
-interop: tools ## Run Shaddock behind nginx and HAProxy
+interop: tools ## Run Shaddock behind nginx and HAProxy, and with native clients
+	@scripts/fetch-pypomelo
 	@scripts/fetch-proxies
 	cargo test --package system-tests --test interop
 

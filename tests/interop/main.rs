@@ -1,5 +1,6 @@
 //! Shaddock with programs of other makers: `make interop` fetches and runs them.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+mod native;
 mod proxies;
 mod user;

@@ -24,7 +24,7 @@ pub use error::WireError;
 pub use handshake::{HandshakeAccept, HandshakeRefusal, HandshakeRequest, HandshakeResponse, OfferedDictionary};
 pub use kick::Kick;
 pub use message::{Message, MessageKind, RouteRef};
-pub use package::{HEAD, MAX_BODY, Package, PackageKind, Packages, decode_frame};
+pub use package::{HEAD, MAX_BODY, Package, PackageKind, Packages, decode_frame, whole_packages};
 pub use route::{Dictionary, Route};
 pub use stream::StreamDecoder;
 pub use text::{MAX_JSON_TO_CLIENT, decode_text, json_len, to_json};

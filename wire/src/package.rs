@@ -133,6 +133,23 @@ pub fn decode_frame(frame: &Bytes, max_body: usize) -> Result<Packages, WireErro
     Ok(Packages { rest: frame.clone() })
 }
 
+/// Returns the number of bytes of the whole packages at the start of a stream; 0 until one is
+/// complete.
+///
+/// # Errors
+/// If a type is unknown, or a body is over `max_body` bytes. Whole packages before that come first.
+pub fn whole_packages(arrived: &[u8], max_body: usize) -> Result<usize, WireError> {
+    let mut whole = 0;
+    loop {
+        let rest = arrived.get(whole..).unwrap_or_default();
+        match Head::read(rest, max_body) {
+            Ok(Some(head)) if rest.len() >= HEAD + head.body_len => whole += HEAD + head.body_len,
+            Err(error) if whole == 0 => return Err(error),
+            _ => return Ok(whole),
+        }
+    }
+}
+
 /// The packages of a frame that [`decode_frame`] found to be well-formed.
 #[derive(Debug, Clone)]
 pub struct Packages {

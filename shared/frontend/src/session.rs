@@ -1,9 +1,8 @@
-//! One websocket from its opening to its close: the loop that reads, writes and watches the
+//! One client from the begin of its protocol to its close: the loop that reads, writes and watches the
 //! deadlines. None of the three waits for another one, nor for the role.
 
 mod end;
 mod requests;
-mod transfer;
 
 use std::future::pending;
 use std::panic::AssertUnwindSafe;
@@ -13,10 +12,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, SinkExt};
+use futures_util::FutureExt;
 use runtime::batching::BatchTimer;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
 use tracing::debug;
 use wire::{Package, Packages, decode_frame};
 
@@ -25,17 +23,17 @@ use super::peer::Peer;
 use super::protocol::{Protocol, Reaction};
 use super::queued_bodies::QueuedBodies;
 use super::rate_limit::RateLimit;
-use super::websocket::{self, WebSocket};
+use super::transport::{Done, Input, Transport};
 use super::write_queue::Next;
 use super::{App, KickReason, Options, Session, WriteQueue};
-use end::{Deadline, End};
-use transfer::{Done, send_close, transfer};
+use end::Deadline;
+pub(crate) use end::End;
 
 /// Time limit of one write. A client that reads nothing for that long counts as lost.
 const WRITE: Duration = Duration::from_secs(10);
 
 struct Connection<A: App> {
-    socket: Box<WebSocket>,
+    transport: Box<Transport>,
     peer: Peer,
     /// Held while the connection is open.
     permit: Option<ConnectionPermit>,
@@ -66,19 +64,14 @@ struct Connection<A: App> {
     last_received_at: Instant,
 }
 
-/// A connection whose session begins.
-#[derive(Debug)]
-pub(super) struct Opened {
-    pub(super) socket: Box<WebSocket>,
-    pub(super) peer: Peer,
-    /// The end of the time for the handshake.
-    pub(super) deadline: Instant,
-    pub(super) permit: Option<ConnectionPermit>,
-}
-
 /// Serves a client until its connection ends.
-pub(super) async fn run<A: App>(opened: Opened, app: A, options: Arc<Options>) {
-    let Opened { socket, peer, deadline, permit } = opened;
+pub(super) async fn run<A: App>(
+    transport: Box<Transport>,
+    (peer, deadline): (Peer, Instant),
+    permit: Option<ConnectionPermit>,
+    app: A,
+    options: Arc<Options>,
+) {
     let now = Instant::now();
     let mut connection = Connection {
         protocol: Protocol::new(options.heartbeat_secs),
@@ -94,7 +87,7 @@ pub(super) async fn run<A: App>(opened: Opened, app: A, options: Arc<Options>) {
         frame_bytes: 0,
         is_reading: true,
         last_received_at: now,
-        socket,
+        transport,
         peer,
         permit,
         app,
@@ -121,13 +114,11 @@ impl<A: App> Connection<A> {
             let next_wake = self.next_wake();
             set(alarm.as_mut(), next_wake);
             let (reads, writes) = (self.is_reading && !self.is_role_busy, self.write_by.is_some());
-            let most = websocket::max_bytes(self.rate_limit.max_body(!self.is_entering()));
-            self.socket.get_mut().set_most(most);
+            self.transport.set_max_body(self.rate_limit.max_body(!self.is_entering()));
             let done = tokio::select! {
-                done = transfer(&mut self.socket, reads, writes), if reads || writes => match done {
-                    Done::Read(frame) => self.receive(frame),
-                    Done::Written(Ok(())) => self.write_next(),
-                    Done::Written(Err(_)) => Err(End::Gone),
+                done = self.transport.transfer(reads, writes), if reads || writes => match done {
+                    Done::Read(input) => input.and_then(|input| self.receive(input)),
+                    Done::Written(written) => written.and_then(|()| self.write_next()),
                 },
                 () = role_ready(&mut self.session), if self.is_role_busy => self.resume_packages(),
                 () = self.write_queue.changed(), if self.held_until.is_none() && !writes => self.write_or_hold(),
@@ -148,27 +139,16 @@ impl<A: App> Connection<A> {
         }
     }
 
-    fn receive(&mut self, frame: Option<Result<Message, SocketError>>) -> Result<(), End> {
-        let frame = match frame {
-            None => return Err(End::Gone),
-            Some(frame) => frame?,
-        };
+    fn receive(&mut self, input: Input) -> Result<(), End> {
         self.last_received_at = Instant::now();
-        let frame = match frame {
-            Message::Close(_) => return Err(End::Closed),
-            // The websocket library responds to these. They prove that the client is alive, and can
-            // be a flood as packages are.
-            Message::Ping(payload) | Message::Pong(payload) => {
-                self.socket.get_mut().end_control_frame(&payload);
+        let frame = match input {
+            // It can be a flood as packages are.
+            Input::SignOfLife => {
                 self.allow_input();
                 return Ok(());
             }
-            Message::Binary(bytes) => bytes,
-            Message::Text(text) => Bytes::from(text),
-            // The library returns whole messages only.
-            Message::Frame(_) => return Ok(()),
+            Input::Packages(frame) => frame,
         };
-        self.socket.get_mut().end_message();
         let entered = self.session.as_ref().is_some_and(Session::has_entered);
         self.packages = Some(decode_frame(&frame, self.rate_limit.max_body(entered))?);
         self.frame_bytes = frame.len();
@@ -181,7 +161,7 @@ impl<A: App> Connection<A> {
         self.is_role_busy = false;
         // Nothing was read meanwhile: the client is not to blame for the silence.
         self.last_received_at = Instant::now();
-        self.socket.get_mut().restart(self.last_received_at);
+        self.transport.restart(self.last_received_at);
         self.receive_packages()
     }
 
@@ -304,12 +284,11 @@ impl<A: App> Connection<A> {
     /// Writes a frame, the one before it being written. Returns false if it takes longer.
     fn try_write(&mut self, frame: Bytes) -> Result<bool, End> {
         self.options.metrics.frames_sent.add();
-        self.socket.start_send_unpin(Message::Binary(frame)).map_err(|_| End::Gone)?;
+        self.transport.begin_write(frame)?;
         // No task is to be woken: if it is not done, the loop polls again.
         let mut context = Context::from_waker(Waker::noop());
-        match self.socket.poll_flush_unpin(&mut context) {
-            Poll::Ready(Ok(())) => Ok(true),
-            Poll::Ready(Err(_)) => Err(End::Gone),
+        match self.transport.poll_written(&mut context) {
+            Poll::Ready(written) => written.map(|()| true),
             Poll::Pending => {
                 self.write_by = Some(Instant::now() + WRITE);
                 Ok(false)
@@ -329,7 +308,7 @@ impl<A: App> Connection<A> {
 
     /// The time by which the rest of an incomplete message must have come.
     fn message_deadline(&self) -> Option<Instant> {
-        let since = self.socket.get_ref().incomplete_since().filter(|_| self.is_reading && !self.is_role_busy);
+        let since = self.transport.incomplete_since().filter(|_| self.is_reading && !self.is_role_busy);
         since.map(|since| since + self.options.message())
     }
 
@@ -404,11 +383,11 @@ impl<A: App> Connection<A> {
         };
         let closing = async {
             if !matches!(end, End::Gone) {
-                send_close(&mut self.socket).await;
+                self.transport.close().await;
             }
             if matches!(end, End::Slow) {
                 // Otherwise the system would keep what the client does not read for minutes.
-                self.socket.get_ref().stream().set_zero_linger().ok();
+                self.transport.discard_unread().ok();
             }
         };
         tokio::join!(closed, closing);

@@ -71,6 +71,12 @@ reasons! {
         host,
         /// A trusted proxy sent no PROXY header.
         proxy_header,
+        /// The first byte is of no protocol that the server speaks.
+        protocol,
+        /// The client does not speak TLS, and `tls.plain` forbids that.
+        plain,
+        /// The TLS handshake failed.
+        tls,
     }
 }
 
