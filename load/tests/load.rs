@@ -35,7 +35,7 @@ async fn cluster_with(settings: Settings) -> (Cluster, String) {
 /// 20 users in 4 rooms, two senders in each.
 fn plan(gate: &str, workload: Workload) -> Plan {
     let times = Plan { warm_up: Duration::from_millis(100), measured: MEASURED, ..Plan::default() };
-    Plan { gate: gate.to_owned(), users: 20, rooms: 4, senders: 2, workload, ..times }
+    Plan { gate: gate.parse().unwrap(), users: 20, rooms: 4, senders: 2, workload, ..times }
 }
 
 async fn measure(plan: &Plan) -> Result<Report, LoadError> {
@@ -73,6 +73,21 @@ async fn rates_are_measured_in_turn_and_every_member_receives_every_message() {
         assert_eq!((step.sent + step.unsent, step.unknown), (sent, 0), "{step:?}");
         assert!(step.latency_ms.p50 > 0.0 && step.ack_ms.max > 0.0, "{step:?}");
     }
+}
+
+#[tokio::test]
+async fn native_users_have_no_websocket() {
+    let (cluster, gate) = cluster().await;
+    let gate = format!("tcp://{gate}");
+    let report = measure(&plan(&gate, Workload::Open(vec![80.0]))).await.unwrap();
+    assert!(report.is_clean() && report.unmeasured().is_none(), "{report:?}");
+    let step = &report.steps[0];
+    assert_eq!((step.logins, step.sent + step.unsent, step.unknown), (20, 40, 0), "{step:?}");
+    let storm = Plan { measured: 100 * DEADLINE, ..plan(&gate, Workload::Storm) };
+    let report = measure_until(&storm, |status| status.logins > 20).await;
+    cluster.stop().await;
+    let [step] = &report.steps[..] else { unreachable!("{report:?}") };
+    assert!(step.logins > 20 && step.denied.is_empty() && step.closed.is_empty(), "{step:?}");
 }
 
 #[tokio::test]
