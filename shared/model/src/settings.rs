@@ -39,6 +39,8 @@ section! {
         admin: AdminSettings = AdminSettings::default(),
         /// Client connections.
         frontend: FrontendSettings = FrontendSettings::default(),
+        /// TLS of client connections.
+        tls: TlsSettings = TlsSettings::default(),
         /// Settings of gates only.
         gate: GateSettings = GateSettings::default(),
         /// Limits of one session.
@@ -126,6 +128,46 @@ section! {
         /// `servers.json` and in `allowed_origins`, and `localhost`. Addresses may always be used.
         hosts: Vec<String> = Vec::new(),
     }
+}
+
+section! {
+    /// `[tls]`: TLS of client connections, on the `clientPort` of gates and connectors.
+    TlsSettings {
+        /// File with the servers' certificate and those above it, as PEM; empty: no TLS.
+        cert_file: String = String::new(),
+        /// File with the key of the certificate, as PEM.
+        key_file: String = String::new(),
+        /// The oldest version that clients may speak.
+        // libpomelo2 speaks 1.2 only.
+        min_version: TlsVersion = TlsVersion::V1_2,
+        /// Clients that may connect without TLS although there is a certificate.
+        plain: PlainClients = PlainClients::Loopback,
+        /// A proxy ends TLS: servers take plain connections, and gates tell clients to use TLS.
+        by_proxy: bool = false,
+    }
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TlsVersion {
+    /// Version 1.2.
+    #[serde(rename = "1.2")]
+    V1_2,
+    /// Version 1.3.
+    #[serde(rename = "1.3")]
+    V1_3,
+}
+
+/// Clients that may connect without TLS to a server that has a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlainClients {
+    /// None.
+    Never,
+    /// Those of the server's own machine, for health checks.
+    Loopback,
+    /// All, while clients are switched over.
+    Always,
 }
 
 section! {
@@ -363,6 +405,18 @@ impl NatsSettings {
             tls_key_file: named(&self.tls_key_file),
             ..self.clone()
         }
+    }
+}
+
+impl TlsSettings {
+    /// Returns true if servers have a certificate, and take TLS.
+    pub fn is_on(&self) -> bool {
+        !self.cert_file.is_empty()
+    }
+
+    /// Returns true if clients are to connect with TLS: to the servers, or to a proxy before them.
+    pub fn is_for_clients(&self) -> bool {
+        self.is_on() || self.by_proxy
     }
 }
 

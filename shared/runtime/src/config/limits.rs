@@ -1,9 +1,10 @@
 //! The valid ranges of settings. Names the range of a value outside it, not its remedy.
 
+use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
 use model::room::Checkpoint;
-use model::settings::{FrontendSettings, Settings, Signatures};
+use model::settings::{FrontendSettings, Settings, Signatures, TlsSettings};
 use model::subjects::SubjectPrefix;
 
 use super::{origin, sign_in};
@@ -110,6 +111,7 @@ pub(super) fn check(settings: &Settings) -> Vec<OutOfRange> {
         .chain(bodies(settings))
         .chain(texts(settings))
         .chain(keys(settings))
+        .chain(certificate(&settings.tls))
         .chain(sign_in::contradictions(&settings.nats))
         .collect()
 }
@@ -260,6 +262,34 @@ fn keys(settings: &Settings) -> Option<OutOfRange> {
     })
 }
 
+/// A certificate and its key go together, and a proxy that ends TLS needs neither here.
+fn certificate(tls: &TlsSettings) -> Option<OutOfRange> {
+    let broken = |key, other, found: &dyn Debug, required: &str| {
+        Some(OutOfRange { key, other: Some(other), found: format!("{found:?}"), required: required.to_owned() })
+    };
+    match (tls.cert_file.is_empty(), tls.key_file.is_empty()) {
+        (false, true) => broken(
+            "tls.key_file",
+            "tls.cert_file",
+            &tls.key_file,
+            "a file with the key of the certificate in tls.cert_file",
+        ),
+        (true, false) => broken(
+            "tls.cert_file",
+            "tls.key_file",
+            &tls.cert_file,
+            "a file with the certificate for the key in tls.key_file",
+        ),
+        (false, false) if tls.by_proxy => broken(
+            "tls.by_proxy",
+            "tls.cert_file",
+            &tls.by_proxy,
+            "false where servers have a certificate; to leave TLS to a proxy, empty tls.cert_file and tls.key_file",
+        ),
+        _ => None,
+    }
+}
+
 fn between(range: &RangeInclusive<u64>) -> String {
     match (range.start(), range.end()) {
         // This bound is that of 64 bits, which helps no operator.
@@ -315,6 +345,21 @@ mod tests {
         assert_eq!(broken(|settings| settings.log.max_room_bytes = 4 << 20), [""; 0]);
         assert_eq!(broken(|settings| settings.log.max_room_bytes = (4 << 20) - 1), ["log.max_room_bytes"]);
         assert_eq!(broken(|settings| settings.rpc.subscription_queue = 0), ["rpc.subscription_queue"]);
+    }
+
+    #[test]
+    fn a_certificate_has_a_key_and_no_proxy() {
+        let given = || "x.pem".to_owned();
+        let both = |settings: &mut Settings| (settings.tls.cert_file, settings.tls.key_file) = (given(), given());
+        assert_eq!(broken(both), [""; 0]);
+        assert_eq!(broken(|settings| settings.tls.by_proxy = true), [""; 0]);
+        assert_eq!(broken(|settings| settings.tls.cert_file = given()), ["tls.key_file"]);
+        assert_eq!(broken(|settings| settings.tls.key_file = given()), ["tls.cert_file"]);
+        let ended_twice = |settings: &mut Settings| {
+            both(settings);
+            settings.tls.by_proxy = true;
+        };
+        assert_eq!(broken(ended_twice), ["tls.by_proxy"]);
     }
 
     #[test]
