@@ -149,7 +149,7 @@ pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle)
 
 async fn respond(request: Request<Incoming>, peer: SocketAddr, router: Router) -> Response {
     let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(Peer { address: peer, is_proxy: false });
+    parts.extensions.insert(Peer { address: peer, is_proxy: false, is_native: false });
     let response = router.oneshot(Request::from_parts(parts, Body::new(body))).await;
     response.unwrap_or_else(|never: Infallible| match never {})
 }

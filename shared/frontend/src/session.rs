@@ -221,7 +221,8 @@ impl<A: App> Connection<A> {
                     permit.end_handshake();
                 }
                 self.deadline = Instant::now() + self.options.enter();
-                self.session = Some(self.app.open(self.peer, self.write_queue.clone()));
+                let peer = Peer { is_native: matches!(*self.transport, Transport::Tcp(_)), ..self.peer };
+                self.session = Some(self.app.open(peer, self.write_queue.clone()));
                 self.poll_role();
             }
             Reaction::Message { id, route, body } => self.on_message(id, &route, body),
