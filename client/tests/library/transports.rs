@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::{ChatClient, ClientError, Event, Events, Options, Tls, TlsError};
 use serde_json::json;
-use testkit::{Certificates, TlsTunnel, free_addresses};
+use testkit::{Certificates, TlsProxy, free_addresses};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wire::{HandshakeAccept, HandshakeRequest, Message, Package, PackageKind, decode_frame};
@@ -80,8 +80,8 @@ async fn packages_need_no_websocket() {
 #[tokio::test]
 async fn packages_without_a_websocket_go_through_tls() {
     let (server, authority) = (FakeServer::start().await, Certificates::new());
-    let tunnel = TlsTunnel::ending(&server.address(), &authority).await;
-    let address = format!("tls://{}", tunnel.address());
+    let proxy = TlsProxy::start(&server.address(), &authority).await;
+    let address = format!("tls://{}", proxy.address());
     let (client, peer) = tokio::join!(ChatClient::connect(&address, trusting(&authority)), NativePeer::accept(&server));
     talk(client.unwrap(), peer).await;
 }
@@ -89,8 +89,8 @@ async fn packages_without_a_websocket_go_through_tls() {
 #[tokio::test]
 async fn a_websocket_goes_through_tls() {
     let (server, authority) = (FakeServer::start().await, Certificates::new());
-    let tunnel = TlsTunnel::ending(&server.address(), &authority).await;
-    let address = format!("wss://{}", tunnel.address());
+    let proxy = TlsProxy::start(&server.address(), &authority).await;
+    let address = format!("wss://{}", proxy.address());
     let (client, mut peer) = tokio::join!(ChatClient::connect(&address, trusting(&authority)), server.welcome());
     let (ann, _events) = client.unwrap();
     let response = ann.request_unchecked("a.b.c", &json!({}));
@@ -104,11 +104,11 @@ async fn a_websocket_goes_through_tls() {
 #[tokio::test]
 async fn a_server_is_refused_whose_certificate_is_not_trusted() {
     let (server, authority, other) = (FakeServer::start().await, Certificates::new(), Certificates::new());
-    let tunnel = TlsTunnel::ending(&server.address(), &authority).await;
+    let proxy = TlsProxy::start(&server.address(), &authority).await;
     for scheme in ["wss", "tls"] {
         // Neither does the platform trust it, nor the authority of another.
         for options in [trusting(&other), Options::default()] {
-            let refused = ChatClient::connect(&format!("{scheme}://{}", tunnel.address()), options).await;
+            let refused = ChatClient::connect(&format!("{scheme}://{}", proxy.address()), options).await;
             assert!(matches!(refused, Err(ClientError::Connect { .. })), "{scheme}: {refused:?}");
         }
     }

@@ -11,7 +11,7 @@ mod program;
 mod scratch;
 mod small_cluster;
 mod tcp_proxy;
-mod tls_tunnel;
+mod tls_proxy;
 mod wall_clock;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -28,7 +28,7 @@ pub use self::program::shaddock;
 pub use self::scratch::Scratch;
 pub use self::small_cluster::small_cluster;
 pub use self::tcp_proxy::TcpProxy;
-pub use self::tls_tunnel::TlsTunnel;
+pub use self::tls_proxy::TlsProxy;
 pub use self::wall_clock::WallClock;
 pub use witness::{Arrival, Witness};
 
