@@ -11,9 +11,10 @@ const SCRIPTS = ['pomelo-protocol/lib/protocol.js', 'pomelo-jsclient-websocket/l
  * What a page with TLS runs before the client, which writes `ws://` into the URL itself. A browser
  * has `window`; so has the context of these tests.
  */
-const OVER_TLS = `
-  const Plain = window.WebSocket;
-  window.WebSocket = function (url) { return new Plain(url.replace(/^ws:/, 'wss:')); };
+export const OVER_TLS = `
+  window.WebSocket = class extends WebSocket {
+    constructor(url) { super(url.replace(/^ws:/, 'wss:')); }
+  };
 `;
 const HEARTBEAT = 3;
 const HEAD_BYTES = 4;
