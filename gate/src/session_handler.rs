@@ -30,7 +30,10 @@ impl GateState {
         let listens = |id: &_| self.statuses.client_port(id);
         let entry =
             uid.and_then(|uid| entry::choose(&uid, self.server_list.now().connector(), is_unavailable, listens));
-        let entry = entry.map(|address| ConnectorAddress { tls: self.tls, ..address });
+        let entry = entry.map(|mut address| {
+            address.tls = self.tls;
+            address
+        });
         let code = if entry.is_ok() { 200 } else { 500 };
         self.metrics.requests_answered.add(RouteLabel::of(routes::QUERY_ENTRY), code);
         entry

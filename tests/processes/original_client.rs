@@ -54,7 +54,8 @@ impl OriginalClient {
         let commands = child.stdin.take().unwrap();
         let events = BufReader::new(child.stdout.take().unwrap()).lines();
         let (name, kept) = (name.to_owned(), VecDeque::new());
-        let mut client = Self { name, commands, events, kept, gate: None, is_secure: false, requests: 0, _child: child };
+        let mut client =
+            Self { name, commands, events, kept, gate: None, is_secure: false, requests: 0, _child: child };
         assert_eq!(client.next().await["event"], "ready");
         client
     }

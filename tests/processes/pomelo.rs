@@ -9,14 +9,8 @@ use crate::on_both_layouts;
 use crate::original_client::OriginalClient;
 use crate::over_tls;
 
-on_both_layouts!(
-    a_browser_with_schemas_of_another_server_reads_our_messages,
-    numbers_are_users_rooms_and_contents,
-);
-over_tls!(
-    a_browser_with_schemas_of_another_server_reads_our_messages,
-    numbers_are_users_rooms_and_contents,
-);
+on_both_layouts!(a_browser_with_schemas_of_another_server_reads_our_messages, numbers_are_users_rooms_and_contents,);
+over_tls!(a_browser_with_schemas_of_another_server_reads_our_messages, numbers_are_users_rooms_and_contents,);
 
 /// The schemas are those of Pomelo's chat demo with protobuf, kept in `localStorage` by an earlier
 /// visit.

@@ -49,9 +49,12 @@ impl NativePeer {
 /// Sends a request and receives two pushes in pieces: over TCP nothing keeps packages together.
 async fn talk((ann, mut events): (ChatClient, Events), mut peer: NativePeer) {
     let response = ann.request_unchecked("a.b.c", &json!({"n": 1}));
-    let Ok(Message::Request { id, route, .. }) = Message::decode(&peer.package().await.body) else { panic!("no request") };
+    let Ok(Message::Request { id, route, .. }) = Message::decode(&peer.package().await.body) else {
+        panic!("no request")
+    };
     assert_eq!(route, text("a.b.c"));
-    let mut bytes = Message::Response { id, body: Bytes::from_static(b"{\"code\":200}") }.encode_package().unwrap().to_vec();
+    let mut bytes =
+        Message::Response { id, body: Bytes::from_static(b"{\"code\":200}") }.encode_package().unwrap().to_vec();
     for seq in [1, 2] {
         bytes.extend_from_slice(&push(text("onChat"), &chat(seq, "bob", "hi")));
     }
