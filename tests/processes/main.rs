@@ -16,6 +16,7 @@ mod log_lines;
 mod outputs;
 mod panics;
 mod pomelo;
+mod renewal;
 mod servers_file;
 mod shutdown;
 mod signatures;
