@@ -9,6 +9,7 @@ use model::ids::ServerId;
 use model::placement::{CHAT, CONNECTOR, GATE};
 use model::servers::{Server, Servers};
 use model::settings::Settings;
+use node::tls::ClientTls;
 use tokio::net::TcpListener;
 
 /// A server that is to be started, with its listeners.
@@ -78,10 +79,10 @@ impl BoundServer {
         Ok(Self { server, role, admin })
     }
 
-    /// Returns the listeners that serve health checks.
-    pub(crate) fn health_listeners(&self) -> impl Iterator<Item = &TcpListener> {
-        let gate = if let Role::Gate(listener) = &self.role { Some(listener) } else { None };
-        self.admin.iter().chain(gate)
+    /// Returns the listeners that serve health checks, each with its TLS.
+    pub(crate) fn health_listeners(&self, tls: &ClientTls) -> impl Iterator<Item = (&TcpListener, ClientTls)> {
+        let gate = if let Role::Gate(listener) = &self.role { Some((listener, tls.clone())) } else { None };
+        self.admin.iter().map(|listener| (listener, ClientTls::off())).chain(gate)
     }
 
     /// The server's type.

@@ -24,6 +24,7 @@ use model::subjects;
 use node::Node;
 use node::payload::{self, PayloadWatch};
 use node::signing::{KeyFileError, KeyringReloader};
+use node::tls::{CertificateReloader, ClientTls};
 use runtime::config::Config;
 use runtime::health::Health;
 use runtime::lifecycle::Lifecycle;
@@ -47,6 +48,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Cluster {
     keeper: ServerListWriter,
     signing: KeyringReloader,
+    /// Taken by the task that watches the files.
+    certificate: Option<CertificateReloader>,
     node: Node,
     log_kind: LogKind,
     /// Opened for the first chat server.
@@ -88,10 +91,11 @@ impl Cluster {
         system_limits::prepare(&settings.frontend, fronts, environment == keys::PRODUCTION);
         let own = keys::own_servers(&servers, only.as_ref());
         let (signing_keeper, signing) = keys::start_signing(&environment, &settings.rpc, nats.is_some(), &own)?;
+        let metrics = Metrics::new();
+        let (certificate, tls) = CertificateReloader::start(&settings.tls, &metrics)?;
         // All listeners before any server: a taken port must not leave half of a cluster running.
         let bound = BoundServer::bind_all(&mut servers, &settings, is_ours);
         let bound = bound.await.into_iter().collect::<anyhow::Result<Vec<BoundServer>>>()?;
-        let metrics = Metrics::new();
         let name = only.as_ref().map_or(subjects::PROCESS, ServerId::as_str);
         let connecting = async {
             let bus = bus(nats.as_deref(), &settings, name, &metrics).await?;
@@ -101,17 +105,19 @@ impl Cluster {
             payload::prove(&bus, Duration::from_secs(settings.nats.connect_secs.into())).await?;
             anyhow::Ok(bus)
         };
-        let bus = answer_probes_during(&bound, connecting).await?;
+        let bus = answer_probes_during(&bound, &tls, connecting).await?;
         let (keeper, server_list) = ServerListWriter::new(servers);
         let (settings, environment) = (Arc::new(settings), environment.into());
         let (lifecycle, health) = (Lifecycle::new(), Health::default());
         let payload = PayloadWatch::default();
         let hold = SharedHold::start(settings.rpc.gather(), Instant::now())?;
-        let node = Node { environment, server_list, settings, bus, signing, metrics, payload, hold, lifecycle, health };
+        let node =
+            Node { environment, server_list, settings, bus, signing, tls, metrics, payload, hold, lifecycle, health };
         let (signing, running) = (signing_keeper, BTreeMap::new());
         let mut cluster = Self {
             keeper,
             signing,
+            certificate: Some(certificate),
             node,
             log_kind: log,
             log: None,
@@ -196,6 +202,11 @@ impl Cluster {
         looked
     }
 
+    /// Returns the reader of the certificate's files, for a task of its own; once.
+    pub fn take_certificate_reloader(&mut self) -> Option<CertificateReloader> {
+        self.certificate.take()
+    }
+
     /// Starts a server; of one that cannot start nothing is left.
     async fn start_or_remove(&mut self, bound: BoundServer) -> anyhow::Result<()> {
         let id = bound.server.id.clone();
@@ -223,7 +234,7 @@ impl Cluster {
             info!(server = %id, address, "health and metrics");
             let router = admin::health_router(id.clone(), node.clone()).merge(admin::metrics(node.clone()));
             let lifecycle = running.admin.clone();
-            running.admin.spawn_main(async move { admin::serve(&listener, router, lifecycle).await });
+            running.admin.spawn_main(async move { admin::serve(&listener, ClientTls::off(), router, lifecycle).await });
         }
         self.running.insert(id.clone(), running);
         let started = match role {
@@ -336,12 +347,12 @@ fn sorted_by_start_order(mut servers: Vec<BoundServer>) -> Vec<BoundServer> {
 }
 
 /// Serves health checks while the bus connects.
-async fn answer_probes_during<T>(bound: &[BoundServer], connecting: impl Future<Output = T>) -> T {
+async fn answer_probes_during<T>(bound: &[BoundServer], tls: &ClientTls, connecting: impl Future<Output = T>) -> T {
     let probing = Lifecycle::new();
     // A supervisor that got no answer would restart the process while its broker is away, and each
     // restart would only repeat the wait.
-    let response = |listener| admin::serve(listener, admin::health_router_without_bus(), probing.clone());
-    let responses = join_all(bound.iter().flat_map(BoundServer::health_listeners).map(response));
+    let response = |(listener, tls)| admin::serve(listener, tls, admin::health_router_without_bus(), probing.clone());
+    let responses = join_all(bound.iter().flat_map(|bound| bound.health_listeners(tls)).map(response));
     let connected = tokio::select! {
         connected = connecting => connected,
         never = responses.then(|_| std::future::pending()) => never,

@@ -14,8 +14,10 @@ use cluster::{Cluster, Plan, ServersFile, ignore_other_signals, reload_signals, 
 use futures_util::FutureExt;
 use model::servers::Servers;
 use model::settings::LogFormat;
+use node::tls::CertificateReloader;
 use runtime::config::Config;
 use runtime::interval::interval;
+use runtime::log_rate_limit::LogRateLimit;
 use tokio::runtime::Builder;
 use tokio::signal::unix::Signal;
 use tracing::field::display;
@@ -30,6 +32,9 @@ use crate::output::Output;
 
 /// Time between two reads of `servers.json`.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time between two reads of the certificate for clients. SIGHUP reads it at once.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The shortest time between two reads. Requests to recheck come with messages of other servers, at
 /// any rate.
@@ -104,6 +109,7 @@ fn hides_secrets(metadata: &Metadata<'_>) -> bool {
 async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     let mut signals = stop_signals().context("signals cannot be listened for")?;
     let reloads = reload_signals().context("signals cannot be listened for")?;
+    let certificate_reloads = reload_signals().context("signals cannot be listened for")?;
     ignore_other_signals().context("signals cannot be ignored")?;
     let (all, format) = (options.only.is_none(), config.settings.log.format);
     let schemes = if config.settings.tls.is_for_clients() { ("wss", "https") } else { ("ws", "http") };
@@ -119,11 +125,19 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
         warn!("the greeting cannot be written: {error:#}");
     }
     let failed = cluster.failed();
+    let certificate = cluster.take_certificate_reloader();
+    let watch_files = async {
+        // Two loops: servers that start or stop must not delay a new certificate.
+        tokio::join!(
+            apply_configuration_changes(&mut cluster, file, reloads),
+            apply_certificate_changes(certificate, certificate_reloads),
+        )
+    };
     let has_failed = tokio::select! {
         () = signals.next() => false,
         () = failed => true,
         // This task is as much the server's own as others.
-        _ = AssertUnwindSafe(apply_configuration_changes(&mut cluster, file, reloads)).catch_unwind() => true,
+        _ = AssertUnwindSafe(watch_files).catch_unwind() => true,
     };
     if has_failed {
         error!("a task that servers need has failed: the process ends, its supervisor is to start it again");
@@ -166,6 +180,33 @@ async fn apply_configuration_changes(cluster: &mut Cluster, mut file: ServersFil
         // Other servers choose how often they request a recheck; without a pause they could keep
         // this process reading files.
         tokio::time::sleep(MIN_POLL_GAP).await;
+    }
+}
+
+/// Serves a changed certificate to new connections. Logs an error in it, and keeps the one before.
+async fn apply_certificate_changes(reloader: Option<CertificateReloader>, mut reloads: Signal) {
+    let Some(mut reloader) = reloader else { return };
+    let mut tick = interval(CERTIFICATE_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = reloads.recv() => {}
+        }
+        match reloader.reload_if_changed() {
+            None => {}
+            Some(Ok(())) => {
+                static CHANGED: LogRateLimit = LogRateLimit::new();
+                if let Some(suppressed) = CHANGED.pass() {
+                    info!(suppressed, "new connections get a new certificate");
+                }
+            }
+            Some(Err(error)) => {
+                static REFUSED: LogRateLimit = LogRateLimit::new();
+                if let Some(suppressed) = REFUSED.pass() {
+                    error!(suppressed, "the certificate is refused, the one before stays: {error}");
+                }
+            }
+        }
     }
 }
 

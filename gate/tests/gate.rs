@@ -29,6 +29,7 @@ use model::subjects;
 use node::Node;
 use node::payload::PayloadWatch;
 use node::signing::Signing;
+use node::tls::ClientTls;
 use runtime::health::Health;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
@@ -100,9 +101,10 @@ impl GateFixture {
         let (settings, lifecycle) = (Arc::new(settings), Lifecycle::new());
         let (environment, health) = (environment.into(), Health::default());
         let payload = PayloadWatch::default();
-        let signing = Signing::off();
+        let (signing, tls) = (Signing::off(), ClientTls::off());
         let hold = SharedHold::start(settings.rpc.gather(), tokio::time::Instant::now()).unwrap();
-        let node = Node { environment, server_list, settings, bus, signing, metrics, payload, lifecycle, health, hold };
+        let node =
+            Node { environment, server_list, settings, bus, signing, tls, metrics, payload, lifecycle, health, hold };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Gate::start(server(GATE, 1), node.clone(), listener);

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use testkit::TlsClient;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -33,8 +34,28 @@ pub(crate) struct Orders {
     /// The broker, if there is one.
     pub(crate) nats: Option<String>,
     pub(crate) via: Via,
+    /// The files of servers with TLS.
+    pub(crate) tls: Option<TlsFiles>,
+    /// The ids of the servers' processes.
+    pub(crate) processes: Vec<u32>,
     /// Seconds of the attack.
     pub(crate) secs: u64,
+}
+
+/// A certificate's file, and its key's.
+pub(crate) type Pair = (String, String);
+
+/// The files of the servers' certificate, and others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TlsFiles {
+    /// The authority of all of them.
+    pub(crate) authority: String,
+    /// The files that servers read.
+    pub(crate) served: Pair,
+    /// Pairs that could take their place.
+    pub(crate) valid: Vec<Pair>,
+    /// A pair whose time is over.
+    pub(crate) expired: Pair,
 }
 
 /// What an attacker did and saw.
@@ -151,6 +172,11 @@ impl Arena {
     pub(crate) async fn session(&self, number: usize, address: IpAddr) -> io::Result<Session> {
         let session = Session::open(self.connector(number), self.orders.via, address).await?;
         session.map_err(|status| io::Error::other(format!("refused: {status}")))
+    }
+
+    /// A client that trusts the servers' certificates.
+    pub(crate) fn tls_client(&self) -> TlsClient {
+        TlsClient::trusting(self.orders.tls.as_ref().map_or("", |files| &files.authority))
     }
 
     /// The report of the attack.

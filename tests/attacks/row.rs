@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use crate::arena::Arena;
-use crate::rows::{connections, headers, injection, members, resources, wire_bytes};
+use crate::rows::{connections, headers, injection, members, native, resources, tls, wire_bytes};
 use crate::socket::Via;
 
 /// The attack of a row; returns a figure for the table.
@@ -27,6 +27,8 @@ pub(crate) struct Conditions {
     pub(crate) open_files: Option<usize>,
     /// The value of `SHADDOCK_LOG`.
     pub(crate) log: Option<&'static str>,
+    /// Servers have a certificate. The innocent users do without TLS.
+    pub(crate) has_tls: bool,
 }
 
 /// A row of the suite.
@@ -49,6 +51,9 @@ pub(crate) struct Row {
     pub(crate) attack: Attack,
 }
 
+/// Conditions of servers with a certificate.
+pub(crate) const TLS: Conditions = Conditions { open_files: None, log: None, has_tls: true };
+
 impl Row {
     /// A row with the defaults of most.
     pub(crate) const fn new(id: &'static str, cases: &'static str, about: &'static str, attack: Attack) -> Self {
@@ -57,7 +62,7 @@ impl Row {
             cases,
             about,
             settings: &[],
-            conditions: Conditions { open_files: None, log: None },
+            conditions: Conditions { open_files: None, log: None, has_tls: false },
             via: Via::ProxyHeader,
             secs: 8,
             quick_secs: None,
@@ -71,8 +76,17 @@ impl Row {
 
 /// All rows, in the order of the table.
 pub(crate) fn all() -> Vec<Row> {
-    [connections::rows(), wire_bytes::rows(), headers::rows(), injection::rows(), resources::rows(), members::rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        connections::rows(),
+        tls::rows(),
+        wire_bytes::rows(),
+        native::rows(),
+        headers::rows(),
+        injection::rows(),
+        resources::rows(),
+        members::rows(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

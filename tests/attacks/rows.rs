@@ -4,5 +4,7 @@ pub(crate) mod connections;
 pub(crate) mod headers;
 pub(crate) mod injection;
 pub(crate) mod members;
+pub(crate) mod native;
 pub(crate) mod resources;
+pub(crate) mod tls;
 pub(crate) mod wire_bytes;

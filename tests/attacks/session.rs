@@ -11,6 +11,9 @@ use wire::{Kick, Message, Package, PackageKind, RouteRef, routes};
 
 use crate::socket::{BINARY, CLOSE, DEADLINE, PING, PONG, PROXY, Socket, Via, frame, proxy_header, status};
 
+/// Bytes of a package's head.
+const HEAD: usize = 4;
+
 /// A session, and what the server sent.
 pub(crate) struct Session {
     pub(crate) socket: Socket,
@@ -29,14 +32,24 @@ pub(crate) enum Event {
 
 /// A package, framed for the websocket.
 pub(crate) fn package(kind: u8, body: &[u8]) -> Vec<u8> {
+    frame(BINARY, &unframed(kind, body))
+}
+
+/// A package as it is without a websocket.
+pub(crate) fn unframed(kind: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
-    frame(BINARY, &[&[kind], &length[1..], body].concat())
+    [&[kind], &length[1..], body].concat()
+}
+
+/// A request's message, the body of its package.
+pub(crate) fn message(id: u32, route: &str, body: &[u8]) -> Vec<u8> {
+    let message = Message::Request { id, route: RouteRef::Text(route.to_owned()), body: Bytes::copy_from_slice(body) };
+    message.encode_package().unwrap_or_default().split_off(HEAD).to_vec()
 }
 
 /// A request, framed for the websocket.
-pub(crate) fn request(id: u32, route: &str, body: &[u8]) -> Vec<u8> {
-    let message = Message::Request { id, route: RouteRef::Text(route.to_owned()), body: Bytes::copy_from_slice(body) };
-    frame(BINARY, &message.encode_package().unwrap_or_default())
+fn request(id: u32, route: &str, body: &[u8]) -> Vec<u8> {
+    package(4, &message(id, route, body))
 }
 
 impl Session {

@@ -3,11 +3,14 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use testkit::{TlsClient, TlsConnection};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -34,8 +37,55 @@ pub(crate) enum Via {
 
 /// A connection.
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     input: BytesMut,
+}
+
+/// A connection's bytes.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsConnection>),
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
 }
 
 /// Returns a masked frame. The mask is zero, so the payload stays as it is.
@@ -82,12 +132,30 @@ impl Socket {
         socket.bind(SocketAddr::new(local, 0))?;
         let stream = timeout(DEADLINE, socket.connect(at)).await??;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, input: BytesMut::new() })
+        Ok(Self { stream: Stream::Plain(stream), input: BytesMut::new() })
+    }
+
+    /// Connects through the proxy, which names this client, and shakes hands for TLS.
+    pub(crate) async fn secure(at: SocketAddr, client: IpAddr, tls: &TlsClient) -> io::Result<Self> {
+        let mut socket = Self::bare(at, PROXY).await?;
+        socket.write(proxy_header(client).as_bytes()).await?;
+        socket.begin_tls(tls).await
+    }
+
+    /// Shakes hands for TLS on a connection without it.
+    pub(crate) async fn begin_tls(self, tls: &TlsClient) -> io::Result<Self> {
+        let Stream::Plain(stream) = self.stream else { return Ok(self) };
+        let stream = timeout(DEADLINE, tls.secure(stream)).await??;
+        Ok(Self { stream: Stream::Tls(Box::new(stream)), input: self.input })
     }
 
     /// Writes all bytes.
     pub(crate) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        timeout(DEADLINE, self.stream.write_all(bytes)).await?
+        let writing = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        timeout(DEADLINE, writing).await?
     }
 
     /// Requests a websocket with further lines of headers; returns the head of the response.
@@ -156,7 +224,7 @@ impl Socket {
         self.input.clear();
         let mut dropped = [0; 16 * 1024];
         loop {
-            match self.stream.try_read(&mut dropped) {
+            match self.stream.tcp().try_read(&mut dropped) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -167,7 +235,21 @@ impl Socket {
 
     /// Makes the connection break when it is dropped, instead of being closed.
     pub(crate) fn reset(&self) -> io::Result<()> {
-        self.stream.set_zero_linger()
+        self.stream.tcp().set_zero_linger()
+    }
+
+    /// Reads the next package of a connection without a websocket.
+    pub(crate) async fn next_package(&mut self) -> io::Result<wire::Package> {
+        loop {
+            let whole = wire::whole_packages(&self.input, wire::MAX_BODY).map_err(io::Error::other)?;
+            if whole > 0 {
+                let head = u32::from_be_bytes([0, self.input[1], self.input[2], self.input[3]]);
+                let first = self.input.split_to(4 + head as usize).freeze();
+                let mut packages = wire::decode_frame(&first, wire::MAX_BODY).map_err(io::Error::other)?;
+                return packages.next().ok_or_else(|| io::ErrorKind::InvalidData.into());
+            }
+            self.fill().await?;
+        }
     }
 
     async fn fill(&mut self) -> io::Result<()> {

@@ -10,11 +10,11 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use testkit::{Deployment, Layout, Process, Scratch, Topology, shaddock};
+use testkit::{Certificates, Deployment, Layout, Process, Scratch, Topology, shaddock};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::arena::{Arena, ORDERS, Orders, REPORT, Report};
+use crate::arena::{Arena, ORDERS, Orders, REPORT, Report, TlsFiles};
 use crate::measure::{self, Usage};
 use crate::row::{Row, Undefended};
 use crate::socket::{PROXY, Via};
@@ -35,6 +35,9 @@ const DURING_MIB: f64 = 64.0;
 const LEFT_MIB: f64 = 16.0;
 const LEFT_DESCRIPTORS: usize = 5;
 const RECOVERS_WITHIN: Duration = Duration::from_secs(15);
+
+/// Pairs of a certificate and a key that could take the place of the first.
+const PAIRS: usize = 8;
 
 /// Chat servers.
 const CHATS: usize = 2;
@@ -99,7 +102,7 @@ pub(crate) fn print_line(line: &str) {
 
 impl Row {
     /// The settings of the servers, with others in their place.
-    fn layout(&self, topology: Topology, others: &[(&str, &str)]) -> Layout {
+    fn layout(&self, topology: Topology, tls: Option<&TlsFiles>, others: &[(&str, &str)]) -> Layout {
         let is_proxied = self.via == Via::ProxyHeader;
         let trusted = format!("[{PROXY:?}]");
         let mut settings: BTreeMap<&str, &str> = [
@@ -107,6 +110,16 @@ impl Row {
             ("frontend.proxy_protocol", if is_proxied { "true" } else { "false" }),
         ]
         .into();
+        let quoted =
+            tls.map(|TlsFiles { served: (certificate, key), .. }| (format!("{certificate:?}"), format!("{key:?}")));
+        if let Some((certificate, key)) = &quoted {
+            // The innocent users have public addresses.
+            settings.extend([
+                ("tls.cert_file", certificate.as_str()),
+                ("tls.key_file", key),
+                ("tls.plain", "\"always\""),
+            ]);
+        }
         settings.extend(self.settings.iter().copied());
         settings.extend(others.iter().copied());
         let lines: String = settings.iter().fold(String::new(), |mut lines, (key, value)| {
@@ -126,7 +139,9 @@ impl Row {
         };
         let scratch = Scratch::new();
         let program = self.program_in(&scratch);
-        let deployment = Deployment::start(&program, &self.layout(topology, others)).await;
+        let certificates = self.conditions.has_tls.then(Certificates::new);
+        let tls = certificates.as_ref().map(|certificates| tls_files(certificates, &scratch));
+        let deployment = Deployment::start(&program, &self.layout(topology, tls.as_ref(), others)).await;
         let connectors = [deployment.connector(0), deployment.connector(1)];
         let innocents = Innocents::start(&connectors, self.via).await;
         sleep(if is_quick { QUIET_QUICK } else { QUIET }).await;
@@ -136,7 +151,7 @@ impl Row {
 
         innocents.begin(Phase::Attack);
         let during = Arc::new(Mutex::new(before));
-        let (report, deployment) = self.attack(deployment, is_quick, &during, &scratch).await;
+        let (report, deployment) = self.attack((deployment, tls), is_quick, &during, &scratch).await;
         innocents.begin(Phase::After);
         let grown = log_bytes(&measure::metrics(&deployment).await, topology) - log_bytes(&metrics, topology);
         // What is kept of a log in memory is no leak.
@@ -184,7 +199,7 @@ impl Row {
     /// Runs the attacker, and looks at the servers meanwhile.
     async fn attack(
         &self,
-        deployment: Deployment,
+        (deployment, tls): (Deployment, Option<TlsFiles>),
         is_quick: bool,
         during: &Arc<Mutex<Usage>>,
         scratch: &Scratch,
@@ -196,6 +211,8 @@ impl Row {
             connectors: vec![deployment.connector(0), deployment.connector(1)],
             nats: deployment.nats.as_ref().map(|nats| nats.url().to_owned()),
             via: self.via,
+            tls,
+            processes: deployment.processes().map(|(_, process)| process.id()).collect(),
             secs,
         };
         let deployment = Arc::new(deployment);
@@ -258,6 +275,21 @@ impl Row {
         if !is_back(*after, *base) {
             faults.insert("memory or descriptors do not come back".to_owned());
         }
+    }
+}
+
+/// Writes the certificates of a row.
+fn tls_files(certificates: &Certificates, scratch: &Scratch) -> TlsFiles {
+    let first = certificates.issue("first");
+    // Files of the row's own: it replaces them.
+    let served = ["served.pem", "served.key"].map(|name| scratch.path_of(name));
+    fs::copy(first.0, &served[0]).unwrap();
+    fs::copy(first.1, &served[1]).unwrap();
+    TlsFiles {
+        authority: certificates.authority_file(),
+        served: served.into(),
+        valid: (0..PAIRS).map(|number| certificates.issue(&format!("pair-{number}"))).collect(),
+        expired: certificates.issue_expired("expired"),
     }
 }
 

@@ -84,6 +84,9 @@ pub(crate) fn targets() -> BTreeMap<String, String> {
 /// The labels and their values of every figure that `/metrics` writes.
 pub(crate) fn written(text: &str) -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
     let mut figures = BTreeMap::<_, BTreeMap<_, BTreeSet<_>>>::new();
+    // Some gauges have no value at first.
+    let gauges = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" gauge"));
+    figures.extend(gauges.map(|name| (name.to_owned(), BTreeMap::new())));
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (figure, _) = line.rsplit_once(' ').unwrap();
         let (name, labels) = figure.split_once('{').unwrap_or((figure, ""));

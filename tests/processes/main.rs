@@ -7,6 +7,7 @@ mod original_client;
 mod script;
 
 mod bus_watch;
+mod certificates;
 mod clocks;
 mod connection_close;
 mod conversation;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use wire::{
     Body, HandshakeAccept, HandshakeRequest, HandshakeResponse, Kick, MAX_BODY, Message, Package, PackageKind, Route,
-    StreamDecoder, WireError, decode_frame, decode_text, to_json,
+    StreamDecoder, WireError, decode_frame, decode_text, to_json, whole_packages,
 };
 
 /// Largest body of a package that a session may send before it entered a room, by default.
@@ -20,8 +20,9 @@ pub fn package(bytes: &[u8]) -> bool {
         assert_eq!(written, bytes);
         assert_eq!(&streamed(bytes, 1), packages);
         assert_eq!(&streamed(bytes, 7), packages);
-    } else {
-        streamed(bytes, 3);
+    }
+    for chunk in [1, 3, 64] {
+        assert_eq!(taken_whole(bytes, chunk), streamed(bytes, chunk));
     }
     let small = decode_frame(&frame, SMALL).is_ok();
     assert_eq!(small, read.as_ref().is_ok_and(|packages| packages.iter().all(|package| package.body.len() <= SMALL)));
@@ -43,6 +44,27 @@ fn streamed(bytes: &[u8], chunk: usize) -> Vec<Package> {
                     assert_eq!(stream.next_package(), Err(error), "a stream ends with its first error");
                     return packages;
                 }
+            }
+        }
+    }
+    packages
+}
+
+/// The same as servers take them: all whole packages that have arrived, as a frame.
+fn taken_whole(bytes: &[u8], chunk: usize) -> Vec<Package> {
+    let (mut arrived, mut packages) = (Vec::new(), Vec::new());
+    for chunk in bytes.chunks(chunk) {
+        arrived.extend_from_slice(chunk);
+        loop {
+            match whole_packages(&arrived, MAX_BODY) {
+                Ok(0) => break,
+                Ok(whole) => {
+                    let frame = Bytes::from(arrived.drain(..whole).collect::<Vec<u8>>());
+                    let taken = decode_frame(&frame, MAX_BODY);
+                    assert!(taken.is_ok(), "no whole packages: {frame:?}");
+                    packages.extend(taken.into_iter().flatten());
+                }
+                Err(_) => return packages,
             }
         }
     }

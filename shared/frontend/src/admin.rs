@@ -15,15 +15,17 @@ use axum::{Extension, Json, Router};
 use hyper::body::Incoming;
 use model::ids::ServerId;
 use node::Node;
+use node::tls::ClientTls;
 use runtime::health::{Check, Health, Report};
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Format;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tracing::debug;
 
+use crate::client_stream::{ClientStream, FirstByte};
 use crate::http::{self, End, Progress, Timeouts};
 use crate::listener::Acceptor;
 use crate::peer::Peer;
@@ -115,8 +117,9 @@ pub fn no_store(response: impl IntoResponse) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], response).into_response()
 }
 
-/// Serves requests until the lifecycle stops.
-pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle) {
+/// Serves requests until the lifecycle stops. The port for operators has no TLS; that of a gate,
+/// before the gate runs, has what its clients have.
+pub async fn serve(listener: &TcpListener, tls: ClientTls, router: Router, lifecycle: Lifecycle) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut acceptor = Acceptor::new(listener);
     let stopping = lifecycle.stopping();
@@ -133,8 +136,9 @@ pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle)
         };
         // When many are open, idle ones must not keep others out.
         let keep_alive = (places.available_permits() >= CONNECTIONS / 2).then_some(KEEP_ALIVE);
-        let (router, ends) = (router.clone(), lifecycle.stopping());
+        let (router, tls, ends) = (router.clone(), tls.clone(), lifecycle.stopping());
         lifecycle.spawn_session(async move {
+            let Some(stream) = secure(stream, peer, &tls).await else { return };
             let response = move |request| respond(request, peer, router.clone());
             let of = (Progress::new(Instant::now()), Timeouts { head: QUESTION, keep_alive });
             match http::serve(stream, of, response, ends).await {
@@ -144,6 +148,17 @@ pub async fn serve(listener: &TcpListener, router: Router, lifecycle: Lifecycle)
             }
             drop(place);
         });
+    }
+}
+
+/// Begins TLS where the first byte does; `None` for a connection that is to be closed.
+async fn secure(stream: TcpStream, peer: SocketAddr, tls: &ClientTls) -> Option<ClientStream> {
+    let mut stream = ClientStream::Plain(stream);
+    let Some(config) = tls.config() else { return Some(stream) };
+    let deadline = Instant::now() + QUESTION;
+    match stream.first_byte(deadline).await? {
+        FirstByte::Tls => stream.begin_tls(config, deadline).await.ok(),
+        _ => tls.allows_plain(peer.ip()).then_some(stream),
     }
 }
 

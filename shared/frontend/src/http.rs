@@ -15,7 +15,6 @@ use axum::response::Response;
 use hyper::body::{Bytes, Frame, Incoming, SizeHint};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 /// Time to respond to the last requests when the server stops; no response waits for anything.
@@ -146,13 +145,14 @@ impl Drop for ActiveRequest {
 }
 
 /// Serves requests until the client closes, is silent for too long, or the server stops.
-pub(crate) async fn serve<F>(
-    stream: TcpStream,
+pub(crate) async fn serve<S, F>(
+    stream: S,
     (progress, times): (Progress, Timeouts),
     respond: impl Fn(Request<Incoming>) -> F,
     stopping: impl Future<Output = ()>,
 ) -> End
 where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Response>,
 {
     let current = progress.clone();
@@ -219,20 +219,20 @@ pub(crate) struct Tracked<T, O> {
     of: Option<O>,
 }
 
-impl<O> Tracked<TcpStream, O> {
+impl<S, O> Tracked<S, O> {
     /// Returns the stream, whose progress is not noted any more.
-    pub(crate) fn into_inner(self) -> TcpStream {
+    pub(crate) fn into_inner(self) -> S {
         self.inner
     }
 }
 
-impl Tracked<TcpStream, Progress> {
+impl<S> Tracked<S, Progress> {
     fn moved(&mut self, is_read: bool) {
         self.of.take_if(|progress| !progress.moved(is_read));
     }
 }
 
-impl AsyncRead for Tracked<TcpStream, Progress> {
+impl<S: AsyncRead + Unpin> AsyncRead for Tracked<S, Progress> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
@@ -243,7 +243,7 @@ impl AsyncRead for Tracked<TcpStream, Progress> {
     }
 }
 
-impl AsyncWrite for Tracked<TcpStream, Progress> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Tracked<S, Progress> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         if written.is_ready() {

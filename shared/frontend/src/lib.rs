@@ -5,6 +5,7 @@
 //! session's [`WriteQueue`].
 
 pub mod admin;
+mod client_stream;
 mod connection_limit;
 pub(crate) mod http;
 mod kick;
@@ -33,6 +34,7 @@ use wire::Dictionary;
 
 use model::settings::{FrontendSettings, SessionSettings};
 use node::Node;
+use node::tls::ClientTls;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
 use runtime::server_list::ServerList;
@@ -91,6 +93,8 @@ pub struct Options {
     pub dictionary: Option<Arc<Dictionary>>,
     /// The servers, whose hosts' pages may connect besides those of the host that they connect to.
     pub server_list: ServerList,
+    /// TLS of the clients' connections.
+    pub tls: ClientTls,
     /// The HTTP paths; none: websockets only.
     pub http: Option<axum::Router>,
     /// True if sessions are closed as soon as the server stops; else the role closes each after its
@@ -111,6 +115,7 @@ impl Options {
             heartbeat_secs: node.settings.frontend.heartbeat_secs,
             dictionary: node.settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
             server_list: node.server_list.clone(),
+            tls: node.tls.clone(),
             http: None,
             close_on_stop: false,
             lifecycle: node.lifecycle.clone(),

@@ -1,31 +1,28 @@
 //! The listener: the first byte of a connection selects packages over TCP, or HTTP up to the
 //! websocket. Each stage has its checks and a deadline.
 
+mod opening;
+mod requests;
+
 use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{HeaderMap, Request, StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use model::network::AddressGroup;
-use runtime::config::origin;
 use runtime::log_rate_limit::LogRateLimit;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
-use tower::ServiceExt;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, info};
 
+use self::opening::{Opened, open};
+use self::requests::{Client, Handoff, serve_http};
+use super::client_stream::FirstByte;
 use super::connection_limit::{ConnectionLimit, ConnectionPermit, Refusal};
-use super::http::{self, End, Progress, Timeouts};
+use super::http::{End, Progress};
 use super::peer::Peer;
-use super::proxy_header::{self, ProxyHeader};
-use super::tcp::{self, FirstByte, PackageStream};
+use super::tcp::PackageStream;
 use super::transport::Transport;
 use super::{App, Options, session, websocket};
 
@@ -36,13 +33,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time for the response to a refused client.
 // Refused connections are not counted in the connection limit, so they must not stay open.
 const REFUSAL: Duration = Duration::from_secs(1);
-
-/// Browsers send it with each request to a trustworthy origin.
-const FETCH_SITE: &str = "sec-fetch-site";
-
-/// Carries the stream of a websocket from the HTTP handler to the connection's own task, and the
-/// client whose it is.
-type Handoff = Arc<Mutex<Option<(OnUpgrade, Peer)>>>;
 
 /// Accepts clients until the server stops; the role decides when the connected ones are closed.
 pub async fn serve<A: App>(listener: TcpListener, app: A, options: Options) {
@@ -105,83 +95,76 @@ fn spare_descriptor() -> Option<File> {
 }
 
 async fn connection<A: App>(
-    mut stream: TcpStream,
+    stream: TcpStream,
     address: SocketAddr,
     connection_limit: ConnectionLimit,
     (app, options): (A, Arc<Options>),
 ) {
-    let tcp_peer = Peer::new(address, &options.frontend.trusted_proxies);
-    let mut is_for_health = false;
-    let peer = if options.frontend.proxy_protocol && tcp_peer.is_proxy {
-        // Boxed, as HTTP below: the buffer is freed when the header was read.
-        match Box::pin(proxy_header::read(&mut stream)).await {
-            Ok(ProxyHeader::Client(client)) => Peer::new(client, &options.frontend.trusted_proxies),
-            Ok(ProxyHeader::Local) => {
-                is_for_health = true;
-                tcp_peer
-            }
-            Err(error) => {
-                options.metrics.connections_refused.proxy_header.add();
-                static NO_HEADER: LogRateLimit = LogRateLimit::new();
-                if let Some(suppressed) = NO_HEADER.pass() {
-                    warn!(proxy = %address, %error, suppressed, "a connection of a trusted proxy was closed; is its PROXY protocol on?");
-                }
-                return;
-            }
-        }
-    } else {
-        tcp_peer
-    };
-    let permit = connection_limit.admit(peer).inspect_err(|refusal| refuse(peer, *refusal, &options));
-    let refused = permit.as_ref().err().copied();
-    if refused == Some(Refusal::HandshakeRate) {
-        // Closed before anything is read: a response would be most of the work that the limit saves.
-        return;
+    // Boxed, so that all that is needed before the session is freed when it begins.
+    let begun = Box::pin(begin(stream, address, connection_limit, options.clone())).await;
+    if let Some(Begun { transport, client, deadline, permit }) = begun {
+        session::run(transport, (client, deadline), permit, app, options).await;
     }
-    let accepted_at = Instant::now();
-    let first = match refused {
-        // Only a request is answered.
-        Some(_) => tcp::first_byte(&stream, accepted_at + REFUSAL).await,
-        None => tcp::first_byte(&stream, accepted_at + options.handshake()).await,
+}
+
+/// Serves a connection up to its transport; `None` if it ends before.
+async fn begin(
+    stream: TcpStream,
+    address: SocketAddr,
+    connection_limit: ConnectionLimit,
+    options: Arc<Options>,
+) -> Option<Begun> {
+    let opened = tokio::select! {
+        opened = open(stream, address, &connection_limit, &options) => opened?,
+        // No request was accepted yet.
+        () = options.lifecycle.stopping() => return None,
     };
-    match first {
-        Some(FirstByte::Http) => {}
-        Some(FirstByte::Package) if options.frontend.tcp => {
-            if let (Ok(mut permit), false) = (permit, is_for_health)
-                && permit.resolve(peer).inspect_err(|refusal| refuse(peer, *refusal, &options)).is_ok()
-            {
-                let stream = PackageStream::new(stream, options.session.max_package_before_enter);
-                let deadline = accepted_at + options.handshake();
-                let transport = Box::new(Transport::Tcp(stream));
-                session::run(transport, (peer, deadline), Some(permit), app, options).await;
-            }
-            return;
-        }
-        Some(FirstByte::Package | FirstByte::Other) => {
+    match opened.first {
+        FirstByte::Http => until_websocket(opened, &options).await,
+        FirstByte::Package if options.frontend.tcp => begin_packages(opened, &options),
+        FirstByte::Package | FirstByte::Tls | FirstByte::Other => {
             options.metrics.connections_refused.protocol.add();
-            debug!(peer = %peer.address, "the first byte is of no protocol");
-            return;
-        }
-        None => {
-            if refused.is_none() {
-                options.metrics.sessions_closed_timeout.request.add();
-                debug!(peer = %peer.address, "no first byte in time");
-            }
-            return;
+            debug!(peer = %opened.peer.address, "the first byte is of no protocol");
+            None
         }
     }
+}
+
+/// A connection that has its transport.
+struct Begun {
+    transport: Box<Transport>,
+    client: Peer,
+    /// Of the handshake.
+    deadline: Instant,
+    permit: Option<ConnectionPermit>,
+}
+
+/// Begins packages without a websocket; `None` for a client that is refused.
+fn begin_packages(opened: Opened, options: &Options) -> Option<Begun> {
+    let Opened { stream, peer, is_for_health, permit, accepted_at, .. } = opened;
+    // Only a request of a refused client is answered.
+    let mut permit = permit.ok().filter(|_| !is_for_health)?;
+    permit.resolve(peer).inspect_err(|refusal| refuse(peer, *refusal, options)).ok()?;
+    let stream = PackageStream::new(stream, options.session.max_package_before_enter);
+    let transport = Box::new(Transport::Tcp(stream));
+    Some(Begun { transport, client: peer, deadline: accepted_at + options.handshake(), permit: Some(permit) })
+}
+
+/// Serves requests until one begins a websocket; `None` if the connection ends before.
+async fn until_websocket(opened: Opened, options: &Arc<Options>) -> Option<Begun> {
+    let Opened { stream, peer, is_for_health, permit, accepted_at, .. } = opened;
+    let refused = permit.as_ref().err().copied();
     let permit = Arc::new(Mutex::new(permit.ok()));
     let handoff = Handoff::default();
-    let progress = Progress::new(Instant::now());
+    let progress = Progress::new(accepted_at);
     let client = Client { peer, is_for_health, permit: permit.clone(), handoff: handoff.clone(), refused };
-    // Boxed, so that what HTTP needs is freed when the websocket begins.
-    match Box::pin(http(stream, client, (progress.clone(), options.clone()))).await {
+    match serve_http(stream, client, (progress.clone(), options.clone())).await {
         End::Late => {
             if refused.is_none() {
                 options.metrics.sessions_closed_timeout.request.add();
                 debug!(peer = %peer.address, "no websocket in time");
             }
-            return;
+            return None;
         }
         End::Served(Err(error)) => {
             // All other errors are the network's.
@@ -192,37 +175,18 @@ async fn connection<A: App>(
         }
         End::Served(Ok(())) => {}
     }
-    let upgrade = lock(&handoff).take();
-    if let Some((upgraded, client)) = upgrade
-        && let Ok(upgraded) = upgraded.await
-        && let Some(socket) = websocket::begin(upgraded, &options.session).await
-    {
-        progress.upgraded();
-        let deadline = progress.request_began_at() + options.handshake();
-        drop(progress);
-        let permit = lock(&permit).take();
-        let transport = Box::new(Transport::WebSocket(socket));
-        session::run(transport, (client, deadline), permit, app, options).await;
-    }
+    let (upgraded, client) = lock(&handoff).take()?;
+    let socket = websocket::begin(upgraded.await.ok()?, &options.session).await?;
+    progress.upgraded();
+    let deadline = progress.request_began_at() + options.handshake();
+    let permit = lock(&permit).take();
+    Some(Begun { transport: Box::new(Transport::WebSocket(socket)), client, deadline, permit })
 }
 
 /// Locks a value that one task shares with its own callbacks.
 fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while holding the lock.
     value.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What the HTTP handler of a connection knows about it.
-#[derive(Clone)]
-struct Client {
-    peer: Peer,
-    /// A proxy's own connection, by its PROXY header: it has no client.
-    is_for_health: bool,
-    /// Held by the connection's task until its session has it, so that the connection counts in the
-    /// limits while it is open.
-    permit: Arc<Mutex<Option<ConnectionPermit>>>,
-    handoff: Handoff,
-    refused: Option<Refusal>,
 }
 
 /// Counts and logs a refused client.
@@ -233,129 +197,6 @@ fn refuse(peer: Peer, refusal: Refusal, options: &Options) {
     debug!(%peer, %status, "client refused");
     if let Some(suppressed) = REFUSED.pass() {
         info!(%peer, %status, suppressed, "client refused: {}", refusal.reason());
-    }
-}
-
-/// Serves requests until one is for a websocket, or the server stops.
-async fn http(stream: TcpStream, client: Client, (progress, options): (Progress, Arc<Options>)) -> End {
-    let times = match client.refused {
-        Some(_) => Timeouts { head: REFUSAL, keep_alive: None },
-        None => Timeouts { head: options.handshake(), keep_alive: Some(options.keep_alive()) },
-    };
-    let stopping = options.lifecycle.stopping();
-    let response = move |request| {
-        let (client, options) = (client.clone(), options.clone());
-        async move {
-            let response = respond(request, client, &options).await;
-            if response.status().is_client_error() {
-                options.metrics.http_refused.add();
-            }
-            response
-        }
-    };
-    http::serve(stream, (progress, times), response, stopping).await
-}
-
-/// Websockets are taken on any path; a role's own HTTP paths come first where the request is no
-/// upgrade.
-async fn respond(request: Request<Incoming>, client: Client, options: &Options) -> Response {
-    let peer = client.peer.client_of(request.headers(), &options.frontend.trusted_proxies);
-    if let Some(refusal) = client.refused
-        // A full server must not look dead to the supervisor on its own machine.
-        && !(options.http.is_some() && is_local_request(&request, peer))
-    {
-        return refusal_response(refusal);
-    }
-    if let Some(host) = foreign_host(request.headers(), peer, options) {
-        options.metrics.connections_refused.host.add();
-        static FOREIGN: LogRateLimit = LogRateLimit::new();
-        if let Some(suppressed) = FOREIGN.pass() {
-            warn!(peer = %peer.address, host, suppressed, "a request was refused by its host; to accept it, add it to frontend.hosts");
-        }
-        return (StatusCode::MISDIRECTED_REQUEST, "this server has another name").into_response();
-    }
-    if websocket::is_requested(request.headers()) {
-        return upgrade(request, peer, &client, options);
-    }
-    let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(peer);
-    serve_http(options, Request::from_parts(parts, Body::new(body))).await
-}
-
-/// Returns the host that a request calls this server, if it may not.
-fn foreign_host<'a>(headers: &'a HeaderMap, peer: Peer, options: &Options) -> Option<&'a str> {
-    let host = websocket::text(headers, &header::HOST)?;
-    let Options { frontend, server_list, .. } = options;
-    // Other programs choose the address themselves: only a page can be made to connect elsewhere.
-    let is_page = headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE);
-    let is_outside = !is_page || AddressGroup::of(peer.address.ip()).is_public();
-    let known = (&*server_list.now(), &frontend.allowed_origins[..]);
-    (!origin::is_host_allowed(host, &frontend.hosts, known, is_outside)).then_some(host)
-}
-
-/// Returns true for a request of a program on this machine that is not for a websocket.
-fn is_local_request(request: &Request<Incoming>, peer: Peer) -> bool {
-    peer.address.ip().to_canonical().is_loopback() && !websocket::is_requested(request.headers())
-}
-
-fn refusal_response(refusal: Refusal) -> Response {
-    (refusal.status(), [(header::RETRY_AFTER, "1")], "too many connections").into_response()
-}
-
-fn upgrade_required(why: &str) -> Response {
-    let upgrade =
-        [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_VERSION, "13")];
-    (StatusCode::UPGRADE_REQUIRED, upgrade, why.to_owned()).into_response()
-}
-
-fn upgrade(mut request: Request<Incoming>, peer: Peer, client: &Client, options: &Options) -> Response {
-    let response = match websocket::respond(&request) {
-        Ok(response) => response,
-        Err(error) => {
-            static INCOMPLETE: LogRateLimit = LogRateLimit::new();
-            if let Some(suppressed) = INCOMPLETE.pass() {
-                let what =
-                    "a websocket was refused; if a proxy is before this server, it must pass on Upgrade and Connection";
-                warn!(peer = %peer.address, %error, suppressed, "{what}");
-            }
-            return upgrade_required(&format!("no websocket: {error}; does a proxy drop Upgrade or Connection?"));
-        }
-    };
-    if client.is_for_health {
-        return (StatusCode::FORBIDDEN, "the PROXY header names no client").into_response();
-    }
-    let headers = request.headers();
-    let (page, host) = (websocket::text(headers, &header::ORIGIN), websocket::text(headers, &header::HOST));
-    if !origin::is_allowed(page, host, &options.server_list.now(), &options.frontend.allowed_origins) {
-        options.metrics.connections_refused.origin.add();
-        static FOREIGN: LogRateLimit = LogRateLimit::new();
-        debug!(origin = page, "page refused");
-        if let Some(suppressed) = FOREIGN.pass() {
-            warn!(
-                origin = page,
-                suppressed, "a page was refused; to let it in, add its origin to frontend.allowed_origins"
-            );
-        }
-        return (StatusCode::FORBIDDEN, "pages of this origin may not connect").into_response();
-    }
-    // Behind a proxy the client is known only now.
-    let resolved = lock(&client.permit).as_mut().map_or(Ok(()), |permit| permit.resolve(peer));
-    if let Err(refusal) = resolved {
-        refuse(peer, refusal, options);
-        return refusal_response(refusal);
-    }
-    *lock(&client.handoff) = Some((hyper::upgrade::on(&mut request), peer));
-    response
-}
-
-/// Serves a request that is not for a websocket.
-async fn serve_http(options: &Options, request: axum::extract::Request) -> Response {
-    let Some(http) = &options.http else {
-        return upgrade_required("connect with a Pomelo client over a websocket");
-    };
-    match http.clone().oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
     }
 }
 
@@ -399,6 +240,7 @@ mod tests {
             heartbeat_secs: 30,
             dictionary: None,
             server_list: ServerListWriter::new(Servers::default()).1,
+            tls: node::tls::ClientTls::off(),
             http: None,
             close_on_stop: false,
             lifecycle: Lifecycle::new(),

@@ -1,55 +1,27 @@
-//! A client's TCP connection without a websocket: packages follow each other, as native Pomelo
-//! clients send them. Also the first byte, which tells it from HTTP.
+//! A client's connection without a websocket: packages follow each other, as native Pomelo clients
+//! send them.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::{self, MaybeUninit};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::Instant;
 use wire::whole_packages;
 
+use super::client_stream::ClientStream;
 use super::session::End;
 
 /// Bytes that are read at once.
 const READ_BUFFER: usize = 4 * 1024;
 
-/// The protocol that the first byte of a connection begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FirstByte {
-    /// A handshake package.
-    Package,
-    /// A request, or an empty line before it.
-    Http,
-    /// No protocol of the server.
-    Other,
-}
-
-impl From<u8> for FirstByte {
-    fn from(byte: u8) -> Self {
-        match byte {
-            0x01 => Self::Package,
-            b'A'..=b'Z' | b'\r' | b'\n' => Self::Http,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// Returns the protocol of a connection's first byte, which stays unread; `None` if the connection
-/// ends before it comes, or it does not come in time.
-pub(crate) async fn first_byte(stream: &TcpStream, deadline: Instant) -> Option<FirstByte> {
-    let mut first = [0];
-    match timeout_at(deadline, stream.peek(&mut first)).await {
-        Ok(Ok(1)) => Some(first[0].into()),
-        _ => None,
-    }
-}
-
-/// The packages of a TCP connection.
+/// The packages of a connection.
 #[derive(Debug)]
 pub(crate) struct PackageStream {
-    stream: TcpStream,
+    stream: ClientStream,
     /// Bytes that are not a whole package yet. Empty without an allocation while the client is idle.
     arrived: BytesMut,
     max_body: usize,
@@ -61,12 +33,12 @@ pub(crate) struct PackageStream {
 
 impl PackageStream {
     /// Creates the stream of a connection from which nothing was read.
-    pub(crate) fn new(stream: TcpStream, max_body: usize) -> Self {
+    pub(crate) fn new(stream: ClientStream, max_body: usize) -> Self {
         Self { stream, arrived: BytesMut::new(), max_body, incomplete_since: None, unwritten: Bytes::new() }
     }
 
     /// Returns the stream.
-    pub(crate) fn stream(&self) -> &TcpStream {
+    pub(crate) fn stream(&self) -> &ClientStream {
         &self.stream
     }
 
@@ -90,28 +62,31 @@ impl PackageStream {
         loop {
             let whole = whole_packages(&self.arrived, self.max_body)?;
             if whole > 0 {
-                let packages = self.arrived.split_to(whole).freeze();
-                if self.arrived.is_empty() {
-                    self.arrived = BytesMut::new();
-                }
-                self.incomplete_since = (!self.arrived.is_empty()).then(Instant::now);
-                return Poll::Ready(Ok(packages));
+                return Poll::Ready(Ok(self.take(whole)));
             }
-            // Nothing is allocated before there is something to read.
-            ready!(self.stream.poll_read_ready(cx)).map_err(|_| End::Gone)?;
-            self.arrived.reserve(READ_BUFFER);
-            match self.stream.try_read_buf(&mut self.arrived) {
+            // On the stack: a client that sends nothing has no buffer, and what arrives has one of
+            // its own size.
+            let mut bytes = [MaybeUninit::uninit(); READ_BUFFER];
+            let mut bytes = ReadBuf::uninit(&mut bytes);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes)).map_err(End::of_read)?;
+            if bytes.filled().is_empty() {
                 // There is no close handshake: a client that ends and one that breaks look the same.
-                Ok(0) => return Poll::Ready(Err(End::Gone)),
-                Ok(_) => self.incomplete_since = self.incomplete_since.or_else(|| Some(Instant::now())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if self.arrived.is_empty() {
-                        self.arrived = BytesMut::new();
-                    }
-                }
-                Err(_) => return Poll::Ready(Err(End::Gone)),
+                return Poll::Ready(Err(End::Gone));
             }
+            self.arrived.extend_from_slice(bytes.filled());
+            self.incomplete_since = self.incomplete_since.or_else(|| Some(Instant::now()));
         }
+    }
+
+    /// Takes the first bytes of those that have arrived.
+    fn take(&mut self, whole: usize) -> Bytes {
+        // The rest, less than was read at once, gets a buffer of its own: bodies would keep this one
+        // for as long as the rest needs it, and the other way round.
+        let rest = BytesMut::from(&self.arrived[whole..]);
+        let mut packages = mem::replace(&mut self.arrived, rest);
+        packages.truncate(whole);
+        self.incomplete_since = (!self.arrived.is_empty()).then(Instant::now);
+        packages.freeze()
     }
 
     /// Begins to write a frame; the one before it is written.
@@ -123,22 +98,31 @@ impl PackageStream {
     /// Completes when the frame is written.
     pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unwritten.is_empty() {
-            match self.stream.try_write(&self.unwritten) {
-                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Ok(written) => drop(self.unwritten.split_to(written)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(self.stream.poll_write_ready(cx))?,
-                Err(error) => return Poll::Ready(Err(error)),
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unwritten))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            drop(self.unwritten.split_to(written));
         }
         // An empty slice would keep its frame.
         self.unwritten = Bytes::new();
-        Poll::Ready(Ok(()))
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     /// Closes for writing, and reads until the client closes, too.
     pub(crate) async fn close(&mut self) {
         self.stream.shutdown().await.ok();
-        let mut ignored = [0; 1024];
-        while self.stream.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
+        // On the stack as well: each session's task would have room for it.
+        poll_fn(|cx| {
+            loop {
+                let mut ignored = [MaybeUninit::uninit(); READ_BUFFER];
+                let mut ignored = ReadBuf::uninit(&mut ignored);
+                match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut ignored)) {
+                    Ok(()) if !ignored.filled().is_empty() => {}
+                    _ => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -142,6 +143,10 @@ impl Transport {
                     // its close.
                     socket.send(close).await.ok();
                     while let Some(Ok(_)) = socket.next().await {}
+                    // Without its end of its own, TLS looks cut off to the client.
+                    if socket.get_ref().stream().is_tls() {
+                        socket.get_mut().shutdown().await.ok();
+                    }
                 }
                 Self::Tcp(stream) => stream.close().await,
             }

@@ -14,13 +14,13 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use model::settings::SessionSettings;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
+use super::client_stream::ClientStream;
 use super::http::Tracked;
 
 /// Bytes of a websocket's read buffer.
@@ -38,8 +38,12 @@ const HEADS: usize = 64;
 /// Bytes around the payload of a control frame of a client: head and mask.
 const CONTROL_FRAME: usize = 6;
 
+/// The kind of the error of a message that is too large.
+// TLS has errors of its own, of the kind that says that data is invalid.
+pub(crate) const TOO_LARGE: io::ErrorKind = io::ErrorKind::QuotaExceeded;
+
 /// A client's websocket.
-pub(crate) type WebSocket = WebSocketStream<Metered<TcpStream>>;
+pub(crate) type WebSocket = WebSocketStream<Metered<ClientStream>>;
 
 /// Returns true if a client requests a websocket, though its request may have lost some headers on
 /// the way.
@@ -73,7 +77,7 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
 /// Returns the websocket of a connection whose request was answered.
 pub(crate) async fn begin(upgraded: Upgraded, settings: &SessionSettings) -> Option<WebSocket> {
     // All connections come from `http::serve`, which gives hyper this type.
-    let parts = upgraded.downcast::<TokioIo<Tracked<TcpStream, super::http::Progress>>>().ok()?;
+    let parts = upgraded.downcast::<TokioIo<Tracked<ClientStream, super::http::Progress>>>().ok()?;
     let stream = Metered::new(parts.io.into_inner().into_inner(), max_bytes(settings.max_package_before_enter));
     let most = max_bytes(settings.max_package);
     let config = WebSocketConfig::default()
@@ -150,7 +154,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         }
         if self.incomplete > self.most + READ_BUFFER {
             let error = format!("a message of more than {} bytes", self.most);
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+            return Poll::Ready(Err(io::Error::new(TOO_LARGE, error)));
         }
         Poll::Ready(Ok(()))
     }

@@ -2,6 +2,7 @@
 
 pub mod payload;
 pub mod signing;
+pub mod tls;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use runtime::shared_hold::SharedHold;
 
 use crate::payload::PayloadWatch;
 use crate::signing::Signing;
+use crate::tls::ClientTls;
 
 /// Configuration, bus and counters of a process. Clones are the same things; lifecycle and health
 /// are a server's own.
@@ -32,6 +34,8 @@ pub struct Node {
     pub bus: Bus,
     /// Signing of messages between servers.
     pub signing: Signing,
+    /// TLS of client connections.
+    pub tls: ClientTls,
     /// The metrics of the process.
     pub metrics: Arc<Metrics>,
     /// The broker's message size limit, and the settings checked against it.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
-pub use self::counters::{Counter, Gauge, GaugeShare};
+pub use self::counters::{Counter, ExpiryGauge, Gauge, GaugeShare};
 pub use self::format::Format;
 pub use self::histograms::{
     CheckGauges, DurationHistogram, ResponseCounters, RouteLabel, SizeHistogram, StageHistograms,
@@ -126,9 +126,12 @@ metrics! {
     rpc_unsigned_accepted: Counter,
     /// Client connections open now.
     connections: Gauge,
-    /// Client connections refused, by reason: the limit, a foreign origin or host, or no PROXY
-    /// header.
+    /// Client connections refused, by reason: the limit, a foreign origin or host, no PROXY header,
+    /// or another protocol.
     connections_refused: ConnectionRefusals,
+    /// Seconds until the certificate that clients get expires, below 0 afterwards; no value without
+    /// a certificate.
+    tls_expires_seconds: ExpiryGauge,
     /// HTTP requests of clients answered with 4xx, and those that are not valid HTTP.
     http_refused: Counter,
     /// Sessions closed because they read too slowly: more waited than session.max_outbound_bytes,
@@ -263,7 +266,7 @@ mod tests {
         let page = include_str!("../../../docs/reference/metrics.md");
         let rows = Metrics::described().into_iter().map(|(name, kind, meaning)| {
             let (name, kind) = match kind {
-                "Gauge" | "CheckGauges" => (name, "gauge"),
+                "Gauge" | "ExpiryGauge" | "CheckGauges" => (name, "gauge"),
                 "SizeHistogram" | "StageHistograms" => (name, "histogram"),
                 _ => (format!("{name}_total"), "counter"),
             };

@@ -2,9 +2,10 @@
 
 #![expect(clippy::expect_used, reason = "fails the test that needs certificates")]
 
+use model::settings::TlsVersion;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 
-use super::Scratch;
+use super::{Scratch, TlsClient};
 
 /// An authority that only the test trusts. Its files are removed with it.
 #[derive(Debug)]
@@ -31,6 +32,16 @@ impl Certificates {
         self.scratch.path_of("authority.pem")
     }
 
+    /// A client that trusts the authority.
+    pub fn client(&self) -> TlsClient {
+        TlsClient::trusting(&self.authority_file())
+    }
+
+    /// The same of one version.
+    pub fn client_of_version(&self, version: TlsVersion) -> TlsClient {
+        TlsClient::of_version(&self.authority_file(), version)
+    }
+
     /// The files of a new certificate for 127.0.0.1, and of its key.
     pub fn issue(&self, name: &str) -> (String, String) {
         self.sign(name, &params(name))
@@ -47,6 +58,13 @@ impl Certificates {
     pub fn issue_expired(&self, name: &str) -> (String, String) {
         let mut params = params(name);
         (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+        self.sign(name, &params)
+    }
+
+    /// The same with a time that has not come.
+    pub fn issue_early(&self, name: &str) -> (String, String) {
+        let mut params = params(name);
+        (params.not_before, params.not_after) = (date_time_ymd(3001, 1, 1), date_time_ymd(3002, 1, 1));
         self.sign(name, &params)
     }
 

@@ -17,12 +17,15 @@ use crate::session::{Session, package};
 use crate::socket::{BINARY, DEADLINE, PROXY, Socket, Via, frame, proxy_header, status};
 
 /// Seconds after a deadline in which a connection must be closed.
-const LATE: f64 = 4.0;
+pub(crate) const LATE: f64 = 4.0;
 
 const OFF: &str = "1000000";
 
+/// Kinds of slow connections in row AC1.
+const SLOW_KINDS: usize = 5;
+
 /// Handshakes per second of an address in row AC2.
-const HANDSHAKES: usize = 10;
+pub(crate) const HANDSHAKES: usize = 10;
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![
@@ -34,7 +37,7 @@ pub(crate) fn rows() -> Vec<Row> {
             ..Row::new(
                 "AC1",
                 "F4 F5",
-                "2,000 sockets, a byte a second: in the PROXY header, the request, a package",
+                "2,000 sockets, a byte a second: in the PROXY header, the request, a websocket's package, a package over TCP",
                 |arena| Box::pin(slow_bytes(arena)),
             )
         },
@@ -91,7 +94,7 @@ pub(crate) fn rows() -> Vec<Row> {
             })
         },
         Row {
-            conditions: Conditions { open_files: Some(400), log: None },
+            conditions: Conditions { open_files: Some(400), ..Conditions::default() },
             counters: &["shaddock_connections_refused_total"],
             undefended: Undefended::Patch("open-files"),
             ..Row::new("AC7", "F6", "1,000 sockets on servers that may open 400 files", |arena| {
@@ -102,7 +105,7 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 /// Writes a byte a second until the server closes. Returns the seconds until then.
-async fn drip(arena: &Arena, socket: &mut Socket, began: Instant, bytes: &[u8]) -> Option<f64> {
+pub(crate) async fn drip(arena: &Arena, socket: &mut Socket, began: Instant, bytes: &[u8]) -> Option<f64> {
     for byte in bytes.iter().cycle() {
         if !arena.attempt().await {
             return None;
@@ -127,7 +130,7 @@ async fn slow_bytes(arena: Arena) -> String {
                 let (at, client) = (arena.connector(number), Arena::address(number % 8));
                 let mut socket = Socket::bare(at, PROXY).await?;
                 let began = Instant::now();
-                let (deadline, bytes): (f64, &[u8]) = match number % 4 {
+                let (deadline, bytes): (f64, &[u8]) = match number % SLOW_KINDS {
                     0 => (2.0, b"PROXY TCP4 203.0.113.5 127.0.0.1 4"),
                     1 => {
                         socket.write(proxy_header(client).as_bytes()).await?;
@@ -142,16 +145,24 @@ async fn slow_bytes(arena: Arena) -> String {
                         socket.write(&frame(BINARY, &[1; 4_000])[..8]).await?;
                         (10.0, b"x")
                     }
-                    _ => {
+                    3 => {
                         socket.write(proxy_header(client).as_bytes()).await?;
                         (10.0, b"GET /slow HTTP/1.1\r\nX: ")
+                    }
+                    _ => {
+                        socket.write(proxy_header(client).as_bytes()).await?;
+                        // A handshake of 260 bytes: its head, then its body.
+                        (10.0, b"\x01\x00\x01\x04{\"sys\":{\"type\":\"")
                     }
                 };
                 open.fetch_add(1, Ordering::Relaxed);
                 let closed = drip(&arena, &mut socket, began, bytes).await;
                 open.fetch_sub(1, Ordering::Relaxed);
                 arena.expect(closed.is_some_and(|secs| secs < deadline + LATE), || {
-                    format!("a slow connection (kind {}) of {deadline} s is closed after {closed:?} s", number % 4)
+                    format!(
+                        "a slow connection (kind {}) of {deadline} s is closed after {closed:?} s",
+                        number % SLOW_KINDS
+                    )
                 });
                 Ok(())
             }
@@ -169,7 +180,7 @@ async fn knock(arena: &Arena, number: usize, client: IpAddr) -> io::Result<(Sock
 }
 
 /// Enters as an innocent newcomer.
-async fn newcomer_enters(arena: &Arena) {
+pub(crate) async fn newcomer_enters(arena: &Arena) {
     let newcomer = async {
         let address: IpAddr = "192.0.2.77".parse().map_err(io::Error::other)?;
         let mut session = arena.session(0, address).await?;

@@ -157,7 +157,7 @@ async fn proxy_headers(arena: Arena) -> String {
                 ("a PROXY header of 64 KiB", PROXY, &too_long, &[0]),
                 ("a LOCAL connection", PROXY, &local, &[403]),
                 ("no PROXY header", PROXY, b"", &[0]),
-                ("TLS", STRANGER, &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3], &[0, 400]),
+                ("TLS where there is none", STRANGER, &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3], &[0]),
             ];
             let mut number = worker;
             while arena.attempt().await {
@@ -168,11 +168,30 @@ async fn proxy_headers(arena: Arena) -> String {
                 if number % 8 == 0 {
                     cut_request(&arena, number).await;
                 }
+                if number % 8 == 4 {
+                    first_byte(&arena, number / 8 + 37 * worker).await;
+                }
             }
             Ok(())
         })
         .await;
     String::new()
+}
+
+/// Each byte as the first of a connection: HTTP's begin a request, 1 begins a package, and all else
+/// is closed at once.
+async fn first_byte(arena: &Arena, number: usize) {
+    let [.., byte] = number.to_be_bytes();
+    let Ok(mut socket) = Socket::bare(arena.connector(number), STRANGER).await else { return };
+    // As a package: one of type 1 is a handshake without a body, which is refused with an answer.
+    socket.write(&[byte, 0, 0, 0]).await.ok();
+    let (bytes, is_closed) = socket.read_to_end(REST).await;
+    let is_right = match byte {
+        1 => is_closed && bytes.starts_with(&[1]),
+        b'\r' | b'\n' | b'A'..=b'Z' => bytes.is_empty() || status(&String::from_utf8_lossy(&bytes)) == 400,
+        _ => is_closed && bytes.is_empty(),
+    };
+    arena.expect(is_right, || format!("the first byte {byte:#x}: {bytes:?}, closed: {is_closed}"));
 }
 
 /// A request's method, cut somewhere, then the end of what is sent.

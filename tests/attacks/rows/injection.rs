@@ -37,7 +37,7 @@ pub(crate) fn rows() -> Vec<Row> {
             )
         },
         Row {
-            conditions: Conditions { open_files: None, log: Some("trace") },
+            conditions: Conditions { log: Some("trace"), ..Conditions::default() },
             secs: 4,
             counters: ANSWERED,
             undefended: Undefended::Patch("unfiltered-log"),

@@ -9,13 +9,13 @@ use wire::routes;
 
 use crate::arena::Arena;
 use crate::row::{Row, Undefended};
-use crate::session::{Session, package, request};
+use crate::session::{Session, message, package};
 use crate::socket::{BINARY, PING, TEXT, frame};
 
 /// The longest that a server may take to close a connection whose bytes are wrong.
 const CLOSES: Duration = Duration::from_secs(5);
 
-const BAD_INPUT: &[&str] = &["shaddock_sessions_closed_bad_input_total"];
+pub(crate) const BAD_INPUT: &[&str] = &["shaddock_sessions_closed_bad_input_total"];
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![
@@ -154,8 +154,11 @@ async fn deflate(arena: Arena) -> String {
     String::new()
 }
 
+/// The bytes of a package of a type, as a transport carries them.
+pub(crate) type Framing = fn(u8, &[u8]) -> Vec<u8>;
+
 /// Packages that must end the connection of a member.
-fn broken() -> Vec<(String, Vec<u8>)> {
+pub(crate) fn broken(package: Framing) -> Vec<(String, Vec<u8>)> {
     let mut all: Vec<(String, Vec<u8>)> = [
         ("an empty data package", &b""[..]),
         ("an id of six bytes", &[0, 255, 255, 255, 255, 255, 1]),
@@ -169,8 +172,6 @@ fn broken() -> Vec<(String, Vec<u8>)> {
     .map(|(what, bytes)| (what.to_owned(), package(4, bytes)))
     .collect();
     all.extend([0, 5].into_iter().chain(6..=255).map(|kind| (format!("type {kind}"), package(kind, b"{}"))));
-    all.push(("half a head".to_owned(), frame(BINARY, &[4, 0])));
-    all.push(("bytes behind a package".to_owned(), frame(BINARY, &[3, 0, 0, 0, 9])));
     all
 }
 
@@ -183,13 +184,13 @@ fn next_random(seed: &mut u64) -> u64 {
 }
 
 /// A valid package with some bits flipped, or cut.
-fn mutated(seed: &mut u64) -> Vec<u8> {
+pub(crate) fn mutated(seed: &mut u64, package: Framing) -> Vec<u8> {
     let body = br#"{"content":"hello","target":"*","id":"a"}"#;
     let mut bytes = match next_random(seed) % 4 {
         0 => package(1, br#"{"sys":{"type":"js","version":"1"},"user":{}}"#),
-        1 => request(7, routes::SEND, body),
-        2 => request(300, routes::HISTORY, br#"{"limit":3,"before":2000}"#),
-        _ => frame(BINARY, &[4, 0, 0, 5, 1, 7, 0, 2, b'{']),
+        1 => package(4, &message(7, routes::SEND, body)),
+        2 => package(4, &message(300, routes::HISTORY, br#"{"limit":3,"before":2000}"#)),
+        _ => package(4, &[1, 7, 0, 2, b'{']),
     };
     let length = bytes.len() as u64;
     for _ in 0..1 + next_random(seed) % 4 {
@@ -203,11 +204,19 @@ fn mutated(seed: &mut u64) -> Vec<u8> {
     bytes
 }
 
+/// The same in frames, and frames that are not whole packages.
+fn all_broken() -> Vec<(String, Vec<u8>)> {
+    let mut all = broken(package);
+    all.push(("half a head".to_owned(), frame(BINARY, &[4, 0])));
+    all.push(("bytes behind a package".to_owned(), frame(BINARY, &[3, 0, 0, 0, 9])));
+    all
+}
+
 async fn broken_packages(arena: Arena) -> String {
     arena.plan(100.0, "connections/s");
     arena
         .work(32, |worker, arena| async move {
-            let (vectors, mut number, mut seed) = (broken(), worker, 88_172_645_463_325_252 + worker as u64);
+            let (vectors, mut number, mut seed) = (all_broken(), worker, 88_172_645_463_325_252 + worker as u64);
             while arena.attempt().await {
                 number += 32;
                 let Ok(mut session) = open(&arena, number, true).await else {
@@ -219,7 +228,7 @@ async fn broken_packages(arena: Arena) -> String {
                     closes(&arena, &mut session, (what, bytes)).await;
                 } else {
                     // Any end will do, as long as the server goes on.
-                    session.flood((0..50).map(|_| mutated(&mut seed))).await;
+                    session.flood((0..50).map(|_| mutated(&mut seed, package))).await;
                 }
             }
             Ok(())

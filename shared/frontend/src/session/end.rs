@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Error as SocketError;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use wire::WireError;
 
-use crate::Ending;
+use crate::{Ending, websocket};
 
 /// The reason for the end of a connection.
 #[derive(Debug)]
@@ -56,6 +56,16 @@ impl Deadline {
 }
 
 impl End {
+    /// The end at an error of reading the stream: TLS that is malformed is the client's fault, and
+    /// so is a message that is too large.
+    pub(crate) fn of_read(error: io::Error) -> Self {
+        match error.kind() {
+            websocket::TOO_LARGE => Self::TooLarge(error.into()),
+            io::ErrorKind::InvalidData => Self::Bad(error.into()),
+            _ => Self::Gone,
+        }
+    }
+
     pub(super) fn for_role(&self) -> Ending {
         match self {
             Self::Gone | Self::Late(_) | Self::Slow => Ending::Lost,
@@ -85,7 +95,7 @@ impl From<SocketError> for End {
             ) => Self::Gone,
             SocketError::Protocol(_) | SocketError::Utf8(_) => Self::Bad(error.into()),
             SocketError::Capacity(_) => Self::TooLarge(error.into()),
-            SocketError::Io(error) if error.kind() == io::ErrorKind::InvalidData => Self::TooLarge(error.into()),
+            SocketError::Io(error) => Self::of_read(error),
             _ => Self::Gone,
         }
     }

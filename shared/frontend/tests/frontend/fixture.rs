@@ -10,6 +10,7 @@ use frontend::{self, App, Ending, Options, Peer, Session, WriteQueue, response, 
 use model::client_frame;
 use model::servers::Servers;
 use model::settings::Settings;
+use node::tls::ClientTls;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
 use runtime::server_list::ServerListWriter;
@@ -154,6 +155,7 @@ impl FrontendFixture {
             session: settings.session,
             dictionary: Some(Arc::new(routes::dictionary())),
             server_list: ServerListWriter::new(Servers::default()).1,
+            tls: ClientTls::off(),
             http: None,
             close_on_stop: false,
             lifecycle: Lifecycle::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use frontend::admin;
+use node::tls::ClientTls;
 use runtime::lifecycle::Lifecycle;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -120,7 +121,7 @@ async fn operators_may_keep_connections_while_there_are_few() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, lifecycle) = (listener.local_addr().unwrap(), Lifecycle::new());
     let served = lifecycle.clone();
-    lifecycle.spawn(async move { admin::serve(&listener, router(), served).await });
+    lifecycle.spawn(async move { admin::serve(&listener, ClientTls::off(), router(), served).await });
     let mut kept = Vec::new();
     for _ in 0..100 {
         let mut stream = TcpStream::connect(address).await.unwrap();

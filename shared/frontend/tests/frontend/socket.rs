@@ -7,19 +7,26 @@ use bytes::Bytes;
 use frontend::routes;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 use wire::{Message, Package, PackageKind, RouteRef};
 
 use crate::fixture::DEADLINE;
 
+/// A connection, with TLS or without.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+pub(crate) type Connection = Box<dyn Stream>;
+
 /// A websocket, and the unread packages of a frame.
 pub(crate) struct Socket {
-    pub(crate) stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub(crate) stream: WebSocketStream<Connection>,
     packages: VecDeque<Package>,
 }
 
@@ -56,20 +63,25 @@ pub(crate) fn notify(route: &str, body: &[u8]) -> Vec<u8> {
 
 impl Socket {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
-        let (stream, _) = connect_async(format!("ws://{address}/any/path")).await.unwrap();
-        Self { stream, packages: VecDeque::new() }
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(Box::new(stream), &[]).await.unwrap_or_else(|status| panic!("{status}"))
     }
 
-    /// Connects with these bytes before the request, and these headers in it; returns the status of
-    /// a refusal.
+    /// Connects with these bytes before the request, and these headers in it, as [`Self::over`].
     pub(crate) async fn through_proxy(address: SocketAddr, before: &[u8], headers: &[&str]) -> Result<Self, u16> {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(before).await.unwrap();
-        let mut request = format!("ws://{address}/").into_client_request().unwrap();
+        Self::over(Box::new(stream), headers).await
+    }
+
+    /// Begins a websocket on a connection, with these `X-Forwarded-For` headers; returns the status
+    /// of a refusal.
+    pub(crate) async fn over(stream: Connection, headers: &[&str]) -> Result<Self, u16> {
+        let mut request = "ws://127.0.0.1/any/path".into_client_request().unwrap();
         for value in headers {
             request.headers_mut().append("x-forwarded-for", value.parse().unwrap());
         }
-        match client_async(request, MaybeTlsStream::Plain(stream)).await {
+        match client_async(request, stream).await {
             Ok((stream, _)) => Ok(Self { stream, packages: VecDeque::new() }),
             Err(Error::Http(response)) => Err(response.status().as_u16()),
             // Cut without a response.

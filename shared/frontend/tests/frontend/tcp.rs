@@ -1,95 +1,20 @@
 //! Clients over TCP without a websocket, as native Pomelo clients connect.
 
-use std::net::SocketAddr;
-
-use bytes::Bytes;
 use frontend::{Ending, routes};
-use serde_json::{Value, json};
+use serde_json::json;
 use testkit::eventually;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
-use wire::{MAX_BODY, Message, Package, PackageKind, StreamDecoder};
+use wire::PackageKind;
 
 use crate::fixture::{DEADLINE, FrontendFixture};
+use crate::native_client::NativeClient;
 use crate::socket::{ack, heartbeat, hello, package, request};
-
-/// A client that sends exactly the bytes of a test.
-struct Client {
-    stream: TcpStream,
-    arrived: StreamDecoder,
-}
-
-impl Client {
-    async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, arrived: StreamDecoder::new(MAX_BODY) }
-    }
-
-    async fn working(address: SocketAddr) -> Self {
-        let mut client = Self::connect(address).await;
-        client.send(&hello()).await;
-        client.expect(PackageKind::Handshake).await;
-        client.send(&ack()).await;
-        client.expect(PackageKind::Heartbeat).await;
-        client
-    }
-
-    async fn entered(address: SocketAddr) -> Self {
-        let mut client = Self::working(address).await;
-        client.send(&request(1, routes::ENTER, b"{}")).await;
-        assert_eq!(client.response().await["code"], 200);
-        client
-    }
-
-    async fn send(&mut self, bytes: &[u8]) {
-        // The server may have closed, which the test reads.
-        self.stream.write_all(bytes).await.ok();
-    }
-
-    /// The next package; none at the end.
-    async fn next(&mut self) -> Option<Package> {
-        let next = async {
-            loop {
-                if let Some(package) = self.arrived.next_package().unwrap() {
-                    return Some(package);
-                }
-                let mut chunk = [0; 1024];
-                match self.stream.read(&mut chunk).await {
-                    Ok(0) | Err(_) => return None,
-                    Ok(read) => self.arrived.push(&chunk[..read]),
-                }
-            }
-        };
-        timeout(DEADLINE, next).await.expect("nothing comes")
-    }
-
-    async fn expect(&mut self, kind: PackageKind) -> Bytes {
-        match self.next().await {
-            Some(package) if package.kind == kind => package.body,
-            other => panic!("{other:?} instead of {kind:?}"),
-        }
-    }
-
-    /// The body of the next response or push.
-    async fn response(&mut self) -> Value {
-        let body = self.expect(PackageKind::Data).await;
-        match Message::decode(&body).unwrap() {
-            Message::Response { body, .. } | Message::Push { body, .. } => serde_json::from_slice(&body).unwrap(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    async fn is_closed(&mut self) -> bool {
-        self.next().await.is_none()
-    }
-}
 
 #[tokio::test]
 async fn both_transports_share_a_port() {
     let fixture = FrontendFixture::start().await;
-    let mut native = Client::entered(fixture.address).await;
+    let mut native = NativeClient::entered(fixture.address).await;
     let mut browser = fixture.entered().await;
     browser.send(request(2, routes::SEND, b"from the browser")).await;
     assert_eq!(native.response().await, json!({ "msg": "from the browser" }));
@@ -108,7 +33,7 @@ async fn packages_may_be_cut_and_joined_anywhere() {
     let fixture = FrontendFixture::start().await;
     let all = [hello(), ack(), heartbeat(), request(1, routes::ENTER, b"{}"), request(2, "x.y.z", b"{}")].concat();
     for cut in 0..=all.len() {
-        let mut client = Client::connect(fixture.address).await;
+        let mut client = NativeClient::connect(fixture.address).await;
         let (first, rest) = all.split_at(cut);
         client.send(first).await;
         tokio::task::yield_now().await;
@@ -126,7 +51,7 @@ async fn packages_may_be_cut_and_joined_anywhere() {
         };
         assert_eq!(answered.await.kind, PackageKind::Data, "cut at {cut}");
     }
-    let mut client = Client::connect(fixture.address).await;
+    let mut client = NativeClient::connect(fixture.address).await;
     for byte in &all {
         client.send(&[*byte]).await;
     }
@@ -138,7 +63,7 @@ async fn the_first_byte_selects_the_protocol() {
     let fixture = FrontendFixture::start().await;
     for first in [0x00, 0x02, 0x04, 0x16, b'g', 0x80, 0xff] {
         let before = fixture.metrics.connections_refused.protocol.get();
-        let mut client = Client::connect(fixture.address).await;
+        let mut client = NativeClient::connect(fixture.address).await;
         client.send(&[first, 0, 0, 0]).await;
         assert!(client.is_closed().await, "{first:#x}");
         assert_eq!(fixture.metrics.connections_refused.protocol.get(), before + 1, "{first:#x}");
@@ -153,7 +78,7 @@ async fn the_first_byte_selects_the_protocol() {
 #[tokio::test]
 async fn packages_without_a_websocket_can_be_turned_off() {
     let fixture = FrontendFixture::with(|options| options.frontend.tcp = false).await;
-    let mut client = Client::connect(fixture.address).await;
+    let mut client = NativeClient::connect(fixture.address).await;
     client.send(&hello()).await;
     assert!(client.is_closed().await);
     fixture.entered().await;
@@ -167,11 +92,11 @@ async fn each_stage_has_its_deadline() {
         options.frontend.message_secs = 1;
     })
     .await;
-    let mut silent = Client::connect(fixture.address).await;
-    let mut incomplete = Client::connect(fixture.address).await;
+    let mut silent = NativeClient::connect(fixture.address).await;
+    let mut incomplete = NativeClient::connect(fixture.address).await;
     incomplete.send(&hello()[..5]).await;
-    let mut without_a_room = Client::working(fixture.address).await;
-    let mut in_a_package = Client::entered(fixture.address).await;
+    let mut without_a_room = NativeClient::working(fixture.address).await;
+    let mut in_a_package = NativeClient::entered(fixture.address).await;
     in_a_package.send(&package(4, b"0123456789")[..7]).await;
     assert!(silent.is_closed().await && incomplete.is_closed().await);
     assert!(without_a_room.is_closed().await && in_a_package.is_closed().await);
@@ -181,11 +106,11 @@ async fn each_stage_has_its_deadline() {
 #[tokio::test]
 async fn packages_have_the_size_limits_of_websockets() {
     let fixture = FrontendFixture::start().await;
-    let mut client = Client::connect(fixture.address).await;
+    let mut client = NativeClient::connect(fixture.address).await;
     // Refused by its head.
     client.send(b"\x01\x00\x10\x01").await;
     assert!(client.is_closed().await);
-    let mut client = Client::entered(fixture.address).await;
+    let mut client = NativeClient::entered(fixture.address).await;
     client.send(&request(2, "x.y.z", &[b'1'; 60_000])).await;
     assert_eq!(client.response().await["code"], 500);
     client.send(b"\x04\x01\x00\x01").await;
@@ -196,7 +121,7 @@ async fn packages_have_the_size_limits_of_websockets() {
 #[tokio::test]
 async fn a_flood_is_kicked_and_then_closed() {
     let fixture = FrontendFixture::start().await;
-    let mut client = Client::entered(fixture.address).await;
+    let mut client = NativeClient::entered(fixture.address).await;
     client.send(&heartbeat().repeat(5_000)).await;
     let mut kicked = false;
     while let Some(package) = client.next().await {
@@ -208,7 +133,7 @@ async fn a_flood_is_kicked_and_then_closed() {
 #[tokio::test]
 async fn a_client_that_ends_may_come_back() {
     let fixture = FrontendFixture::start().await;
-    drop(Client::entered(fixture.address).await);
+    drop(NativeClient::entered(fixture.address).await);
     eventually(DEADLINE, "the end", async || !fixture.role.endings().is_empty()).await;
     assert_eq!(fixture.role.endings(), [Ending::Lost]);
 }
@@ -216,7 +141,95 @@ async fn a_client_that_ends_may_come_back() {
 #[tokio::test]
 async fn a_server_that_stops_answers_first() {
     let fixture = FrontendFixture::with(|options| options.close_on_stop = true).await;
-    let mut client = Client::entered(fixture.address).await;
+    let mut client = NativeClient::entered(fixture.address).await;
     fixture.lifecycle.begin_stop();
     while client.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn a_client_that_reads_too_slowly_is_closed_and_may_come_back() {
+    let fixture = FrontendFixture::with(|options| options.session.max_outbound_bytes = 256 * 1024).await;
+    let mut client = NativeClient::entered(fixture.address).await;
+    let write_queue = fixture.role.write_queues().remove(0);
+    let push = model::client_frame::push(routes::ON_CHAT, &json!({ "msg": "x".repeat(15_000) }), None).unwrap();
+    while write_queue.push(push.clone()).is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((fixture.metrics.sessions_closed_slow.get(), fixture.metrics.sessions_kicked.slow.get()), (1, 1));
+    while client.next().await.is_some() {}
+    eventually(DEADLINE, "the end", async || !fixture.role.endings().is_empty()).await;
+    assert_eq!(fixture.role.endings(), [Ending::Lost]);
+}
+
+#[tokio::test]
+async fn bytes_have_the_rate_of_websockets() {
+    let fixture = FrontendFixture::with(|options| {
+        options.session.bytes_per_sec = 1;
+        options.session.byte_burst = 1_000;
+        options.session.requests_per_sec = 1;
+    })
+    .await;
+    let mut client = NativeClient::entered(fixture.address).await;
+    let mut codes = Vec::new();
+    for id in [2, 3] {
+        client.send(&request(id, routes::SEND, &[b'x'; 15_000])).await;
+        let mut response = client.response().await;
+        if response["msg"].is_string() {
+            response = client.response().await;
+        }
+        codes.push(response["code"].clone());
+    }
+    assert_eq!(codes, [200, 429]);
+    assert_eq!(fixture.metrics.requests_refused_overload.bytes.get(), 1);
+}
+
+#[tokio::test]
+async fn bodies_that_wait_are_counted_and_keep_nothing_else() {
+    let fixture = FrontendFixture::with(|options| options.frontend.max_queued_bytes = 1_000).await;
+    let mut client = NativeClient::entered(fixture.address).await;
+    fixture.role.set_waiting(true);
+    let mut codes = Vec::new();
+    for (id, bytes) in [(2, 600), (3, 401), (4, 400)] {
+        client.send(&request(id, routes::ENTER, &vec![b'x'; bytes])).await;
+        codes.push(client.response().await["code"].clone());
+    }
+    assert_eq!(codes, [200, 429, 200]);
+}
+
+/// Of an address that has its connections nothing is answered: there is no package for it.
+#[tokio::test]
+async fn connections_over_a_limit_are_closed() {
+    let fixture = FrontendFixture::with(|options| options.frontend.max_connections_per_address = 1).await;
+    let _first = NativeClient::entered(fixture.address).await;
+    let mut second = NativeClient::connect(fixture.address).await;
+    second.send(&hello()).await;
+    assert!(second.is_closed().await);
+    assert_eq!(fixture.metrics.connections_refused.address.get(), 1);
+}
+
+/// A drain closes sessions behind their responses, without a kick.
+#[tokio::test]
+async fn the_role_closes_its_clients() {
+    let fixture = FrontendFixture::start().await;
+    let mut client = NativeClient::entered(fixture.address).await;
+    fixture.lifecycle.begin_stop();
+    let write_queue = fixture.role.write_queues().remove(0);
+    write_queue.push(frontend::response(7, &json!({ "code": 200 }))).unwrap();
+    write_queue.close();
+    assert_eq!(client.response().await, json!({ "code": 200 }));
+    assert!(client.is_closed().await);
+    assert!(fixture.lifecycle.stop(DEADLINE).await);
+    assert_eq!(fixture.role.opened_and_closed(), (1, 1));
+}
+
+/// Neither a client that sends nothing nor one in the middle of its first package delays the end.
+#[tokio::test]
+async fn idle_connections_do_not_delay_shutdown() {
+    let fixture = FrontendFixture::start().await;
+    let mut silent = NativeClient::connect(fixture.address).await;
+    let mut incomplete = NativeClient::connect(fixture.address).await;
+    incomplete.send(&hello()[..3]).await;
+    eventually(DEADLINE, "both", async || fixture.metrics.connections.get() == 2).await;
+    assert!(fixture.lifecycle.stop(std::time::Duration::from_secs(5)).await);
+    assert!(silent.is_closed().await && incomplete.is_closed().await);
 }

@@ -1,9 +1,17 @@
 //! Counters and gauges: handles on the metrics of `prometheus-client`, which writes them. Clones
 //! are the same metric, and adding to one neither allocates nor searches.
 
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter as PrometheusCounter;
 use prometheus_client::metrics::gauge::Gauge as PrometheusGauge;
 use prometheus_client::registry::Registry;
+
+use crate::clock;
 
 /// A figure that can be written out.
 pub(super) trait Metric: Default {
@@ -77,6 +85,42 @@ impl Metric for Gauge {
     }
 }
 
+/// The seconds until a time, counted when they are written; not written before the time is set.
+#[derive(Debug, Clone, Default)]
+pub struct ExpiryGauge(Arc<AtomicI64>);
+
+impl ExpiryGauge {
+    /// Sets the time, in Unix time.
+    pub fn set(&self, at_secs: i64) {
+        self.0.store(at_secs, Ordering::Relaxed);
+    }
+
+    /// Returns the seconds that are left, if a time was set.
+    pub fn seconds_left(&self) -> Option<i64> {
+        let at = Some(self.0.load(Ordering::Relaxed)).filter(|at| *at != 0)?;
+        Some(at.saturating_sub(i64::try_from(clock::now_ms() / 1_000).unwrap_or(i64::MAX)))
+    }
+}
+
+impl EncodeMetric for ExpiryGauge {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        match self.seconds_left() {
+            Some(seconds) => encoder.encode_gauge(&seconds),
+            None => Ok(()),
+        }
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+}
+
+impl Metric for ExpiryGauge {
+    fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(name, help, self.clone());
+    }
+}
+
 /// The share of one of several servers of a process in a gauge; subtracted when it is dropped.
 #[derive(Debug)]
 pub struct GaugeShare {
@@ -102,6 +146,16 @@ impl Drop for GaugeShare {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_expiry_counts_down_once_it_is_known() {
+        let expiry = ExpiryGauge::default();
+        assert_eq!(expiry.seconds_left(), None);
+        expiry.set(i64::try_from(clock::now_ms() / 1_000).unwrap() + 100);
+        assert!(matches!(expiry.seconds_left(), Some(98..=100)), "{expiry:?}");
+        expiry.set(1);
+        assert!(expiry.seconds_left() < Some(0));
+    }
 
     #[test]
     fn a_level_is_the_sum_of_its_shares() {

@@ -73,6 +73,10 @@ reasons! {
         proxy_header,
         /// The first byte is of no protocol that the server speaks.
         protocol,
+        /// The client does not speak TLS, and `tls.plain` forbids that.
+        plain,
+        /// The TLS handshake failed.
+        tls,
     }
 }
 
