@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
+use client::{Tls, Transport};
 use cluster::{Cluster, LogKind};
 use load::{
     Framing, Identity, LoadError, OutBuffer, Phase, Plan, Protocol, Report, ReportTable, RunStatus, ServerEvent,
@@ -12,7 +13,7 @@ use load::{
 };
 use runtime::config::Settings;
 use serde_json::Value;
-use testkit::small_cluster;
+use testkit::{Certificates, small_cluster};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -88,6 +89,23 @@ async fn native_users_have_no_websocket() {
     cluster.stop().await;
     let [step] = &report.steps[..] else { unreachable!("{report:?}") };
     assert!(step.logins > 20 && step.denied.is_empty() && step.closed.is_empty(), "{step:?}");
+}
+
+#[tokio::test]
+async fn each_transport_is_measured() {
+    let certificates = Certificates::new();
+    let mut settings = Settings::default();
+    (settings.tls.cert_file, settings.tls.key_file) = certificates.issue("servers");
+    let (cluster, gate) = cluster_with(settings).await;
+    for transport in Transport::ALL {
+        let tls = Some(Tls::trusting_file(certificates.authority_file()).unwrap());
+        let plan = plan(&format!("{}://{gate}", transport.scheme()), Workload::Open(vec![80.0]));
+        let report = measure(&Plan { tls, ..plan }).await.unwrap();
+        assert!(report.is_clean() && report.unmeasured().is_none(), "{transport:?}: {report:?}");
+        let step = &report.steps[0];
+        assert_eq!((step.logins, step.sent + step.unsent, step.unknown), (20, 40, 0), "{transport:?}: {step:?}");
+    }
+    cluster.stop().await;
 }
 
 #[tokio::test]

@@ -30,6 +30,8 @@ struct Proxied {
     gate: SocketAddr,
     connector: SocketAddr,
     options: Options,
+    // nginx and HAProxy read the certificate at some time after their start.
+    _certificates: Certificates,
 }
 
 /// A proxy that is about to start.
@@ -113,6 +115,7 @@ impl Draft {
             gate: self.gate,
             connector: self.connector,
             options: Options { tls: Some(tls), ..Options::default() },
+            _certificates: self.certificates,
         }
     }
 }
