@@ -76,9 +76,9 @@ async function enterRoom(user, rid, session) {
  * Replaces a loopback address of a connector by the host of this page: such an address is only
  * reachable on the machine of the cluster.
  */
-function address({ host, port }, gate) {
-  const isUnreachable = LOOPBACK.test(host) && !LOOPBACK.test(location.hostname);
-  return connectorUrl({ host: isUnreachable ? location.hostname : host, port }, gate);
+function address(entry, gate) {
+  const isUnreachable = LOOPBACK.test(entry.host) && !LOOPBACK.test(location.hostname);
+  return connectorUrl(isUnreachable ? { ...entry, host: location.hostname } : entry, gate);
 }
 
 // A room

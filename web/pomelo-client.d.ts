@@ -172,7 +172,7 @@ export interface ConnectOptions {
    */
   maxHeld?: number;
   /** Returns the URL of the connector that the gate names; by default that of the gate's response. */
-  address?: (entry: { host: string; port: number }, gate: string) => string;
+  address?: (entry: Entry, gate: string) => string;
   /** For environments without a `WebSocket` of their own. */
   WebSocket?: WebSocketConstructor;
 }
@@ -292,11 +292,19 @@ export class PomeloSocket {
   close(error?: ChatError): void;
 }
 
-/** Requests the connector for `uid` from a gate. */
-export function queryEntry(gate: string, uid: string, options?: SocketOptions): Promise<{ host: string; port: number }>;
+/** A gate's answer: the connector of a user. */
+export interface Entry {
+  host: string;
+  port: number;
+  /** True if clients have to connect with TLS. */
+  tls?: boolean;
+}
 
-/** Returns the URL of a connector, with TLS if the gate has it: the default of `address`. */
-export function connectorUrl(entry: { host: string; port: number }, gate: string): string;
+/** Requests the connector for `uid` from a gate. */
+export function queryEntry(gate: string, uid: string, options?: SocketOptions): Promise<Entry>;
+
+/** Returns the URL of a connector, with TLS if the gate has it or requires it: the default of `address`. */
+export function connectorUrl(entry: Entry, gate: string): string;
 
 /** The types of packages. */
 export const PackageType: Readonly<Record<'HANDSHAKE' | 'HANDSHAKE_ACK' | 'HEARTBEAT' | 'DATA' | 'KICK', number>>;

@@ -606,14 +606,15 @@ function newWebSocket(Socket, url) {
  * @param {string} gate its URL
  * @param {string} uid
  * @param {object} [options] as for {@link PomeloSocket.open}
- * @returns {Promise<{ host: string, port: number }>} rejected as {@link PomeloSocket.open};
- *   `no-connector` if there is none
+ * @returns {Promise<{ host: string, port: number, tls?: boolean }>} `tls` if connectors require it;
+ *   rejected as {@link PomeloSocket.open}; `no-connector` if there is none
  */
 export async function queryEntry(gate, uid, options = {}) {
   const socket = await PomeloSocket.open(gate, options);
   try {
-    const { host, port } = succeeded(await socket.request(ROUTES.QUERY_ENTRY, { uid }, { timeout: options.timeout ?? 5_000 }));
-    return { host, port };
+    const timeout = options.timeout ?? 5_000;
+    const { host, port, tls } = succeeded(await socket.request(ROUTES.QUERY_ENTRY, { uid }, { timeout }));
+    return tls === true ? { host, port, tls } : { host, port };
   } catch (error) {
     // Stock gates give no reason, and refuse for no other.
     throw error.code === 'refused' ? new ChatError('no-connector', error.message, { status: error.status }) : error;
@@ -1725,9 +1726,10 @@ function gateUrl(gate) {
   }
 }
 
-/** Returns the URL of a connector, with TLS if the gate has it. */
-export function connectorUrl({ host, port }, gate) {
-  return `${new URL(gate).protocol}//${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}/`;
+/** Returns the URL of a connector, with TLS if the gate has it or requires it. */
+export function connectorUrl({ host, port, tls }, gate) {
+  const scheme = tls === true ? 'wss:' : new URL(gate).protocol;
+  return `${scheme}//${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}/`;
 }
 
 function randomHex(bytes) {

@@ -25,8 +25,8 @@ pub struct ChatClient {
 }
 
 impl ChatClient {
-    /// Connects to the server at `host:port`, or a URL as [`Address`](crate::Address) reads it, and
-    /// completes the handshake.
+    /// Connects to the server at `host:port`, or a URL as [`Address`](crate::Address) reads it:
+    /// `wss://` for TLS, `tcp://` and `tls://` without a websocket. Completes the handshake.
     ///
     /// # Errors
     /// If there is no server, it refuses, or it takes longer than `options.connect_timeout`.
@@ -232,7 +232,7 @@ impl ChatClient {
         self.connection.queue(Command::Notify { route: route.to_owned(), body })
     }
 
-    /// Sends bytes as one websocket frame, unchecked. For tests of servers.
+    /// Sends bytes as one websocket frame, or as they are without a websocket, unchecked. For tests of servers.
     ///
     /// # Errors
     ///

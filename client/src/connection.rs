@@ -1,4 +1,4 @@
-//! One websocket and the task that owns it: handshake, heartbeats, requests and their responses.
+//! One connection and the task that owns it: handshake, heartbeats, requests and their responses.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -10,19 +10,16 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{self, Message as Frame};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 use tracing::debug;
 use wire::{
     Dictionary, HandshakeRequest, HandshakeResponse, Kick, Message, OfferedDictionary, Package, PackageKind, RouteRef,
     WireError, decode_frame,
 };
 
+use crate::socket::{Socket, SocketError};
 use crate::{Address, ClientError, Event, Events, Options};
 
 /// Requests that may wait to be written.
@@ -30,13 +27,8 @@ use crate::{Address, ClientError, Event, Events, Options};
 // memory.
 const COMMANDS: usize = 4_096;
 
-/// Bytes of the websocket's read buffer.
-const READ_BUFFER: usize = 4 * 1024;
-
 /// Time that a close may take.
 const CLOSE: Duration = Duration::from_secs(2);
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A command to the connection's task.
 #[derive(Debug)]
@@ -70,12 +62,10 @@ impl Connection {
     /// Connects and shakes hands.
     pub(crate) async fn open(address: &str, options: Options) -> Result<(Self, Events), ClientError> {
         let cannot = |reason: String| ClientError::Connect { address: address.to_owned(), reason };
-        // The library's defaults are 128 KiB for each.
-        let config = WebSocketConfig::default().read_buffer_size(READ_BUFFER).write_buffer_size(READ_BUFFER);
-        let url = format!("ws://{}/", address.parse::<Address>()?);
+        let target: Address = address.parse()?;
         let opening = async {
-            let connected = connect_async_with_config(url, Some(config), true).await;
-            let (mut socket, _) = connected.map_err(|error| cannot(error.to_string()))?;
+            let connected = Socket::open(&target, options.tls.as_ref()).await;
+            let mut socket = connected.map_err(|error| cannot(error.to_string()))?;
             let handshake = shake_hands(&mut socket).await?;
             Ok::<_, ClientError>((socket, handshake))
         };
@@ -139,13 +129,11 @@ async fn shake_hands(socket: &mut Socket) -> Result<ServerHandshake, ClientError
     };
     let hello = Package::new(PackageKind::Handshake, request.encode()?).encode()?;
     let closed = |_| ClientError::Closed { kick: None };
-    socket.send(Frame::Binary(hello)).await.map_err(closed)?;
-    let response = loop {
-        match socket.next().await {
-            Some(Ok(Frame::Binary(frame))) => break decode_frame(&frame, wire::MAX_BODY)?.next(),
-            Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
-            _ => return Err(ClientError::Closed { kick: None }),
-        }
+    socket.send(hello).await.map_err(closed)?;
+    let response = match socket.next().await {
+        Some(Ok(frame)) => decode_frame(&frame, wire::MAX_BODY)?.next(),
+        Some(Err(SocketError::Protocol(error))) => return Err(error.into()),
+        None | Some(Err(_)) => return Err(ClientError::Closed { kick: None }),
     };
     let package = response.filter(|p| p.kind == PackageKind::Handshake).ok_or(WireError::Handshake("expected"))?;
     let handshake = match HandshakeResponse::parse(&package.body)? {
@@ -159,7 +147,7 @@ async fn shake_hands(socket: &mut Socket) -> Result<ServerHandshake, ClientError
         HandshakeResponse::Refused { code } => return Err(ClientError::Handshake(code)),
     };
     let ack = Package::empty(PackageKind::HandshakeAck).encode()?;
-    socket.send(Frame::Binary(ack)).await.map_err(closed)?;
+    socket.send(ack).await.map_err(closed)?;
     Ok(handshake)
 }
 
@@ -177,14 +165,14 @@ enum End {
     #[error("events are not read as fast as they arrive")]
     Lagging,
     #[error(transparent)]
-    Failed(#[from] tungstenite::Error),
+    Failed(#[from] SocketError),
     #[error(transparent)]
     Protocol(#[from] WireError),
 }
 
 /// The task's side.
 struct ConnectionTask {
-    sink: SplitSink<Socket, Frame>,
+    sink: SplitSink<Socket, Bytes>,
     stream: SplitStream<Socket>,
     /// Frames to be written. No command is taken before it is empty, so the bound is that of the
     /// commands.
@@ -230,9 +218,8 @@ impl ConnectionTask {
         let wake_at = self.wake_at();
         tokio::select! {
             frame = self.stream.next() => match frame {
-                Some(Ok(Frame::Binary(frame))) => self.receive(&frame),
-                Some(Ok(Frame::Ping(_) | Frame::Pong(_) | Frame::Text(_) | Frame::Frame(_))) => Ok(()),
-                Some(Ok(Frame::Close(_))) | None => Err(End::Closed),
+                Some(Ok(frame)) => self.receive(&frame),
+                None => Err(End::Closed),
                 Some(Err(error)) => Err(error.into()),
             },
             // Commands wait while a write is in progress, so the queue of commands bounds the
@@ -381,11 +368,11 @@ impl ConnectionTask {
 }
 
 /// Writes all frames; what is left when this is dropped stays in `unsent`.
-async fn write(sink: &mut SplitSink<Socket, Frame>, unsent: &mut VecDeque<Bytes>) -> tungstenite::Result<()> {
+async fn write(sink: &mut SplitSink<Socket, Bytes>, unsent: &mut VecDeque<Bytes>) -> Result<(), SocketError> {
     while !unsent.is_empty() {
         poll_fn(|cx| sink.poll_ready_unpin(cx)).await?;
         if let Some(frame) = unsent.pop_front() {
-            sink.start_send_unpin(Frame::Binary(frame))?;
+            sink.start_send_unpin(frame)?;
         }
     }
     sink.flush().await

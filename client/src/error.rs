@@ -35,10 +35,10 @@ pub enum ClientError {
         /// entered.
         max: usize,
     },
-    /// No server that speaks websocket was found at the address.
+    /// No server that speaks the address's transport was found at the address.
     #[error("cannot connect to {address}: {reason}")]
     Connect {
-        /// `host:port`.
+        /// The address as it was given.
         address: String,
         /// The cause.
         reason: String,

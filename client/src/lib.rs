@@ -16,27 +16,37 @@
 //! # }
 //! ```
 
+mod address;
 mod body;
 mod chat;
 mod connection;
 mod error;
 mod event;
 mod gate;
+mod socket;
+mod stream;
+mod tls;
 
 use std::time::Duration;
 
+pub use address::{Address, GateAnswer, Transport};
 pub use body::{Entered, History, HistoryMessage, Members, Message, Page, Resume, Sent};
 pub use chat::ChatClient;
 pub use error::ClientError;
 pub use event::{Chat, Event, Events, Gap};
-pub use gate::{Address, query_entry};
+pub use gate::query_entry;
+pub use stream::ByteStream;
+pub use tls::{Tls, TlsError};
 pub use wire::routes;
 pub use wire::text::without_display_controls;
 
 /// Options of a connection.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Time for TCP, websocket and handshake together.
+    /// The authorities that are trusted where the address requires TLS; those of the platform if
+    /// `None`.
+    pub tls: Option<Tls>,
+    /// Time for TCP, TLS, websocket and handshake together.
     pub connect_timeout: Duration,
     /// Time for the response to a request.
     pub request_timeout: Duration,
@@ -53,6 +63,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            tls: None,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
             event_queue: 16_384,

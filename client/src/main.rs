@@ -4,11 +4,12 @@
 mod screen;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
-use client::{Address, ChatClient, ClientError, Event, Events, Options, without_display_controls};
+use client::{Address, ChatClient, ClientError, Event, Events, Options, Tls, without_display_controls};
 use tokio::io::{AsyncBufReadExt, BufReader, Split, Stdin};
 
 use crate::screen::Screen;
@@ -32,9 +33,12 @@ struct Args {
     /// Room to enter
     #[arg(long, default_value = "lobby")]
     room: String,
-    /// The gate, as host:port or ws://host:port
+    /// The gate, as host:port, or with TLS as wss://host:port; tcp:// and tls:// without a websocket
     #[arg(long, default_value = "127.0.0.1:3014")]
     gate: Address,
+    /// File with the certificates of the authorities to trust with TLS; PEM [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 struct Terminal {
@@ -76,9 +80,10 @@ fn start(args: Args) -> anyhow::Result<Input> {
     ended
 }
 
-async fn chat(Args { user, room, gate }: Args) -> anyhow::Result<Input> {
+async fn chat(Args { user, room, gate, ca_file }: Args) -> anyhow::Result<Input> {
     let gate = gate.to_string();
-    let found = ChatClient::via_gate(&gate, &user, Options::default()).await;
+    let options = Options { tls: ca_file.map(Tls::trusting_file).transpose()?, ..Options::default() };
+    let found = ChatClient::via_gate(&gate, &user, options).await;
     let (chat, events) = found.map_err(|error| {
         let is_away = matches!(error, ClientError::Connect { .. });
         let remedy = if is_away { "; start one with `cargo run --release`" } else { "" };

@@ -109,6 +109,7 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     let reloads = reload_signals().context("signals cannot be listened for")?;
     ignore_other_signals().context("signals cannot be ignored")?;
     let (all, format) = (options.only.is_none(), config.settings.log.format);
+    let schemes = if config.settings.tls.is_for_clients() { ("wss", "https") } else { ("ws", "http") };
     let log = options.log();
     let file = ServersFile::new(options.config.clone(), config.environment.clone());
     let plan = Plan { config, nats: options.nats, log, only: options.only };
@@ -117,7 +118,7 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
         () = signals.next() => return Ok(()),
         started = Cluster::start(plan) => started?,
     };
-    if all && let Err(error) = greet(&cluster.servers(), format) {
+    if all && let Err(error) = greet(&cluster.servers(), schemes, format) {
         warn!("the greeting cannot be written: {error:#}");
     }
     let failed = cluster.failed();
@@ -184,7 +185,7 @@ async fn ended(thread: Option<oneshot::Receiver<()>>) {
 
 /// Prints the addresses to connect to. With the JSON format it is a log line: stdout and stderr may
 /// go to one file, which must stay JSON.
-fn greet(servers: &Servers, format: LogFormat) -> anyhow::Result<()> {
+fn greet(servers: &Servers, schemes: (&str, &str), format: LogFormat) -> anyhow::Result<()> {
     let address = |server: &model::servers::Server| {
         format!("{}:{}", server.advertised_host(), server.advertised_port().unwrap_or_default())
     };
@@ -194,18 +195,18 @@ fn greet(servers: &Servers, format: LogFormat) -> anyhow::Result<()> {
     match format {
         LogFormat::Json => info!(gate, connectors, chats, "Shaddock runs"),
         LogFormat::Text => {
-            Output::to("stdout", io::stdout())?.push(greeting(&gate, &connectors, chats)?.into_bytes());
+            Output::to("stdout", io::stdout())?.push(greeting(&gate, schemes, (&connectors, chats))?.into_bytes());
         }
     }
     Ok(())
 }
 
-fn greeting(gate: &str, connectors: &str, chats: usize) -> Result<String, fmt::Error> {
+fn greeting(gate: &str, (ws, http): (&str, &str), (connectors, chats): (&str, usize)) -> Result<String, fmt::Error> {
     let mut out = String::new();
-    writeln!(out, "Shaddock runs: gate ws://{gate}, connectors {connectors}, {chats} chat servers.")?;
-    writeln!(out, "  In a browser:     http://{gate}/")?;
-    writeln!(out, "  Which connector?  curl 'http://{gate}/entry?uid=ann'")?;
-    writeln!(out, "  Chat:             cargo run -p client -- --gate {gate} --room lobby --user ann")?;
+    writeln!(out, "Shaddock runs: gate {ws}://{gate}, connectors {connectors}, {chats} chat servers.")?;
+    writeln!(out, "  In a browser:     {http}://{gate}/")?;
+    writeln!(out, "  Which connector?  curl '{http}://{gate}/entry?uid=ann'")?;
+    writeln!(out, "  Chat:             cargo run -p client -- --gate {ws}://{gate} --room lobby --user ann")?;
     writeln!(out, "  Stop:             Ctrl-C")?;
     Ok(out)
 }

@@ -20,6 +20,22 @@ pub struct ConnectorAddress {
     pub host: String,
     /// Its port for clients.
     pub port: u16,
+    /// True if clients have to connect with TLS.
+    // Left out where it is false, so that clients without TLS get the answer of Pomelo's gate.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
+}
+
+impl ConnectorAddress {
+    /// Returns the same address in the form for clients that make no URL of it: an IPv6 address
+    /// without brackets.
+    #[must_use]
+    pub fn without_brackets(mut self) -> Self {
+        if let Some(bare) = self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+            self.host = bare.to_owned();
+        }
+        self
+    }
 }
 
 /// The reason why there is no address.
@@ -42,7 +58,7 @@ pub fn read_uid(body: &[u8]) -> Result<String, EntryError> {
     uid.as_ref().and_then(value::text).map(Cow::into_owned).ok_or(EntryError::BadUid)
 }
 
-/// The connector of `uid`: the placement formula over all connectors, or over those that are
+/// The connector of `uid`, without TLS: the placement formula over all connectors, or over those that are
 /// available if that one is not. `listens` is the port that a connector reported.
 ///
 /// # Errors
@@ -61,7 +77,7 @@ pub fn choose(
     // connector's start.
     let port = |server: &Server| server.public_port.or_else(|| listens(&server.id)).or(server.client_port);
     let (server, port) = first.and_then(|s| Some((s, port(s)?))).ok_or(EntryError::NoConnector)?;
-    Ok(ConnectorAddress { code: 200, host: server.advertised_host().into_owned(), port })
+    Ok(ConnectorAddress { code: 200, host: server.advertised_host().into_owned(), port, tls: false })
 }
 
 #[cfg(test)]
@@ -95,6 +111,26 @@ mod tests {
         assert_eq!(advertised("chat.example.org", Some(443), Some(3050)), ("chat.example.org".to_owned(), 443));
         assert_eq!(advertised("2001:db8::1", None, None), ("[2001:db8::1]".to_owned(), 3050));
         assert_eq!(advertised("h", None, Some(3999)), ("h".to_owned(), 3999), "it listens where its pong says");
+    }
+
+    #[test]
+    fn an_answer_says_that_tls_is_required_only_where_it_is() {
+        let plain = choose("alice", &connectors(), |_| false).unwrap();
+        assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"code":200,"host":"127.0.0.1","port":3052}"#);
+        let secure = ConnectorAddress { tls: true, ..plain };
+        let text = r#"{"code":200,"host":"127.0.0.1","port":3052,"tls":true}"#;
+        assert_eq!(serde_json::to_string(&secure).unwrap(), text);
+    }
+
+    #[test]
+    fn clients_without_urls_receive_no_brackets() {
+        let host = |host: &str| {
+            let server = Server { public_host: Some(host.to_owned()), ..connectors().remove(0) };
+            super::choose("ann", &[server], |_| false, |_| None).unwrap().without_brackets().host
+        };
+        assert_eq!(host("2001:db8::1"), "2001:db8::1");
+        assert_eq!(host("203.0.113.7"), "203.0.113.7");
+        assert_eq!(host("chat.example.org"), "chat.example.org");
     }
 
     #[test]

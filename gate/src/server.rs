@@ -24,6 +24,7 @@ impl Gate {
             environment: node.environment.clone(),
             server_list: node.server_list.clone(),
             statuses: ServerStatuses::default(),
+            tls: node.settings.tls.is_for_clients(),
             metrics: node.metrics.clone(),
         };
         node.health.set(Check::Peers, Some(NO_CONNECTOR));

@@ -1,4 +1,4 @@
-//! The gate's handler over the Pomelo websocket.
+//! The gate's handler over the Pomelo protocol.
 
 use std::sync::Arc;
 
@@ -18,6 +18,8 @@ pub(crate) struct GateState {
     pub(crate) environment: Arc<str>,
     pub(crate) server_list: ServerList,
     pub(crate) statuses: ServerStatuses,
+    /// True if clients have to connect with TLS: to the connectors, or to a proxy before them.
+    pub(crate) tls: bool,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -28,6 +30,10 @@ impl GateState {
         let listens = |id: &_| self.statuses.client_port(id);
         let entry =
             uid.and_then(|uid| entry::choose(&uid, self.server_list.now().connector(), is_unavailable, listens));
+        let entry = entry.map(|mut address| {
+            address.tls = self.tls;
+            address
+        });
         let code = if entry.is_ok() { 200 } else { 500 };
         self.metrics.requests_answered.add(RouteLabel::of(routes::QUERY_ENTRY), code);
         entry
@@ -37,14 +43,15 @@ impl GateState {
 /// One client of the gate.
 pub(crate) struct GateSession {
     gate: GateState,
+    peer: Peer,
     write_queue: WriteQueue,
 }
 
 impl App for GateState {
     type Session = GateSession;
 
-    fn open(&self, _peer: Peer, write_queue: WriteQueue) -> GateSession {
-        GateSession { gate: self.clone(), write_queue }
+    fn open(&self, peer: Peer, write_queue: WriteQueue) -> GateSession {
+        GateSession { gate: self.clone(), peer, write_queue }
     }
 }
 
@@ -55,6 +62,9 @@ impl Session for GateSession {
         }
         let Some(id) = id else { return };
         let response = match self.gate.entry(entry::read_uid(&body)) {
+            // Browsers make a URL of the host. Native clients pass it to the system's resolver, which
+            // knows no brackets.
+            Ok(entry) if self.peer.is_native => frontend::response(id, &entry.without_brackets()),
             Ok(entry) => frontend::response(id, &entry),
             Err(error) => frontend::response(id, &ErrorBody { code: 500, error: true, reason: &error.to_string() }),
         };

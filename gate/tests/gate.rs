@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
+#[path = "gate/answers.rs"]
+mod answers;
 #[path = "gate/http_requests.rs"]
 mod http_requests;
 
@@ -80,12 +82,16 @@ impl GateFixture {
 
     /// The same in an environment.
     async fn start_in(environment: &str, change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_before(environment, (1..=3).map(|number| server(CONNECTOR, number)).collect(), change).await
+    }
+
+    /// The same in front of other connectors.
+    async fn start_before(environment: &str, connectors: Vec<Server>, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.rpc.heartbeat_ms = 50;
         // The name of these tests, which a page in a private network may not choose.
         settings.frontend.hosts = vec!["game.example".to_owned()];
         change(&mut settings);
-        let connectors = (1..=3).map(|number| server(CONNECTOR, number)).collect();
         let list = |kind: &str, servers| (kind.to_owned(), servers);
         let (gates, chats) = (vec![server(GATE, 1)], vec![server(CHAT, 1)]);
         let servers = Servers::new([list(GATE, gates), list(CONNECTOR, connectors), list(CHAT, chats)]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{ArgGroup, Parser};
-use client::Address;
+use client::{Address, Tls, TlsError};
 use load::{Plan, Workload};
 
 const NOTES: &str = "\
@@ -24,9 +24,12 @@ docs/reference/load.md explains the figures.";
 #[command(name = "shaddock-load", version, after_help = NOTES)]
 #[command(group = ArgGroup::new("workload").args(["rate", "closed", "ramp", "idle", "storm"]))]
 pub(crate) struct Args {
-    /// The gate, as host:port or ws://host:port
+    /// The gate, as host:port or wss://host:port; tcp:// and tls:// are without a websocket
     #[arg(long, default_value = "127.0.0.1:3014")]
     gate: Address,
+    /// File with the certificates of the authorities to trust with TLS; PEM [default: the system's]
+    #[arg(long, value_name = "FILE", value_parser = trusting)]
+    ca_file: Option<Tls>,
     /// Users
     #[arg(long, default_value_t = 100)]
     users: u32,
@@ -98,7 +101,8 @@ struct Ramp(Vec<f64>);
 impl Args {
     pub(crate) fn plan(&self) -> Plan {
         Plan {
-            gate: self.gate.to_string(),
+            gate: self.gate.clone(),
+            tls: self.ca_file.clone(),
             users: self.users,
             rooms: self.rooms,
             senders: self.senders.unwrap_or(u32::MAX),
@@ -128,6 +132,10 @@ impl Args {
     }
 }
 
+fn trusting(file: &str) -> Result<Tls, TlsError> {
+    Tls::trusting_file(file)
+}
+
 fn ramp(text: &str) -> Result<Ramp, String> {
     let parts = text.split_once("..").and_then(|(from, rest)| Some((from, rest.split_once('/')?)));
     let wrong = || format!("{text} is not FROM..TO/STEPS");
@@ -151,6 +159,8 @@ fn threads(text: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
+    use client::Transport;
+
     use super::*;
 
     fn workload(words: &[&str]) -> Option<Workload> {
@@ -178,8 +188,10 @@ mod tests {
     #[test]
     fn the_gate_may_be_a_url() {
         let args = Args::try_parse_from(["shaddock-load", "--gate", "ws://127.0.0.1:3014/"]).unwrap();
-        assert_eq!(args.plan().gate, "127.0.0.1:3014");
-        assert!(Args::try_parse_from(["shaddock-load", "--gate", "wss://127.0.0.1:3014"]).is_err());
+        assert_eq!(args.plan().gate, Plan::default().gate);
+        let args = Args::try_parse_from(["shaddock-load", "--gate", "tls://127.0.0.1:3014"]).unwrap();
+        assert_eq!(args.plan().gate.transport, Transport::SecureTcp);
+        assert!(Args::try_parse_from(["shaddock-load", "--gate", "ftp://127.0.0.1:3014"]).is_err());
     }
 
     #[test]

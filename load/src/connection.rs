@@ -1,14 +1,15 @@
-//! One TCP connection: opens it, and moves its bytes. All connections of a thread read into the
+//! One connection, with TLS or without: opens it, and moves its bytes. All connections of a thread read into the
 //! same buffer.
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use client::{Address, ByteStream, Tls};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -30,10 +31,20 @@ thread_local! {
     static BUFFER: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(READ_BYTES));
 }
 
+/// The server of a connection, and the way to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'t> {
+    pub(super) address: &'t Address,
+    /// The authorities that are trusted; those of the platform if `None`.
+    pub(super) tls: Option<&'t Tls>,
+    /// The address to connect from.
+    pub(super) source: Option<Ipv4Addr>,
+}
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: ByteStream,
     framing: Framing,
     /// The beginning of a frame.
     partial: Vec<u8>,
@@ -44,20 +55,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to `host:port`, from this address if there is one, and opens a websocket at `path`
-    /// if that is the framing.
-    pub(super) async fn open(
-        address: &str,
-        source: Option<Ipv4Addr>,
-        framing: Framing,
-        path: &str,
-    ) -> Result<Self, SessionError> {
-        let mut stream = connect(address, source).await?;
+    /// Connects, and opens a websocket at `path` if that is the framing.
+    pub(super) async fn open(target: Target<'_>, framing: Framing, path: &str) -> Result<Self, SessionError> {
+        let host_port = target.address.host_port();
+        let stream = connect(&host_port, target.source).await?;
         // Nagle's algorithm would delay a message until the one before is acknowledged.
         stream.set_nodelay(true)?;
+        let mut stream = ByteStream::secure(stream, target.address, target.tls).await?;
         let partial = match framing {
-            Framing::Binary | Framing::Text => upgrade(&mut stream, address, path).await?,
-            Framing::Length => Vec::new(),
+            Framing::Binary | Framing::Text => upgrade(&mut stream, &host_port, path).await?,
+            Framing::Packages => Vec::new(),
         };
         let unread = !partial.is_empty();
         Ok(Self { stream, framing, partial, unread, out: OutBuffer::new(framing) })
@@ -117,7 +124,18 @@ impl Connection {
             let sent = ready!(pin!(&mut self.stream).poll_write(context, self.out.bytes()))?;
             self.out.advance(sent);
         }
-        Poll::Ready(Ok(()))
+        // TLS holds back what the network did not take.
+        Pin::new(&mut self.stream).poll_flush(context).map_err(Into::into)
+    }
+
+    /// Sends what waits to be sent, and ends the stream where that is the transport's way to close.
+    pub(super) fn poll_close(&mut self, context: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
+        ready!(self.poll_flush(context))?;
+        match (self.framing, &self.stream) {
+            // The close frame is enough, and the server ends the stream.
+            (Framing::Binary | Framing::Text, ByteStream::Plain(_)) => Poll::Ready(Ok(())),
+            _ => Pin::new(&mut self.stream).poll_shutdown(context).map_err(Into::into),
+        }
     }
 }
 
@@ -132,7 +150,7 @@ async fn connect(address: &str, source: Option<Ipv4Addr>) -> io::Result<TcpStrea
 }
 
 /// Requests a websocket; returns the bytes behind the response.
-async fn upgrade(stream: &mut TcpStream, address: &str, path: &str) -> Result<Vec<u8>, SessionError> {
+async fn upgrade(stream: &mut ByteStream, address: &str, path: &str) -> Result<Vec<u8>, SessionError> {
     let key = generate_key();
     // Written by hand: tungstenite's client would own the stream, and a read buffer for each
     // connection.
@@ -141,6 +159,7 @@ async fn upgrade(stream: &mut TcpStream, address: &str, path: &str) -> Result<Ve
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
     let mut response = Vec::new();
     let end = loop {
         if let Some(end) = response.windows(4).position(|window| window == b"\r\n\r\n") {

@@ -6,19 +6,18 @@ use std::ops::Range;
 use bytes::{Buf, BufMut, BytesMut};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use wire::{HEAD, whole_packages};
 
 use super::protocol::SessionError;
 
 /// The longest frame that is taken, in bytes.
 // Without a bound, a broken length would make the buffer grow to 4 GiB.
-const MAX_FRAME: u64 = 1024 * 1024;
+const MAX_FRAME: usize = 1024 * 1024;
 
 /// The mask of sent frames.
 // Clients must mask frames to protect proxies from chosen bytes. There is no proxy here, and
 // masking with zeros costs no pass over the body.
 const MASK: [u8; 4] = [0; 4];
-
-const LENGTH: usize = 4;
 
 /// The encoding of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,8 +26,9 @@ pub enum Framing {
     Binary,
     /// Websocket; what is sent is text.
     Text,
-    /// Plain TCP; before a frame stands its length, in four bytes, the highest first.
-    Length,
+    /// Pomelo's packages without a websocket, as native clients send them; a frame is one package or
+    /// more.
+    Packages,
 }
 
 /// The kind of a frame.
@@ -52,10 +52,10 @@ impl Framing {
     pub(super) fn parse_frame(self, bytes: &[u8]) -> Result<Option<FrameBounds>, SessionError> {
         let header = match self {
             Self::Binary | Self::Text => websocket(bytes)?,
-            Self::Length => length(bytes),
+            Self::Packages => packages(bytes)?,
         };
         let Some((kind, start, len)) = header else { return Ok(None) };
-        if len > MAX_FRAME {
+        if len > MAX_FRAME as u64 {
             return Err(SessionError::Malformed("a frame is too long"));
         }
         let body = start..start + len as usize;
@@ -80,9 +80,12 @@ fn websocket(bytes: &[u8]) -> Result<Option<(FrameKind, usize, u64)>, SessionErr
     Ok(Some((kind, cursor.position() as usize, len)))
 }
 
-fn length(bytes: &[u8]) -> Option<(FrameKind, usize, u64)> {
-    let len = bytes.first_chunk::<LENGTH>()?;
-    Some((FrameKind::Data, LENGTH, u32::from_be_bytes(*len).into()))
+/// All packages that are whole, with their heads.
+fn packages(bytes: &[u8]) -> Result<Option<(FrameKind, usize, u64)>, SessionError> {
+    // A read has at most some ten kilobytes behind what was left over, so this is no longer than
+    // a frame may be.
+    let whole = whole_packages(bytes, MAX_FRAME - HEAD)?;
+    Ok((whole > 0).then_some((FrameKind::Data, 0, whole as u64)))
 }
 
 /// Frames that wait to be sent on one connection.
@@ -100,14 +103,12 @@ impl OutBuffer {
     /// Adds a frame.
     ///
     /// # Errors
-    /// If it is over 4 GiB.
+    /// If it cannot be encoded.
     pub fn push_frame(&mut self, body: &[u8]) -> Result<(), SessionError> {
         match self.framing {
             Framing::Binary => self.websocket(OpCode::Data(Data::Binary), body),
             Framing::Text => self.websocket(OpCode::Data(Data::Text), body),
-            Framing::Length => {
-                let len = u32::try_from(body.len()).map_err(|_| SessionError::Malformed("a frame is too long"))?;
-                self.bytes.put_u32(len);
+            Framing::Packages => {
                 self.bytes.put_slice(body);
                 Ok(())
             }
@@ -122,8 +123,8 @@ impl OutBuffer {
     pub(super) fn close(&mut self) -> Result<(), SessionError> {
         match self.framing {
             Framing::Binary | Framing::Text => self.websocket(OpCode::Control(Control::Close), &[]),
-            // Plain TCP has no close frame: dropping the stream closes it.
-            Framing::Length => Ok(()),
+            // There is no close frame without a websocket: the end of the stream is enough.
+            Framing::Packages => Ok(()),
         }
     }
 
@@ -169,23 +170,32 @@ mod tests {
     }
 
     #[test]
+    fn packages_are_taken_when_they_are_whole() {
+        let bytes = b"\x03\0\0\0\x04\0\0\x02ab\x04";
+        for len in 0..4 {
+            assert_eq!(Framing::Packages.parse_frame(&bytes[..len]).unwrap(), None);
+        }
+        let whole = |body| Some(FrameBounds { kind: FrameKind::Data, body });
+        assert_eq!(Framing::Packages.parse_frame(&bytes[..9]).unwrap(), whole(0..4));
+        assert_eq!(Framing::Packages.parse_frame(bytes).unwrap(), whole(0..10));
+        let mut out = OutBuffer::new(Framing::Packages);
+        out.push_frame(bytes).unwrap();
+        assert_eq!(out.bytes(), bytes);
+    }
+
+    #[test]
     fn what_no_server_sends_ends_the_connection() {
         assert!(Framing::Binary.parse_frame(&[0x82, 0x81, 0, 0, 0, 0, 1]).is_err(), "masked");
         assert!(Framing::Binary.parse_frame(&[0x02, 1, b'a']).is_err(), "not final");
         assert!(Framing::Binary.parse_frame(&[0x82, 127, 0, 0, 0, 1, 0, 0, 0, 0]).is_err(), "4 GiB");
-        assert!(Framing::Length.parse_frame(&[0xFF; 4]).is_err(), "4 GiB");
+        assert!(Framing::Packages.parse_frame(b"HTTP/1.1 400").is_err(), "no package");
+        assert!(Framing::Packages.parse_frame(&[4, 0xFF, 0xFF, 0xFF]).is_err(), "16 MiB");
     }
 
     #[test]
     fn what_is_sent_has_heads_of_all_lengths() {
         for len in [0, 1, 125, 126, 65_535, 65_536] {
             let body = vec![7; len];
-            let mut out = OutBuffer::new(Framing::Length);
-            out.push_frame(&body).unwrap();
-            assert_eq!(
-                Framing::Length.parse_frame(out.bytes()).unwrap(),
-                Some(FrameBounds { kind: FrameKind::Data, body: 4..4 + len })
-            );
             let mut out = OutBuffer::new(Framing::Binary);
             out.push_frame(&body).unwrap();
             let (header, length) = FrameHeader::parse(&mut Cursor::new(out.bytes())).unwrap().unwrap();

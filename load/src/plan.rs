@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use client::{Address, Tls, Transport};
 use thiserror::Error;
 
 use super::protocol::Identity;
@@ -35,8 +36,11 @@ pub enum StepLoad {
 /// A run. Users are spread evenly over rooms; the first ones of each room send.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Address of the gate, as `host:port`.
-    pub gate: String,
+    /// Address of the gate, and the transport to it and to the connectors.
+    pub gate: Address,
+    /// The authorities that are trusted where the address requires TLS; those of the platform if
+    /// `None`. Each connection has a whole handshake.
+    pub tls: Option<Tls>,
     /// The number of users.
     pub users: u32,
     /// The number of rooms, over which users are spread evenly.
@@ -73,7 +77,8 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         Self {
-            gate: "127.0.0.1:3014".to_owned(),
+            gate: Address { transport: Transport::Websocket, host: "127.0.0.1".to_owned(), port: 3014 },
+            tls: None,
             users: 100,
             rooms: 10,
             senders: u32::MAX,

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use client::GateAnswer;
 use thiserror::Error;
 use tokio_tungstenite::tungstenite;
 use wire::WireError;
@@ -24,8 +25,8 @@ pub struct Identity {
 /// An event that a server sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerEvent<'f> {
-    /// To go on at this address, `host:port`, with a connection of its own.
-    Redirected(String),
+    /// To go on at this address, with a connection of its own.
+    Redirected(GateAnswer),
     /// The user is in the room.
     Entered,
     /// The user may not enter.
@@ -54,7 +55,7 @@ pub enum ServerEvent<'f> {
 
 /// The protocol of one session, from the first connection to the end.
 pub trait Protocol: Send + 'static {
-    /// The encoding of frames.
+    /// The encoding of frames in a websocket.
     const FRAMING: Framing;
 
     /// Returns the path of the websocket request.

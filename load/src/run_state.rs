@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use client::Tls;
 use futures_util::task::AtomicWaker;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep_until};
@@ -24,6 +25,8 @@ const COUNT_SHARDS: usize = 4;
 pub(super) struct RunState {
     pub(super) plan: Plan,
     pub(super) marker: RunMarker,
+    /// The authorities that sessions trust, if they are known.
+    pub(super) tls: Option<Tls>,
     /// Cancelled when sessions are to end.
     pub(super) stop: CancellationToken,
     began: Instant,
@@ -44,6 +47,7 @@ impl RunState {
         let counts = || Mutex::new(Counts { window: 0..u64::MAX, ..Counts::default() });
         Self {
             marker: RunMarker::new(run),
+            tls: trusted(plan).map(|tls| tls.without_resumption()),
             stop: CancellationToken::new(),
             began,
             step: RwLock::new(Step { number: 0, mode: SendMode::Paused }),
@@ -132,6 +136,12 @@ impl RunState {
         *next = turn + Duration::from_secs_f64(1.0 / self.plan.connect_rate);
         turn
     }
+}
+
+/// The authorities of the plan, or of the platform if the gate has TLS.
+fn trusted(plan: &Plan) -> Option<Tls> {
+    // Without any, each login fails with the reason.
+    plan.tls.clone().or_else(|| plan.gate.transport.is_secure().then(Tls::platform)?.ok())
 }
 
 fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use client::{Address, GateAnswer};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::connection::Connection;
+use super::connection::{Connection, Target};
+use super::framing::Framing;
 use super::protocol::{Identity, Protocol, SessionError};
 use super::run_state::RunState;
 use super::user::{SessionEvent, User, UserOutcome};
@@ -97,7 +99,7 @@ impl<D: Protocol> Session<D> {
         loop {
             match session.next_event().await? {
                 SessionEvent::Entered => return Ok(session),
-                SessionEvent::Redirected(address) => session.follow_redirect(&address).await?,
+                SessionEvent::Redirected(answer) => session.follow_redirect(answer).await?,
                 SessionEvent::Denied(reason) => return Err(SessionError::Denied(reason)),
                 SessionEvent::Left => return Err(SessionError::Malformed("left before it entered")),
                 SessionEvent::Kicked(reason) => return Err(SessionError::Kicked(reason)),
@@ -105,9 +107,10 @@ impl<D: Protocol> Session<D> {
         }
     }
 
-    async fn follow_redirect(&mut self, address: &str) -> Result<(), SessionError> {
+    async fn follow_redirect(&mut self, answer: GateAnswer) -> Result<(), SessionError> {
         self.close().await;
-        self.connection = connect(&self.run, address, self.user, &mut self.protocol).await?;
+        let connector = self.run.plan.gate.connector(answer);
+        self.connection = connect(&self.run, &connector, self.user, &mut self.protocol).await?;
         Ok(())
     }
 
@@ -133,11 +136,11 @@ impl<D: Protocol> Session<D> {
         timeout(LEAVE_WITHIN, left).await.unwrap_or(Err(SessionError::TimedOut))
     }
 
-    /// Sends a close frame if the socket takes it at once.
+    /// Sends a close frame, or what the transport has for it, if the socket takes it at once.
     async fn close(&mut self) {
         // One try only: a server that does not read must not delay the end of a run.
         if self.connection.out.close().is_ok() {
-            poll_fn(|context| Poll::Ready(self.connection.poll_flush(context).is_ready())).await;
+            poll_fn(|context| Poll::Ready(self.connection.poll_close(context).is_ready())).await;
         }
     }
 
@@ -215,14 +218,16 @@ impl<D: Protocol> Session<D> {
 
 async fn connect<D: Protocol>(
     run: &RunState,
-    address: &str,
+    address: &Address,
     user: u32,
     protocol: &mut D,
 ) -> Result<Connection, SessionError> {
     // With one source the system chooses the address, which may be one of IPv6 then.
     let sources = u32::from(run.plan.sources);
     let source = (sources > 1).then(|| Ipv4Addr::from(Ipv4Addr::LOCALHOST.to_bits() + user % sources));
-    let mut connection = Connection::open(address, source, D::FRAMING, protocol.path()).await?;
+    let framing = if address.transport.is_websocket() { D::FRAMING } else { Framing::Packages };
+    let target = Target { address, tls: run.tls.as_ref(), source };
+    let mut connection = Connection::open(target, framing, protocol.path()).await?;
     protocol.on_open(&mut connection.out)?;
     Ok(connection)
 }

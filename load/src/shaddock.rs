@@ -12,7 +12,6 @@ use wire::{
 
 use super::framing::{Framing, OutBuffer};
 use super::protocol::{Identity, Protocol, ServerEvent, SessionError};
-use client::Address;
 
 /// The request that a login ends with: to the gate, or to enter.
 const LOGIN: u32 = 1;
@@ -98,7 +97,7 @@ impl Shaddock {
             return Ok(ServerEvent::Entered);
         }
         self.at_connector = true;
-        Ok(ServerEvent::Redirected(parse::<Address>(body)?.to_string()))
+        Ok(ServerEvent::Redirected(parse(body)?))
     }
 }
 
@@ -225,7 +224,7 @@ mod tests {
         let mut session = session();
         let response = |body: &'static str| Message::Response { id: LOGIN, body: body.into() };
         let events = receive(&mut session, response(r#"{"code":200,"host":"::1","port":3050}"#));
-        assert_eq!(events, [r#"Redirected("[::1]:3050")"#]);
+        assert_eq!(events, [r#"Redirected(GateAnswer { host: "::1", port: 3050, tls: false })"#]);
         assert_eq!(receive(&mut session, response(r#"{"code":200,"users":[]}"#)), ["Entered"]);
         let events = receive(&mut session, response(r#"{"code":500,"reason":"name-taken: somebody has it"}"#));
         assert_eq!(events, [r#"Denied("500 name-taken")"#]);
@@ -242,9 +241,9 @@ mod tests {
     #[test]
     fn a_response_has_the_number_of_its_message() {
         let mut session = session();
-        let mut out = OutBuffer::new(Framing::Length);
+        let mut out = OutBuffer::new(Framing::Packages);
         session.send_message(7, b"hello", &mut out).unwrap();
-        let package = Package { kind: PackageKind::Data, body: Bytes::copy_from_slice(&out.bytes()[8..]) };
+        let package = Package { kind: PackageKind::Data, body: Bytes::copy_from_slice(&out.bytes()[wire::HEAD..]) };
         let Message::Request { id, body, .. } = Message::decode(&package.body).unwrap() else { panic!("no request") };
         assert_eq!(body, r#"{"target":"*","content":"hello","id":"7"}"#);
         let events = receive(&mut session, Message::Response { id, body: r#"{"code":200}"#.into() });

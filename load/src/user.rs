@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use client::GateAnswer;
 use witness::{Arrival, Witness};
 
 use super::counts::Counts;
@@ -13,7 +14,7 @@ use super::tag::RunMarker;
 /// An event that the session's task handles.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SessionEvent {
-    Redirected(String),
+    Redirected(GateAnswer),
     Entered,
     Denied(String),
     Left,
@@ -69,7 +70,7 @@ impl User {
             ServerEvent::Message { text, seq } => self.on_message(text, seq, now, counts),
             ServerEvent::Response { number, code } => self.on_response(number, code, now, counts),
             ServerEvent::HeartbeatAfter(time) => self.heartbeat_after = Some(time),
-            ServerEvent::Redirected(address) => self.event = Some(SessionEvent::Redirected(address)),
+            ServerEvent::Redirected(answer) => self.event = Some(SessionEvent::Redirected(answer)),
             ServerEvent::Entered => self.event = Some(SessionEvent::Entered),
             ServerEvent::Denied(reason) => self.event = Some(SessionEvent::Denied(reason)),
             ServerEvent::Left => self.event = Some(SessionEvent::Left),

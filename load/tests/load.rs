@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
+use client::{Tls, Transport};
 use cluster::{Cluster, LogKind};
 use load::{
     Framing, Identity, LoadError, OutBuffer, Phase, Plan, Protocol, Report, ReportTable, RunStatus, ServerEvent,
@@ -12,7 +13,7 @@ use load::{
 };
 use runtime::config::Settings;
 use serde_json::Value;
-use testkit::small_cluster;
+use testkit::{Certificates, small_cluster};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +36,7 @@ async fn cluster_with(settings: Settings) -> (Cluster, String) {
 /// 20 users in 4 rooms, two senders in each.
 fn plan(gate: &str, workload: Workload) -> Plan {
     let times = Plan { warm_up: Duration::from_millis(100), measured: MEASURED, ..Plan::default() };
-    Plan { gate: gate.to_owned(), users: 20, rooms: 4, senders: 2, workload, ..times }
+    Plan { gate: gate.parse().unwrap(), users: 20, rooms: 4, senders: 2, workload, ..times }
 }
 
 async fn measure(plan: &Plan) -> Result<Report, LoadError> {
@@ -73,6 +74,38 @@ async fn rates_are_measured_in_turn_and_every_member_receives_every_message() {
         assert_eq!((step.sent + step.unsent, step.unknown), (sent, 0), "{step:?}");
         assert!(step.latency_ms.p50 > 0.0 && step.ack_ms.max > 0.0, "{step:?}");
     }
+}
+
+#[tokio::test]
+async fn native_users_have_no_websocket() {
+    let (cluster, gate) = cluster().await;
+    let gate = format!("tcp://{gate}");
+    let report = measure(&plan(&gate, Workload::Open(vec![80.0]))).await.unwrap();
+    assert!(report.is_clean() && report.unmeasured().is_none(), "{report:?}");
+    let step = &report.steps[0];
+    assert_eq!((step.logins, step.sent + step.unsent, step.unknown), (20, 40, 0), "{step:?}");
+    let storm = Plan { measured: 100 * DEADLINE, ..plan(&gate, Workload::Storm) };
+    let report = measure_until(&storm, |status| status.logins > 20).await;
+    cluster.stop().await;
+    let [step] = &report.steps[..] else { unreachable!("{report:?}") };
+    assert!(step.logins > 20 && step.denied.is_empty() && step.closed.is_empty(), "{step:?}");
+}
+
+#[tokio::test]
+async fn each_transport_is_measured() {
+    let certificates = Certificates::new();
+    let mut settings = Settings::default();
+    (settings.tls.cert_file, settings.tls.key_file) = certificates.issue("servers");
+    let (cluster, gate) = cluster_with(settings).await;
+    for transport in Transport::ALL {
+        let tls = Some(Tls::trusting_file(certificates.authority_file()).unwrap());
+        let plan = plan(&format!("{}://{gate}", transport.scheme()), Workload::Open(vec![80.0]));
+        let report = measure(&Plan { tls, ..plan }).await.unwrap();
+        assert!(report.is_clean() && report.unmeasured().is_none(), "{transport:?}: {report:?}");
+        let step = &report.steps[0];
+        assert_eq!((step.logins, step.sent + step.unsent, step.unknown), (20, 40, 0), "{transport:?}: {step:?}");
+    }
+    cluster.stop().await;
 }
 
 #[tokio::test]

@@ -3,4 +3,5 @@
 
 mod native;
 mod proxies;
+mod tls_proxies;
 mod user;

@@ -1,23 +1,30 @@
-//! Native clients, over TCP without a websocket.
+//! Native clients, over TCP without a websocket, and over TLS.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use testkit::{Deployment, Layout, Topology, shaddock, workspace};
+use testkit::{Certificates, Deployment, Layout, Topology, shaddock, workspace};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 /// The longest that a client may take.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-async fn pypomelo_chats(topology: Topology) {
+/// The script waits for two of them where it is silent.
+const HEARTBEAT: &str = "[frontend]\nheartbeat_secs = 2";
+
+/// The checks of the script.
+const CHECKS: usize = 14;
+
+/// Chats with pypomelo through a gate, with TLS if there is an authority to trust.
+async fn pypomelo_chats(gate: SocketAddr, authority: Option<&str>) {
     let tools = workspace().join("target/tools");
     assert!(tools.join("pypomelo/client.py").exists(), "pypomelo is missing: `make interop` fetches it");
-    let deployment = Deployment::start(shaddock(), &Layout::new(topology, "")).await;
-    let gate = deployment.gate();
     let client = Command::new("python3")
         .arg(workspace().join("tests/interop/pypomelo_chat.py"))
         .args([gate.ip().to_string(), gate.port().to_string()])
+        .args(authority)
         .env("PYTHONPATH", &tools)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
@@ -25,15 +32,41 @@ async fn pypomelo_chats(topology: Topology) {
         .output();
     let output = timeout(DEADLINE, client).await.expect("the client ends").unwrap();
     let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && printed.trim() == "ok", "{printed}{errors}");
+    assert!(output.status.success() && printed.ends_with("ok\n"), "{printed}{errors}");
+    // TLS has two versions.
+    let rounds = if authority.is_some() { 2 } else { 1 };
+    assert_eq!(printed.lines().count(), rounds * CHECKS + 1, "{printed}");
+}
+
+async fn plain(topology: Topology) {
+    let deployment = Deployment::start(shaddock(), &Layout::new(topology, HEARTBEAT)).await;
+    pypomelo_chats(deployment.gate(), None).await;
+}
+
+async fn with_tls(topology: Topology) {
+    let certificates = Certificates::new();
+    let (certificate, key) = certificates.issue("servers");
+    let settings = format!("{HEARTBEAT}\n[tls]\ncert_file = {certificate:?}\nkey_file = {key:?}");
+    let deployment = Deployment::start(shaddock(), &Layout::new(topology, &settings)).await;
+    pypomelo_chats(deployment.gate(), Some(&certificates.authority_file())).await;
 }
 
 #[tokio::test]
 async fn pypomelo_chats_in_one_process() {
-    pypomelo_chats(Topology::OneProcess).await;
+    plain(Topology::OneProcess).await;
 }
 
 #[tokio::test]
 async fn pypomelo_chats_over_nats() {
-    pypomelo_chats(Topology::ProcessPerServer).await;
+    plain(Topology::ProcessPerServer).await;
+}
+
+#[tokio::test]
+async fn pypomelo_chats_with_tls_in_one_process() {
+    with_tls(Topology::OneProcess).await;
+}
+
+#[tokio::test]
+async fn pypomelo_chats_with_tls_over_nats() {
+    with_tls(Topology::ProcessPerServer).await;
 }

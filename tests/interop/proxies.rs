@@ -31,7 +31,7 @@ struct Proxied {
 }
 
 /// Starts a program of `make interop`.
-fn start(program: &str, args: &[String], directory: &Path) -> Process {
+pub(crate) fn start(program: &str, args: &[String], directory: &Path) -> Process {
     let path: PathBuf = workspace().join("target/tools/proxies").join(program);
     let path = fs::canonicalize(path).unwrap_or_else(|_| panic!("{program} is missing: `make interop` fetches it"));
     let mut command = Command::new(path);
@@ -40,7 +40,7 @@ fn start(program: &str, args: &[String], directory: &Path) -> Process {
 }
 
 /// Returns a configuration of `examples/` with other texts in the place of some that it has.
-fn configuration(name: &str, replaced: &[(&str, String)]) -> String {
+pub(crate) fn configuration(name: &str, replaced: &[(&str, String)]) -> String {
     let text = fs::read_to_string(workspace().join("examples").join(name)).unwrap();
     replaced.iter().fold(text, |text, (from, to)| {
         assert!(text.contains(from), "{from} in {name}");
@@ -48,19 +48,39 @@ fn configuration(name: &str, replaced: &[(&str, String)]) -> String {
     })
 }
 
-async fn deployment(settings: &str) -> Deployment {
+pub(crate) async fn deployment(settings: &str) -> Deployment {
     let mut layout = Layout::new(Topology::OneProcess, &format!("{settings}\n[session]\nrequests_per_sec = 50"));
     layout.connectors = 1;
     Deployment::start(shaddock(), &layout).await
+}
+
+/// Starts nginx with this configuration.
+pub(crate) fn start_nginx(text: &str, directory: &Scratch) -> Process {
+    let file = directory.file("nginx.conf", text);
+    // One process, which the test ends: workers would outlive their master.
+    let main = format!("daemon off; master_process off; pid {}; error_log stderr;", directory.path_of("nginx.pid"));
+    let args = ["-p", &directory.path_of(""), "-c", &file, "-g", &main].map(str::to_owned);
+    start("nginx", &args, directory.path())
+}
+
+/// Starts HAProxy with this configuration.
+pub(crate) fn start_haproxy(text: &str, directory: &Scratch) -> Process {
+    let file = directory.file("haproxy.cfg", text);
+    start("haproxy", &["-f".to_owned(), file, "-db".to_owned()], directory.path())
+}
+
+/// Returns the lines that have nginx keep its temporary files in this directory.
+pub(crate) fn temporary_files(directory: &Scratch) -> String {
+    ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {};\n", directory.path_of(kind)))
+        .concat()
 }
 
 async fn nginx() -> Proxied {
     let deployment = deployment("[frontend]\ntrusted_proxies = [\"127.0.0.1\"]").await;
     let [gate, connector] = free_addresses(2)[..] else { panic!("two addresses") };
     let directory = Scratch::new();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {};\n", directory.path_of(kind)))
-        .concat();
+    let temporary = temporary_files(&directory);
     let text = configuration(
         "nginx/nginx.conf",
         &[
@@ -72,11 +92,7 @@ async fn nginx() -> Proxied {
             ("worker_rlimit_nofile 65536;", String::new()),
         ],
     );
-    let file = directory.file("nginx.conf", &text);
-    // One process, which the test ends: workers would outlive their master.
-    let main = format!("daemon off; master_process off; pid {}; error_log stderr;", directory.path_of("nginx.pid"));
-    let args = ["-p", &directory.path_of(""), "-c", &file, "-g", &main].map(str::to_owned);
-    let proxy = start("nginx", &args, directory.path());
+    let proxy = start_nginx(&text, &directory);
     Proxied { _proxy: proxy, _directory: directory, deployment, gate, connector }
 }
 
@@ -96,8 +112,7 @@ async fn haproxy() -> Proxied {
             ("127.0.0.1:3050", format!("{} source 127.0.0.9", deployment.connector(0))),
         ],
     );
-    let file = directory.file("haproxy.cfg", &text);
-    let proxy = start("haproxy", &["-f".to_owned(), file, "-db".to_owned()], directory.path());
+    let proxy = start_haproxy(&text, &directory);
     Proxied { _proxy: proxy, _directory: directory, deployment, gate, connector }
 }
 

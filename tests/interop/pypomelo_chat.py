@@ -1,6 +1,11 @@
-"""Two users chat with pypomelo, unmodified, over TCP: python3 pypomelo_chat.py HOST GATE_PORT. Prints `ok` at the end."""
+"""Users chat with pypomelo, unmodified, over TCP: python3 pypomelo_chat.py HOST GATE_PORT [CA].
+
+With CA, the file of an authority, over TLS 1.2 and then over 1.3. Prints each check that passed, and `ok` at the end.
+The heartbeats of the servers are 2 s apart.
+"""
 
 import socket
+import ssl
 import sys
 import time
 
@@ -9,25 +14,39 @@ from pypomelo.handler import Handler
 from pypomelo.protocol import Protocol
 
 DEADLINE = 20
+HEARTBEAT = 2
+ENTER, SEND, LEAVE = "connector.entryHandler.enter", "chat.chatHandler.send", "chat.chatHandler.leave"
+
+
+class Place:
+    """The way to the servers."""
+
+    def __init__(self, host, port, tls):
+        self.host, self.port, self.tls = host, port, tls
 
 
 class User(Client, Handler):
     """A client whose socket is read while something is awaited."""
 
-    def __init__(self, host, port):
+    def __init__(self, place):
         super().__init__(self)
-        self.connected, self.heartbeats, self.pushed = False, 0, []
-        self.connect(host, port)
+        self.tls = place.tls
+        self.connected, self.kicked, self.heartbeats, self.pushed = False, False, 0, []
+        self.connect(place.host, place.port)
         self.send_sync()
         self.wait(lambda: self.connected, "the handshake")
 
     def connect(self, host, port):
         self.socket = socket.create_connection((host, port), DEADLINE)
+        if self.tls:
+            self.socket = self.tls.wrap_socket(self.socket, server_hostname=host)
 
     def send(self, data):
         self.socket.sendall(data)
 
     def close(self):
+        # The client calls it for a kick.
+        self.kicked = True
         self.socket.close()
 
     def read(self, size):
@@ -54,11 +73,15 @@ class User(Client, Handler):
         self.wait(lambda: answers, f"the response to {route}")
         return answers[0]
 
-    def expect(self, route):
-        self.wait(lambda: any(pushed == route for pushed, _ in self.pushed), route)
-        found = next(push for push in self.pushed if push[0] == route)
-        self.pushed.remove(found)
-        return found[1]
+    def say(self, content, target="*"):
+        sent = self.ask(SEND, {"rid": "lobby", "content": content, "from": "me", "target": target})
+        assert sent["code"] == 200, sent
+
+    def expect(self, route, **fields):
+        """The next push must be this one."""
+        self.wait(lambda: self.pushed, route)
+        pushed, body = self.pushed.pop(0)
+        assert pushed == route and fields.items() <= body.items(), (pushed, body, route, fields)
 
     def on_connected(self, client, user_data):
         self.connected = True
@@ -70,39 +93,99 @@ class User(Client, Handler):
         self.pushed.append((route, push_data))
 
 
-def enter(host, port, name):
-    gate = User(host, port)
+def enter(place, name, room="lobby"):
+    """Goes through the gate into a room. Returns the user and the response of the connector."""
+    gate = User(place)
     entry = gate.ask("gate.gateHandler.queryEntry", {"uid": name})
     assert entry["code"] == 200, entry
+    assert entry.get("tls", False) == bool(place.tls), entry
     gate.close()
-    user = User(entry["host"], entry["port"])
-    user.wait(lambda: user.heartbeats == 1, "the first heartbeat")
-    entered = user.ask("connector.entryHandler.enter", {"username": name, "rid": "lobby"})
-    return user, entered
+    user = User(Place(entry["host"], entry["port"], place.tls))
+    return user, user.ask(ENTER, {"username": name, "rid": room})
 
 
-def main(host, port):
-    ann, entered = enter(host, port, "ann")
+def chat(place):
+    def passed(check):
+        print(check, place.tls and place.tls.maximum_version.name or "plain")
+
+    ann, entered = enter(place, "ann")
     assert entered["users"] == ["ann"], entered
-    bob, entered = enter(host, port, "bob")
+    passed("the gate names a connector, which admits a user")
+    assert ann.heartbeats == 1
+    ann.send_heartbeat()
+    ann.wait(lambda: ann.heartbeats == 2, "the second heartbeat")
+    passed("the first heartbeat comes at once, and each one is answered")
+    assert ann.route_to_code and ann.code_to_route and ann.dict_version
+    passed("the dictionary is complete")
+
+    bob, entered = enter(place, "bob")
     assert sorted(entered["users"]) == ["ann", "bob"], entered
-    assert ann.expect("onAdd")["user"] == "bob"
-    text = "héllo \U0001f600"
-    sent = ann.ask("chat.chatHandler.send", {"rid": "lobby", "content": text, "from": "ann", "target": "*"})
-    assert sent["code"] == 200, sent
+    ann.expect("onAdd", user="bob")
+    passed("members hear of one that joins")
+    for name, user in ("ann", ann), ("bob", bob):
+        for text in "hello", "\U0001f600 h\u00e9 \u6587", "x" * 1500:
+            user.say(text)
+            ann.expect("onChat", **{"from": name, "msg": text, "target": "*"})
+            bob.expect("onChat", **{"from": name, "msg": text, "target": "*"})
+    passed("messages reach all, emoji whole")
+    bob.say("for you", "ann")
+    ann.expect("onChat", **{"from": "bob", "msg": "for you", "target": "ann"})
+    bob.say("for all")
+    ann.expect("onChat", msg="for all")
+    bob.expect("onChat", msg="for all")
+    passed("a whisper reaches its target alone")
+    for content, text in (7, "7"), (1.5, "1.5"), (True, "true"):
+        bob.say(content)
+        ann.expect("onChat", msg=text)
+        bob.expect("onChat", msg=text)
+    passed("numbers are contents")
+
+    other, refused = enter(place, "ann")
+    assert refused["code"] == 500 and refused["error"] is True, refused
+    entered = other.ask(ENTER, {"username": "eve", "rid": "lobby"})
+    assert sorted(entered["users"]) == ["ann", "bob", "eve"], entered
+    passed("a name is taken once, and the refused connection stays")
     for user in ann, bob:
-        message = user.expect("onChat")
-        assert (message["from"], message["msg"]) == ("ann", text), message
-    sent = bob.ask("chat.chatHandler.send", {"rid": "lobby", "content": "for you", "from": "bob", "target": "ann"})
-    assert sent["code"] == 200, sent
-    assert ann.expect("onChat")["msg"] == "for you"
-    bob.send_heartbeat()
-    bob.wait(lambda: bob.heartbeats == 2, "the second heartbeat")
-    _, refused = enter(host, port, "ann")
-    assert refused["code"] == 500, refused
+        user.expect("onAdd", user="eve")
+    assert other.ask(LEAVE, {})["code"] == 200
+    for user in ann, bob:
+        user.expect("onLeave", user="eve")
+    passed("members hear of one that leaves")
     bob.close()
-    assert ann.expect("onLeave")["user"] == "bob"
+    ann.expect("onLeave", user="bob")
+    passed("members hear of one whose connection ends")
+
+    number, entered = enter(place, 1001, 1)
+    assert (entered["users"], entered["rid"]) == (["1001"], "1"), entered
+    passed("numbers are users and rooms")
+    number.send_notify("chat.chatHandler.nothing", {})
+    assert number.ask("chat.chatHandler.nothing", {})["code"] == 500
+    passed("an unknown route is answered, and its notify is not")
+    number.send_request("chat.chatHandler.constructor", {})
+    number.wait(lambda: number.kicked, "the kick")
+    passed("a forbidden route is kicked")
+
+    silent, _ = enter(place, "silent", "quiet")
+    begun = time.monotonic()
+    try:
+        silent.wait(lambda: False, "the close")
+        raise AssertionError("it stays")
+    except EOFError:
+        assert time.monotonic() - begun > HEARTBEAT, "too early"
+    passed("a silent client is closed")
+
+
+def trusting(authority, version):
+    context = ssl.create_default_context(cafile=authority)
+    context.minimum_version = context.maximum_version = version
+    return context
+
+
+def main(host, port, authority=None):
+    versions = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+    for tls in [trusting(authority, version) for version in versions] if authority else [None]:
+        chat(Place(host, int(port), tls))
     print("ok")
 
 
-main(sys.argv[1], int(sys.argv[2]))
+main(*sys.argv[1:])

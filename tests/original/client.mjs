@@ -5,6 +5,7 @@
 //
 // The first event is {"event":"ready","emoji":"eda0bdedb880"}. Commands, and the events that answer them:
 //
+//   {"do":"secure","ca":FILE}   from now on with TLS, before any other command; FILE: the authority to trust
 //   {"do":"connect","host":"127.0.0.1","port":3014}                    {"event":"connected"}
 //   {"do":"request","id":7,"route":"a.b.c","msg":{}}                   {"event":"response","id":7,"body":{}}
 //   {"do":"notify","route":"a.b.c","msg":{}}
@@ -23,6 +24,7 @@
 // What the client or this program throws is {"event":"crash","message":".."}, and the exit code 1.
 // The end of stdin disconnects and ends the program.
 
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 import { connect, enterThroughGate, loadOriginal, request } from './original.mjs';
@@ -54,13 +56,16 @@ process.on('uncaughtException', (error) => {
   process.exit(1);
 });
 
-const { pomelo, heartbeats, emoji } = loadOriginal(
-  process.argv[2] ?? 'target/original-client',
-  report,
-  process.argv[3],
-);
+function load(ca) {
+  return loadOriginal(process.argv[2] ?? 'target/original-client', report, process.argv[3], ca);
+}
+
+let { pomelo, heartbeats, emoji } = load();
 
 const COMMANDS = {
+  secure({ ca }) {
+    ({ pomelo, heartbeats } = load(readFileSync(ca)));
+  },
   async connect({ host, port }) {
     await connect(pomelo, host, port);
     write('connected');

@@ -7,6 +7,15 @@ import { resolve } from 'node:path';
 import vm from 'node:vm';
 
 const SCRIPTS = ['pomelo-protocol/lib/protocol.js', 'pomelo-jsclient-websocket/lib/pomelo-client.js'];
+/**
+ * What a page with TLS runs before the client, which writes `ws://` into the URL itself. A browser
+ * has `window`; so has the context of these tests.
+ */
+export const OVER_TLS = `
+  window.WebSocket = class extends WebSocket {
+    constructor(url) { super(url.replace(/^ws:/, 'wss:')); }
+  };
+`;
 const HEARTBEAT = 3;
 const HEAD_BYTES = 4;
 
@@ -21,17 +30,18 @@ const EMOJI_BYTES = 'eda0bdedb880';
  * `disconnect`, `io-error`, `error`, `reconnect`, `heartbeat timeout`. Setting `heartbeats.out` or `heartbeats.in` to
  * false loses the heartbeats of that direction between the client and its socket. With `protos`, a JSON text, it has
  * these protobuf schemas of an earlier visit to a Pomelo server, and decodes every push that is in them as protobuf.
+ * With `ca`, the certificate of an authority, the page has TLS, and its websockets trust that authority.
  *
  * Throws if the client would encode text in another way than in a browser.
  */
-export function loadOriginal(packages, report, protos) {
+export function loadOriginal(packages, report, protos, ca) {
   const modules = resolve(packages, 'node_modules');
   const { WebSocket } = createRequire(`${modules}/`)('ws');
   const heartbeats = { in: true, out: true };
   const context = vm.createContext({
     // Buffers of this realm, because the socket knows no others.
     Uint8Array,
-    WebSocket: lossySocket(WebSocket, heartbeats),
+    WebSocket: lossySocket(WebSocket, heartbeats, ca),
     EventEmitter: reporter(report),
     module: {},
     console: { log() {}, error() {} },
@@ -51,6 +61,9 @@ export function loadOriginal(packages, report, protos) {
         throw new Error(`${route} is not protobuf`);
       },
     };
+  }
+  if (ca !== undefined) {
+    vm.runInContext(OVER_TLS, context);
   }
   for (const script of SCRIPTS) {
     vm.runInContext(readFileSync(`${modules}/${script}`, 'utf8'), context, { filename: script });
@@ -98,8 +111,12 @@ function reporter(report) {
   };
 }
 
-function lossySocket(WebSocket, heartbeats) {
+function lossySocket(WebSocket, heartbeats, ca) {
   return class extends WebSocket {
+    constructor(url) {
+      super(url, { ca });
+    }
+
     send(bytes) {
       if (heartbeats.out || new Uint8Array(bytes)[0] !== HEARTBEAT) {
         super.send(bytes);

@@ -10,8 +10,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::layout::Layout;
 use crate::on_both_layouts;
 use crate::original_client::OriginalClient;
+use crate::over_tls;
 
-on_both_layouts!(a_forbidden_route_is_kicked, a_silent_client_is_closed);
+on_both_layouts!(a_forbidden_route_is_kicked, a_silent_client_is_closed, a_client_notices_lost_heartbeats);
+over_tls!(a_forbidden_route_is_kicked, a_silent_client_is_closed, a_client_notices_lost_heartbeats);
 
 const HEARTBEAT_EVERY_SECOND: &str = "[frontend]\nheartbeat_secs = 1";
 
@@ -47,9 +49,8 @@ async fn a_silent_client_is_closed(layout: Layout) {
 }
 
 /// The server's heartbeats are announced and come: a client that gets none notices.
-#[tokio::test]
-async fn a_client_notices_lost_heartbeats() {
-    let deployment = Layout::OneProcess.start(HEARTBEAT_EVERY_SECOND).await;
+async fn a_client_notices_lost_heartbeats(layout: Layout) {
+    let deployment = layout.start(HEARTBEAT_EVERY_SECOND).await;
     let (mut ann, _) = OriginalClient::enter("ann", deployment.gate(), "lobby").await;
     ann.command("deafen-heartbeat").await;
     let mut alive = tokio::time::interval(Duration::from_millis(250));

@@ -10,8 +10,10 @@ use testkit::Deployment;
 use crate::layout::{Layout, users};
 use crate::on_both_layouts;
 use crate::original_client::OriginalClient;
+use crate::over_tls;
 
 on_both_layouts!(users_talk, a_name_is_taken_once);
+over_tls!(users_talk, a_name_is_taken_once);
 
 /// A push that has these fields with these values, and maybe more.
 fn assert_push(push: &Value, route: &str, fields: Value) {

@@ -1,10 +1,13 @@
 //! The layouts in which the tests of this program run seven servers, and what these answer over
 //! HTTP.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Mutex;
 
 use serde_json::Value;
-use testkit::{Deployment, Installation, Launch, SERVERS, Topology, WallClock, shaddock};
+use testkit::{Certificates, Deployment, Installation, Launch, SERVERS, Topology, WallClock, shaddock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -15,17 +18,62 @@ pub(crate) enum Layout {
     OneProcess,
     /// Each in its own, over a nats-server.
     SevenProcesses,
+    /// The same, with a certificate: clients connect with TLS.
+    SevenProcessesWithTls,
+}
+
+/// The file of the authority that signed the certificate of each server with TLS.
+// The tests of one program run at the same time, and a client is not told which of their
+// deployments it is for.
+static AUTHORITIES: Mutex<BTreeMap<SocketAddr, PathBuf>> = Mutex::new(BTreeMap::new());
+
+/// Returns the file of the authority to trust if this server has TLS.
+pub(crate) fn authority_of(at: SocketAddr) -> Option<PathBuf> {
+    AUTHORITIES.lock().unwrap().get(&at).cloned()
+}
+
+/// Notes for an installation that its servers have a certificate of this authority, or none.
+fn set_authority(installation: &Installation, authority: Option<PathBuf>) {
+    let mut authorities = AUTHORITIES.lock().unwrap();
+    for at in std::iter::once(installation.gate()).chain(installation.connectors().iter().copied()) {
+        // Another deployment may have had this port.
+        match &authority {
+            Some(authority) => drop(authorities.insert(at, authority.clone())),
+            None => drop(authorities.remove(&at)),
+        }
+    }
+}
+
+/// Writes a certificate into the directory of an installation, and has its servers use it. Returns
+/// the file of its authority.
+fn add_certificate(installation: &Installation, settings: &str) -> PathBuf {
+    let certificates = Certificates::new();
+    let (certificate, key) = certificates.issue("servers");
+    let here = |from: &str, name: &str| {
+        let to = installation.path().join(name);
+        fs::copy(from, &to).unwrap();
+        to
+    };
+    let (certificate, key) = (here(&certificate, "servers.pem"), here(&key, "servers.key"));
+    installation.write_settings(&format!("{settings}\n[tls]\ncert_file = {certificate:?}\nkey_file = {key:?}"));
+    here(&certificates.authority_file(), "authority.pem")
 }
 
 impl Layout {
     /// Starts all servers, with the defaults but for `settings`; returns when clients can connect.
     pub(crate) async fn start(self, settings: &str) -> Deployment {
-        Deployment::start(shaddock(), &self.with(settings)).await
+        Deployment::start_with(shaddock(), &self.with(settings), async |deployment| {
+            let has_tls = self == Self::SevenProcessesWithTls;
+            let authority = has_tls.then(|| add_certificate(&deployment.installation, settings));
+            set_authority(&deployment.installation, authority);
+        })
+        .await
     }
 
     /// Starts all servers with wall clocks that are this many milliseconds ahead, and can be set.
     pub(crate) async fn start_with_clocks(self, settings: &str, ahead_ms: i64) -> Deployment {
         Deployment::start_with(shaddock(), &self.with(settings), async |deployment| {
+            set_authority(&deployment.installation, None);
             for server in SERVERS {
                 let clock = WallClock::new(deployment.installation.path(), server);
                 clock.set(ahead_ms);
@@ -38,7 +86,7 @@ impl Layout {
     fn with(self, settings: &str) -> testkit::Layout {
         let topology = match self {
             Self::OneProcess => Topology::OneProcess,
-            Self::SevenProcesses => Topology::ProcessPerServer,
+            Self::SevenProcesses | Self::SevenProcessesWithTls => Topology::ProcessPerServer,
         };
         testkit::Layout::new(topology, settings)
     }

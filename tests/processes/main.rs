@@ -17,6 +17,7 @@ mod log_lines;
 mod outputs;
 mod panics;
 mod pomelo;
+mod renewal;
 mod servers_file;
 mod shutdown;
 mod signatures;
@@ -43,3 +44,16 @@ macro_rules! on_both_layouts {
     };
 }
 pub(crate) use on_both_layouts;
+
+/// Runs scenarios of the original client on seven processes with TLS.
+macro_rules! over_tls {
+    ($($scenario:ident),+ $(,)?) => {
+        mod over_tls {
+            $(#[tokio::test]
+            async fn $scenario() {
+                super::$scenario(crate::layout::Layout::SevenProcessesWithTls).await;
+            })+
+        }
+    };
+}
+pub(crate) use over_tls;

@@ -11,6 +11,8 @@ use testkit::Process;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use crate::layout;
+
 /// One original client, gone when dropped.
 pub(crate) struct OriginalClient {
     name: String,
@@ -20,6 +22,7 @@ pub(crate) struct OriginalClient {
     kept: VecDeque<Value>,
     /// The gate's connection, whose close is no news.
     gate: Option<String>,
+    is_secure: bool,
     requests: u64,
     _child: Child,
 }
@@ -51,7 +54,8 @@ impl OriginalClient {
         let commands = child.stdin.take().unwrap();
         let events = BufReader::new(child.stdout.take().unwrap()).lines();
         let (name, kept) = (name.to_owned(), VecDeque::new());
-        let mut client = Self { name, commands, events, kept, gate: None, requests: 0, _child: child };
+        let mut client =
+            Self { name, commands, events, kept, gate: None, is_secure: false, requests: 0, _child: child };
         assert_eq!(client.next().await["event"], "ready");
         client
     }
@@ -67,7 +71,8 @@ impl OriginalClient {
 
     /// Enters through the gate. Returns the response, also a refusal.
     pub(crate) async fn try_enter(&mut self, gate: SocketAddr, room: &str) -> Value {
-        self.gate = Some(format!("ws://{gate}"));
+        self.secure(gate).await;
+        self.gate = Some(format!("{}://{gate}", if self.is_secure { "wss" } else { "ws" }));
         let (host, port) = (gate.ip(), gate.port());
         let name = self.name.clone();
         self.send_command(&json!({"do": "enter", "host": host, "port": port, "username": name, "rid": room})).await;
@@ -78,8 +83,17 @@ impl OriginalClient {
 
     /// Connects to a connector.
     pub(crate) async fn connect(&mut self, to: SocketAddr) {
+        self.secure(to).await;
         self.send_command(&json!({"do": "connect", "host": to.ip(), "port": to.port()})).await;
         self.next_of_kind("connected").await;
+    }
+
+    /// Uses TLS from now on if this server has it, as the page that a client is on would.
+    async fn secure(&mut self, at: SocketAddr) {
+        if let Some(authority) = layout::authority_of(at).filter(|_| !self.is_secure) {
+            self.is_secure = true;
+            self.send_command(&json!({"do": "secure", "ca": authority})).await;
+        }
     }
 
     /// Asks, and does not wait for the answer. Returns the number that it will have.

@@ -5,13 +5,17 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::layout::{Layout, get, installation};
+use crate::on_both_layouts;
 use crate::original_client::OriginalClient;
+use crate::over_tls;
+
+on_both_layouts!(a_browser_with_schemas_of_another_server_reads_our_messages, numbers_are_users_rooms_and_contents,);
+over_tls!(a_browser_with_schemas_of_another_server_reads_our_messages, numbers_are_users_rooms_and_contents,);
 
 /// The schemas are those of Pomelo's chat demo with protobuf, kept in `localStorage` by an earlier
 /// visit.
-#[tokio::test]
-async fn a_browser_with_schemas_of_another_server_reads_our_messages() {
-    let deployment = Layout::OneProcess.start("").await;
+async fn a_browser_with_schemas_of_another_server_reads_our_messages(layout: Layout) {
+    let deployment = layout.start("").await;
     let on_chat = json!({"required string msg": {"option": "required", "type": "string", "tag": 1}});
     let protos = json!({"server": {"onChat": on_chat}, "client": {}, "version": "NzA5ZjE4Yw=="});
     let mut ann = OriginalClient::start_with_protos("ann", &protos).await;
@@ -23,9 +27,8 @@ async fn a_browser_with_schemas_of_another_server_reads_our_messages() {
 }
 
 /// Uids of most user tables are numbers, and so are rooms of games.
-#[tokio::test]
-async fn numbers_are_users_rooms_and_contents() {
-    let deployment = Layout::OneProcess.start("").await;
+async fn numbers_are_users_rooms_and_contents(layout: Layout) {
+    let deployment = layout.start("").await;
     let mut ann = OriginalClient::start("ann").await;
     ann.connect(deployment.gate()).await;
     let entry = ann.request("gate.gateHandler.queryEntry", json!({"uid": 1001})).await;

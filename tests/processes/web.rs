@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::Value;
+use testkit::{Certificates, Deployment, Topology, shaddock};
 use tokio::process::Command;
 
 use crate::layout::Layout;
@@ -37,6 +39,32 @@ async fn users_talk_on_the_page() {
     std::fs::create_dir_all(&screenshots).unwrap();
     let mut deployment = Layout::SevenProcesses.start("").await;
     run_script(&mut deployment, "page.mjs", &[screenshots.to_str().unwrap()]).await;
+}
+
+/// On servers with a certificate for a name, since browsers take loopback addresses for secure. The
+/// demo page connects by `wss:` alone, and so do pages with the original client that wrap
+/// `WebSocket`, or have their requests upgraded; without either it cannot connect.
+#[tokio::test]
+async fn pages_with_tls_connect_with_tls() {
+    let name = "chat.example.org";
+    let certificates = Certificates::new();
+    let (certificate, key) = certificates.issue_to("servers", name);
+    let settings = format!("[tls]\ncert_file = {certificate:?}\nkey_file = {key:?}");
+    let layout = testkit::Layout::new(Topology::OneProcess, &settings);
+    let mut deployment = Deployment::start_with(shaddock(), &layout, async |deployment| {
+        let file = deployment.installation.path().join("servers.json");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let mut servers: Value = serde_json::from_str(&text).unwrap();
+        for kind in ["gate", "connector"] {
+            for entry in servers["development"][kind].as_array_mut().unwrap() {
+                entry["pubHost"] = name.into();
+            }
+        }
+        std::fs::write(&file, servers.to_string()).unwrap();
+    })
+    .await;
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/original-client");
+    run_script(&mut deployment, "tls.mjs", &[&certificate, &key, packages.to_str().unwrap()]).await;
 }
 
 /// A case of `web/checks/cases.mjs`, on one process.

@@ -41,8 +41,9 @@ export class Browser {
   #kept = '';
   #listeners = new Set();
 
-  constructor() {
-    const args = [...FLAGS, `--user-data-dir=${this.#profile}`, 'about:blank'];
+  /** With further flags. */
+  constructor(flags = []) {
+    const args = [...FLAGS, ...flags, `--user-data-dir=${this.#profile}`, 'about:blank'];
     // It reads commands from the fourth file that it is given, and writes to the fifth.
     this.#child = spawn(chromium(), args, { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
     this.#child.stdio[4].setEncoding('utf8').on('data', (text) => this.#read(text));

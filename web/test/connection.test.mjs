@@ -326,6 +326,22 @@ test('a whisper is for a name', async (t) => {
   assert.deepEqual(cluster.bodies(ROUTES.SEND), []);
 });
 
+test('a connector is reached with TLS if its gate is, or says so', async (t) => {
+  for (const [gate, tls, urls] of [
+    ['ws://gate:3014', undefined, ['ws://gate:3014/', 'ws://10.0.0.7:3050/']],
+    ['ws://gate:3014', true, ['ws://gate:3014/', 'wss://10.0.0.7:3050/']],
+    ['https://gate', undefined, ['wss://gate/', 'wss://10.0.0.7:3050/']],
+    ['wss://gate', true, ['wss://gate/', 'wss://10.0.0.7:3050/']],
+    ['ws://gate:3014', 'yes', ['ws://gate:3014/', 'ws://10.0.0.7:3050/']],
+  ]) {
+    const cluster = new FakeCluster();
+    cluster.responses[ROUTES.QUERY_ENTRY] = () => ({ code: 200, host: '10.0.0.7', port: 3050, tls });
+    const room = await connect({ gate, user: 'ann', room: 'lobby', WebSocket: cluster.WebSocket });
+    room.close();
+    assert.deepEqual(cluster.lines.map(({ url }) => url), urls, `${gate} ${tls}`);
+  }
+});
+
 test('the fragment of a gate or a connector is dropped', async (t) => {
   for (const gate of ['http://gate:3014/#people', 'gate:3014#x', 'ws://gate:3014/#/a#b']) {
     const cluster = new FakeCluster();

@@ -163,7 +163,7 @@ impl BenchRun {
         let mut deployment = Deployment::start(system).await;
         let components = deployment.components();
         let pids = components.iter().map(|(_, pid)| *pid).collect();
-        let plan = Plan { gate: deployment.entry_address(), pids, ..plan };
+        let plan = Plan { gate: deployment.entry_address().parse().unwrap(), pids, ..plan };
         let components: Vec<_> = components.into_iter().map(|(component, _)| component).collect();
         let row = |step, report| Row { shape, system, step, components: components.clone(), report };
         let mut steps = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::{Address, ChatClient, ClientError, Options, query_entry};
+use client::{Address, ChatClient, ClientError, Options, Transport, query_entry};
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use wire::{Dictionary, HandshakeRequest, Package, PackageKind, RouteRef};
@@ -126,18 +126,14 @@ async fn a_gate_names_the_connector() {
         tokio::join!(query_entry(&address, "ann", &options), responding).0
     };
     let named = naming("{\"code\":200,\"host\":\"10.0.0.7\",\"port\":3050}").await;
-    assert_eq!(named, Ok(Address { host: "10.0.0.7".to_owned(), port: 3050 }));
+    let named_is = |transport| Ok(Address { transport, host: "10.0.0.7".to_owned(), port: 3050 });
+    assert_eq!(named, named_is(Transport::Websocket));
+    let named = naming("{\"code\":200,\"host\":\"10.0.0.7\",\"port\":3050,\"tls\":true}").await;
+    assert_eq!(named, named_is(Transport::SecureWebsocket));
     let refused = naming("{\"code\":500}").await;
     assert_eq!(refused, Err(ClientError::Refused { code: 500, reason: String::new() }));
     let nonsense = naming("{\"code\":200,\"host\":\"10.0.0.7\",\"port\":70000}").await;
     assert!(matches!(nonsense, Err(ClientError::BadResponse(_))), "{nonsense:?}");
-}
-
-#[tokio::test]
-async fn the_connector_may_have_an_ipv6_address() {
-    let connector = Address { host: "::1".to_owned(), port: 3050 };
-    assert_eq!(connector.to_string(), "[::1]:3050");
-    assert_eq!(Address { host: "localhost".to_owned(), port: 1 }.to_string(), "localhost:1");
 }
 
 #[tokio::test]

@@ -9,3 +9,4 @@ mod program;
 mod pushes;
 mod requests;
 mod resuming;
+mod transports;

@@ -164,7 +164,7 @@ async fn secure(stream: TcpStream, peer: SocketAddr, tls: &ClientTls) -> Option<
 
 async fn respond(request: Request<Incoming>, peer: SocketAddr, router: Router) -> Response {
     let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(Peer { address: peer, is_proxy: false });
+    parts.extensions.insert(Peer { address: peer, is_proxy: false, is_native: false });
     let response = router.oneshot(Request::from_parts(parts, Body::new(body))).await;
     response.unwrap_or_else(|never: Infallible| match never {})
 }

@@ -17,6 +17,7 @@ mod proxy_header;
 mod queued_bodies;
 mod rate_limit;
 mod responses;
+mod route_texts;
 pub mod routes;
 mod session;
 mod socket_options;

@@ -19,13 +19,15 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The address is a trusted proxy's, and no header has named the client yet.
     pub is_proxy: bool,
+    /// The client speaks packages without a websocket.
+    pub is_native: bool,
 }
 
 impl Peer {
     /// Returns the peer of a connection before its first request: `address` is that of the TCP
     /// connection, or of its PROXY header.
     pub fn new(address: SocketAddr, trusted: &Networks) -> Self {
-        Self { address, is_proxy: trusted.contains(address.ip()) }
+        Self { address, is_proxy: trusted.contains(address.ip()), is_native: false }
     }
 
     /// Returns the client of a request with these headers.

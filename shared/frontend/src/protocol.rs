@@ -18,7 +18,13 @@ enum State {
 pub(super) struct Protocol {
     state: State,
     heartbeat_secs: u32,
+    needs_route_texts: bool,
 }
+
+/// The type that pypomelo sends in its handshake.
+// It looks codes of pushes up as numbers, in a map whose keys are texts, as those of JSON are, and
+// fails. Other clients of this type read texts as well.
+const PYPOMELO: &str = "socket";
 
 /// The reaction to a package.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,12 +43,17 @@ pub(super) enum Reaction {
 
 impl Protocol {
     pub(super) fn new(heartbeat_secs: u32) -> Self {
-        Self { state: State::Inited, heartbeat_secs }
+        Self { state: State::Inited, heartbeat_secs, needs_route_texts: false }
     }
 
     /// Returns true if the handshake is complete.
     pub(super) fn is_working(&self) -> bool {
         self.state == State::Working
+    }
+
+    /// Returns true if the client cannot read routes of pushes that are abbreviated.
+    pub(super) fn needs_route_texts(&self) -> bool {
+        self.needs_route_texts
     }
 
     /// Interprets a package in the present state.
@@ -74,6 +85,7 @@ impl Protocol {
         };
         let accept = HandshakeAccept { heartbeat_secs: self.heartbeat_secs, dictionary, user: None };
         self.state = State::WaitAck;
+        self.needs_route_texts = dictionary.is_some() && request.client_type.as_deref() == Some(PYPOMELO);
         Ok(Reaction::Send(package(PackageKind::Handshake, accept.encode(&request)?)?))
     }
 }
@@ -143,6 +155,19 @@ mod tests {
         }
         let mut protocol = working();
         assert_eq!(receive(&mut protocol, PackageKind::Handshake, b"{\"sys\":{}}"), Ok(Reaction::Ignore));
+    }
+
+    #[test]
+    fn clients_that_cannot_read_codes_are_known_by_their_type() {
+        for (hello, expected) in [
+            (&b"{\"sys\":{\"type\":\"socket\",\"version\":\"1.1.1\"}}"[..], true),
+            (b"{\"sys\":{\"type\":\"js-websocket\",\"version\":\"0.0.1\"}}", false),
+            (b"{\"sys\":{}}", false),
+        ] {
+            let mut protocol = Protocol::new(30);
+            receive(&mut protocol, PackageKind::Handshake, hello).unwrap();
+            assert_eq!(protocol.needs_route_texts(), expected);
+        }
     }
 
     #[test]

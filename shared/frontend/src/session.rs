@@ -23,6 +23,7 @@ use super::peer::Peer;
 use super::protocol::{Protocol, Reaction};
 use super::queued_bodies::QueuedBodies;
 use super::rate_limit::RateLimit;
+use super::route_texts;
 use super::transport::{Done, Input, Transport};
 use super::write_queue::Next;
 use super::{App, KickReason, Options, Session, WriteQueue};
@@ -221,7 +222,8 @@ impl<A: App> Connection<A> {
                     permit.end_handshake();
                 }
                 self.deadline = Instant::now() + self.options.enter();
-                self.session = Some(self.app.open(self.peer, self.write_queue.clone()));
+                let peer = Peer { is_native: matches!(*self.transport, Transport::Tcp(_)), ..self.peer };
+                self.session = Some(self.app.open(peer, self.write_queue.clone()));
                 self.poll_role();
             }
             Reaction::Message { id, route, body } => self.on_message(id, &route, body),
@@ -284,6 +286,10 @@ impl<A: App> Connection<A> {
     /// Writes a frame, the one before it being written. Returns false if it takes longer.
     fn try_write(&mut self, frame: Bytes) -> Result<bool, End> {
         self.options.metrics.frames_sent.add();
+        let frame = match &self.options.dictionary {
+            Some(dictionary) if self.protocol.needs_route_texts() => route_texts::spell_out(&frame, dictionary),
+            _ => frame,
+        };
         self.transport.begin_write(frame)?;
         // No task is to be woken: if it is not done, the loop polls again.
         let mut context = Context::from_waker(Waker::noop());

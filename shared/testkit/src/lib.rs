@@ -12,6 +12,7 @@ mod scratch;
 mod small_cluster;
 mod tcp_proxy;
 mod tls_client;
+mod tls_proxy;
 mod wall_clock;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -29,6 +30,7 @@ pub use self::scratch::Scratch;
 pub use self::small_cluster::small_cluster;
 pub use self::tcp_proxy::TcpProxy;
 pub use self::tls_client::{TlsClient, TlsConnection};
+pub use self::tls_proxy::TlsProxy;
 pub use self::wall_clock::WallClock;
 pub use witness::{Arrival, Witness};
 

@@ -12,7 +12,7 @@ fn limit(change: impl FnOnce(&mut FrontendSettings)) -> ConnectionLimit {
 }
 
 fn client(address: &str) -> Peer {
-    Peer { address: SocketAddr::new(address.parse().unwrap(), 1), is_proxy: false }
+    Peer { address: SocketAddr::new(address.parse().unwrap(), 1), is_proxy: false, is_native: false }
 }
 
 fn proxy() -> Peer {
