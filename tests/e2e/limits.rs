@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::on_both_buses;
+use crate::{on_both_buses, on_other_transports};
 use crate::test_cluster::{DEADLINE, Setup, code};
 
 on_both_buses! {
@@ -26,6 +26,12 @@ on_both_buses! {
     pages_of_others_are_refused,
     the_gate_answers_over_http,
     servers_have_a_most,
+}
+
+on_other_transports! {
+    requests_have_a_rate,
+    rooms_have_a_most,
+    a_client_that_enters_no_room_is_closed,
 }
 
 async fn content_is_measured_as_it_is_sent(setup: Setup) {
