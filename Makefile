@@ -47,7 +47,7 @@ run: ## Run every development server in one process, without a broker
 compose-test: ## Build the image, start seven servers and NATS in containers, chat, add servers, kill one, remove it all
 	@scripts/compose-test
 
-idle-memory: ## Measure the memory of an idle session on a connector; fails above 10 KiB
+idle-memory: ## Measure the memory of an idle session on a connector, over a websocket and TCP, with TLS and without; fails above 10 KiB, 40 with TLS
 	@scripts/idle-memory
 
 bench: tools ## Measure load beside Socket.IO and bare sockets, and write docs/bench; SCENES='fan-out storm' measures some and writes nothing

@@ -23,8 +23,9 @@ use load::{Milliseconds, ProcessUsage, StepLoad, StepReport};
 use crate::dimensions::{BaselineKind, Component, Shape, StepKind, System, grouped};
 use crate::load_steps::{CURVE, FAN_OUT, IDLE, ROOMS, STORM, next_of_rooms};
 use crate::ratios::{Ratio, ratios};
-use crate::results::{Baseline, Results, Row, is_sustained};
+use crate::results::{Baseline, Certificate, HandshakeRow, Results, Row, is_sustained};
 use crate::search::Search;
+use crate::table::tables;
 
 /// The report of a second with this many sent and acknowledged messages, and two processes that
 /// used this time.
@@ -209,7 +210,7 @@ fn ratios_are_to_floor_and_peer_and_say_what_is_met() {
     rows.extend(steps(System::NatsMemory, 0.3));
     let kind = BaselineKind::Write { sockets: 100, at_once: 16 };
     let baselines = vec![Baseline { kind, micros: vec![(Component::Client, 0.4)], per_sec: 1.0 }];
-    let all = ratios(&Results { baselines, rows });
+    let all = ratios(&Results { baselines, rows, ..Results::default() });
     let one = found(&all, System::OneProcess, "sixteen per write");
     assert_eq!((one.value, one.is_met()), (2.5, Some(false)));
     assert_eq!(found(&all, System::NatsMemory, "sixteen per write").is_met(), None);
@@ -232,7 +233,7 @@ fn the_most_is_the_highest_rate_that_held() {
         step(System::OneProcess, 8_000.0),
         late,
     ];
-    let all = ratios(&Results { baselines: Vec::new(), rows });
+    let all = ratios(&Results { rows, ..Results::default() });
     assert_eq!(found(&all, System::OneProcess, "p99 < 200 ms").value, 4.0);
 }
 
@@ -247,7 +248,7 @@ fn the_table_of_small_rooms_has_each_rate_that_held_and_the_highest() {
         step(StepKind::Search, 4_000.0),
         overloaded,
     ];
-    let results = Results { baselines: Vec::new(), rows };
+    let results = Results { rows, ..Results::default() };
     let text = table::tables(&results);
     let loads: Vec<_> = text.lines().skip(4).map(|line| line.split(" | ").nth(1).unwrap().trim()).collect();
     assert_eq!(loads, ["500/s", "2000/s", "the most"], "{text}");
@@ -259,7 +260,7 @@ fn the_table_of_small_rooms_has_each_rate_that_held_and_the_highest() {
 fn tables_are_of_what_was_measured() {
     let mut storm = row(STORM, System::SocketIo, StepKind::Storm, [100.0, 0.01]);
     storm.report.denied = BTreeMap::from([("429".to_owned(), 3)]);
-    let mut results = Results { baselines: Vec::new(), rows: vec![storm] };
+    let mut results = Results { rows: vec![storm], ..Results::default() };
     let text = table::tables(&results);
     assert!(text.starts_with("## Logins, 256 at once\n\n| system    | logins/s | CPU us per login |"), "{text}");
     assert!(text.contains("| Socket.IO | 100      | 100              | chat 25.0, connector 75.0 |"), "{text}");
@@ -272,4 +273,15 @@ fn tables_are_of_what_was_measured() {
 #[test]
 fn numbers_are_grouped() {
     assert_eq!([7, 1_000, 12_345_678].map(grouped), ["7", "1,000", "12,345,678"]);
+}
+
+#[test]
+fn connections_are_listed_by_certificate() {
+    let row = |certificate| HandshakeRow { certificate, per_sec: 1_234.0, server_micros: 567.0 };
+    let results = Results { handshakes: Certificate::ALL.map(row).into(), ..Results::default() };
+    let text = tables(&results);
+    for certificate in [Certificate::None, Certificate::Ecdsa, Certificate::Rsa, Certificate::Resumed] {
+        assert!(text.contains(&format!("| {certificate:<20} | 1234          | 567 ")), "{certificate} in {text}");
+    }
+    assert!(ratios(&results).is_empty(), "they are compared with nothing");
 }

@@ -48,7 +48,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Cluster {
     keeper: ServerListWriter,
     signing: KeyringReloader,
-    /// Taken by the task that watches the files.
+    /// Taken by the thread that watches the files.
     certificate: Option<CertificateReloader>,
     node: Node,
     log_kind: LogKind,
@@ -202,9 +202,10 @@ impl Cluster {
         looked
     }
 
-    /// Returns the reader of the certificate's files, for a task of its own; once.
+    /// Returns the reader of the certificate's files, if servers have one, for a thread of its own;
+    /// once.
     pub fn take_certificate_reloader(&mut self) -> Option<CertificateReloader> {
-        self.certificate.take()
+        self.certificate.take().filter(CertificateReloader::is_on)
     }
 
     /// Starts a server; of one that cannot start nothing is left.

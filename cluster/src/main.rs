@@ -1,6 +1,7 @@
 //! The program `shaddock`: reads its arguments, then runs servers or one command.
 
 mod args;
+mod certificate_watch;
 mod log_filter;
 mod output;
 mod serve;

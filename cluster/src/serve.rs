@@ -4,6 +4,7 @@ use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::convert::Infallible;
 use std::fmt::{self, Write};
+use std::future::pending;
 use std::io::{self, IsTerminal};
 use std::panic::{AssertUnwindSafe, PanicHookInfo};
 use std::process::ExitCode;
@@ -14,12 +15,11 @@ use cluster::{Cluster, Plan, ServersFile, ignore_other_signals, reload_signals, 
 use futures_util::FutureExt;
 use model::servers::Servers;
 use model::settings::LogFormat;
-use node::tls::CertificateReloader;
 use runtime::config::Config;
 use runtime::interval::interval;
-use runtime::log_rate_limit::LogRateLimit;
 use tokio::runtime::Builder;
 use tokio::signal::unix::Signal;
+use tokio::sync::oneshot;
 use tracing::field::display;
 use tracing::{Level, Metadata, error, info, warn};
 use tracing_subscriber::filter::filter_fn;
@@ -27,14 +27,12 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::Options;
+use crate::certificate_watch;
 use crate::log_filter;
 use crate::output::Output;
 
 /// Time between two reads of `servers.json`.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Time between two reads of the certificate for clients. SIGHUP reads it at once.
-const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The shortest time between two reads. Requests to recheck come with messages of other servers, at
 /// any rate.
@@ -109,7 +107,6 @@ fn hides_secrets(metadata: &Metadata<'_>) -> bool {
 async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
     let mut signals = stop_signals().context("signals cannot be listened for")?;
     let reloads = reload_signals().context("signals cannot be listened for")?;
-    let certificate_reloads = reload_signals().context("signals cannot be listened for")?;
     ignore_other_signals().context("signals cannot be ignored")?;
     let (all, format) = (options.only.is_none(), config.settings.log.format);
     let schemes = if config.settings.tls.is_for_clients() { ("wss", "https") } else { ("ws", "http") };
@@ -125,19 +122,14 @@ async fn serve(config: Config, options: Options) -> anyhow::Result<()> {
         warn!("the greeting cannot be written: {error:#}");
     }
     let failed = cluster.failed();
-    let certificate = cluster.take_certificate_reloader();
-    let watch_files = async {
-        // Two loops: servers that start or stop must not delay a new certificate.
-        tokio::join!(
-            apply_configuration_changes(&mut cluster, file, reloads),
-            apply_certificate_changes(certificate, certificate_reloads),
-        )
-    };
+    let certificate = cluster.take_certificate_reloader().map(certificate_watch::start).transpose();
+    let certificate = certificate.context("the certificate cannot be watched")?;
     let has_failed = tokio::select! {
         () = signals.next() => false,
         () = failed => true,
         // This task is as much the server's own as others.
-        _ = AssertUnwindSafe(watch_files).catch_unwind() => true,
+        _ = AssertUnwindSafe(apply_configuration_changes(&mut cluster, file, reloads)).catch_unwind() => true,
+        () = ended(certificate) => true,
     };
     if has_failed {
         error!("a task that servers need has failed: the process ends, its supervisor is to start it again");
@@ -183,30 +175,11 @@ async fn apply_configuration_changes(cluster: &mut Cluster, mut file: ServersFil
     }
 }
 
-/// Serves a changed certificate to new connections. Logs an error in it, and keeps the one before.
-async fn apply_certificate_changes(reloader: Option<CertificateReloader>, mut reloads: Signal) {
-    let Some(mut reloader) = reloader else { return };
-    let mut tick = interval(CERTIFICATE_INTERVAL);
-    loop {
-        tokio::select! {
-            _ = tick.tick() => {}
-            _ = reloads.recv() => {}
-        }
-        match reloader.reload_if_changed() {
-            None => {}
-            Some(Ok(())) => {
-                static CHANGED: LogRateLimit = LogRateLimit::new();
-                if let Some(suppressed) = CHANGED.pass() {
-                    info!(suppressed, "new connections get a new certificate");
-                }
-            }
-            Some(Err(error)) => {
-                static REFUSED: LogRateLimit = LogRateLimit::new();
-                if let Some(suppressed) = REFUSED.pass() {
-                    error!(suppressed, "the certificate is refused, the one before stays: {error}");
-                }
-            }
-        }
+/// Completes when a thread has ended that should run.
+async fn ended(thread: Option<oneshot::Receiver<()>>) {
+    match thread {
+        Some(thread) => drop(thread.await),
+        None => pending().await,
     }
 }
 

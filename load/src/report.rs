@@ -245,7 +245,7 @@ impl StepReport {
         self.deliveries = counts.deliveries;
         self.deliveries_per_sec = per_sec(counts.deliveries, secs);
         (self.doubled, self.reordered, self.misplaced) = (counts.doubled, counts.reordered, counts.misplaced);
-        self.closed = counts.closed.clone();
+        self.add_closed(counts);
         (self.latency_ms, self.ack_ms) = (Milliseconds::of(&counts.latency), Milliseconds::of(&counts.ack));
     }
 
@@ -255,7 +255,12 @@ impl StepReport {
         self.doubled += rest.doubled;
         self.reordered += rest.reordered;
         self.misplaced += rest.misplaced;
-        for (reason, count) in &rest.closed {
+        self.add_closed(rest);
+    }
+
+    /// Adds the sessions that ended early.
+    pub(super) fn add_closed(&mut self, counts: &Counts) {
+        for (reason, count) in &counts.closed {
             *self.closed.entry(reason.clone()).or_default() += count;
         }
     }
@@ -290,6 +295,16 @@ mod tests {
         assert_eq!((&json["deliveries_per_sec"], &json["logins_per_sec"]), (&2.0.into(), &2.0.into()));
         assert_eq!((&json["latency_ms"]["p999"], &json["ack_ms"]["max"]), (&1.5.into(), &0.0.into()));
         assert_eq!((&json["rate"], &json["cpu"]), (&serde_json::Value::Null, &serde_json::json!([])));
+    }
+
+    #[test]
+    fn sessions_that_end_before_a_step_are_counted() {
+        let closed = BTreeMap::from([("gone".to_owned(), 3)]);
+        let counts = Counts { window: 0..u64::MAX, logins: 4, closed, ..Counts::default() };
+        let mut report = LoginPhase { counts, secs: 2.0 }.report(&Plan::default());
+        report.count(&Counts::default(), 0.5);
+        report.note_unmeasured(ExpectedTraffic::Idle, &[]);
+        assert_eq!(report.unmeasured.as_deref(), Some("3 of 4 sessions ended early: gone (3)"));
     }
 
     #[test]

@@ -173,6 +173,10 @@ impl<S: FnMut(&RunStatus)> Runner<'_, S> {
         while let Some(load) = next(&reports) {
             load.check()?;
             let mut report = logins.report(&self.run.plan);
+            if !reports.is_empty() {
+                // They are in the first step's report.
+                report.closed.clear();
+            }
             self.step(reports.len() as u32 + 1, load, &mut report).await?;
             reports.push(report);
             if self.stop.is_cancelled() {
@@ -205,7 +209,8 @@ impl<S: FnMut(&RunStatus)> Runner<'_, S> {
         let begins = self.run.now();
         let from = begins + self.run.plan.warm_up.as_nanos() as u64;
         let until = from + self.run.plan.measured.as_nanos() as u64;
-        self.run.take_counts(&(from..until));
+        // Sessions may have ended since the counts were taken last.
+        report.add_closed(&self.run.take_counts(&(from..until)));
         let rate = load.rate();
         let schedule = rate.map(|rate| Schedule { begins, rate, senders: self.run.plan.all_senders() });
         let mode = self.mode(load, schedule);

@@ -3,14 +3,21 @@
 use client::{ChatClient, Event, Options, query_entry};
 use serde_json::{Value, json};
 
-use crate::on_both_buses;
 use crate::test_cluster::{Setup, code};
+use crate::{on_both_buses, on_other_transports};
 
 on_both_buses! {
     messages_cross_connectors,
     a_whisper_is_for_one,
     joins_and_leaves_are_pushed,
     the_gate_knows_a_connector,
+    answers_are_the_demos,
+}
+
+on_other_transports! {
+    messages_cross_connectors,
+    a_whisper_is_for_one,
+    joins_and_leaves_are_pushed,
     answers_are_the_demos,
 }
 

@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::on_both_buses;
 use crate::test_cluster::{DEADLINE, Setup, code};
+use crate::{on_both_buses, on_other_transports};
 
 on_both_buses! {
     content_is_measured_as_it_is_sent,
@@ -26,6 +26,12 @@ on_both_buses! {
     pages_of_others_are_refused,
     the_gate_answers_over_http,
     servers_have_a_most,
+}
+
+on_other_transports! {
+    requests_have_a_rate,
+    rooms_have_a_most,
+    a_client_that_enters_no_room_is_closed,
 }
 
 async fn content_is_measured_as_it_is_sent(setup: Setup) {

@@ -57,3 +57,22 @@ macro_rules! on_both_buses {
     };
 }
 pub(crate) use on_both_buses;
+
+/// Runs scenarios on the in-process bus, with clients over the transports that others leave out.
+macro_rules! on_other_transports {
+    ($($scenario:ident),+ $(,)?) => {
+        on_other_transports! { @ over_tcp Tcp $($scenario)+ }
+        on_other_transports! { @ inside_tls SecureTcp $($scenario)+ }
+        on_other_transports! { @ websockets_inside_tls SecureWebsocket $($scenario)+ }
+    };
+    (@ $module:ident $transport:ident $($scenario:ident)+) => {
+        mod $module {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                let setup = crate::test_cluster::Setup::in_process();
+                super::$scenario(setup.over(client::Transport::$transport)).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_other_transports;

@@ -3,13 +3,18 @@
 use client::Event;
 use testkit::{Arrival, Witness};
 
-use crate::on_both_buses;
 use crate::test_cluster::{Member, Setup};
+use crate::{on_both_buses, on_other_transports};
 
 /// Messages that each sender has on the way at once.
 const BURST: u64 = 20;
 
 on_both_buses! {
+    all_receive_the_same_in_one_order,
+    entering_and_sending_may_be_pipelined,
+}
+
+on_other_transports! {
     all_receive_the_same_in_one_order,
     entering_and_sending_may_be_pipelined,
 }

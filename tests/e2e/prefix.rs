@@ -21,7 +21,7 @@ async fn cluster(nats: &NatsServer, prefix: &str) -> TestCluster {
     settings.nats.prefix = prefix.to_owned();
     let config = Config { environment: "test".to_owned(), servers: servers(), settings };
     let plan = Plan { config, nats: Some(nats.url().to_owned()), log: LogKind::JetStream, only: None };
-    TestCluster { cluster: Cluster::start(plan).await.unwrap(), nats: None }
+    TestCluster::new(Cluster::start(plan).await.unwrap())
 }
 
 /// Subjects and reply subjects of all that is on the server, until one is published to `last`.

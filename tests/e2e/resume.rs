@@ -4,8 +4,8 @@ use client::{ChatClient, ClientError, Event, Events, History, HistoryMessage, Me
 use serde_json::json;
 use testkit::eventually;
 
-use crate::on_both_buses;
 use crate::test_cluster::{DEADLINE, Member, Setup, TestCluster, code};
+use crate::{on_both_buses, on_other_transports};
 
 on_both_buses! {
     a_resume_returns_what_was_missed_and_is_not_seen_by_others,
@@ -18,6 +18,14 @@ on_both_buses! {
     a_repeated_message_is_committed_once,
     the_past_of_a_room_in_pages,
     whispers_are_read_by_their_two_only,
+    much_is_missed_in_pages,
+}
+
+on_other_transports! {
+    a_resume_returns_what_was_missed_and_is_not_seen_by_others,
+    an_open_session_is_taken_over_and_kicked,
+    the_name_of_a_client_that_resumes_is_kept_for_it,
+    a_wrong_token_is_none,
     much_is_missed_in_pages,
 }
 

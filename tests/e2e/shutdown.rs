@@ -3,10 +3,14 @@
 
 use client::{ClientError, Event};
 
-use crate::on_both_buses;
 use crate::test_cluster::Setup;
+use crate::{on_both_buses, on_other_transports};
 
 on_both_buses! {
+    a_stop_loses_no_accepted_request,
+}
+
+on_other_transports! {
     a_stop_loses_no_accepted_request,
 }
 

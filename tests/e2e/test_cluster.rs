@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use client::{ChatClient, ClientError, Entered, Event, Events, Options, Sent};
+use client::{ChatClient, ClientError, Entered, Event, Events, Options, Sent, Tls, Transport};
 use cluster::{Cluster, LogKind, Plan};
 use model::ids::ServerId;
 use model::placement::{CHAT, CONNECTOR, GATE};
+use model::settings::PlainClients;
 use runtime::config::{Config, Server, Servers, Settings};
-use testkit::NatsServer;
+use testkit::{Certificates, NatsServer};
 
 /// The longest that anything here may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -19,6 +20,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Setup {
     pub(crate) settings: Settings,
     over_nats: bool,
+    transport: Transport,
+    certificates: Option<Certificates>,
 }
 
 /// A running cluster.
@@ -26,6 +29,10 @@ pub(crate) struct TestCluster {
     pub(crate) cluster: Cluster,
     /// Kept alive, and stopped last.
     pub(crate) nats: Option<NatsServer>,
+    /// The transport of clients.
+    transport: Transport,
+    /// The authority of the servers' certificate, if they have one.
+    certificates: Option<Certificates>,
 }
 
 /// A member of a room.
@@ -54,12 +61,28 @@ pub(crate) fn settings() -> Settings {
 }
 
 impl Setup {
+    fn new(over_nats: bool) -> Self {
+        Self { settings: settings(), over_nats, transport: Transport::Websocket, certificates: None }
+    }
+
+    /// Clients use this transport; with TLS no other client is served.
+    pub(crate) fn over(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        if transport.is_secure() {
+            let certificates = self.certificates.insert(Certificates::new());
+            let tls = &mut self.settings.tls;
+            (tls.cert_file, tls.key_file) = certificates.issue("servers");
+            tls.plain = PlainClients::Never;
+        }
+        self
+    }
+
     pub(crate) fn in_process() -> Self {
-        Self { settings: settings(), over_nats: false }
+        Self::new(false)
     }
 
     pub(crate) fn over_nats() -> Self {
-        Self { settings: settings(), over_nats: true }
+        Self::new(true)
     }
 
     /// Changes settings.
@@ -75,7 +98,7 @@ impl Setup {
         let log = if self.over_nats { LogKind::JetStream } else { LogKind::Memory };
         let config = Config { environment: "test".to_owned(), servers: servers(), settings: self.settings };
         let cluster = Cluster::start(Plan { config, nats: url, log, only: None }).await.unwrap();
-        TestCluster { cluster, nats }
+        TestCluster { cluster, nats, transport: self.transport, certificates: self.certificates }
     }
 }
 
@@ -85,6 +108,22 @@ pub(crate) fn address(servers: &Servers, kind: &str, index: usize) -> String {
 }
 
 impl TestCluster {
+    /// A cluster whose clients use websockets.
+    pub(crate) fn new(cluster: Cluster) -> Self {
+        Self { cluster, nats: None, transport: Transport::Websocket, certificates: None }
+    }
+
+    /// Options of a client that trusts the servers.
+    pub(crate) fn options(&self) -> Options {
+        let authority = self.certificates.as_ref().map(Certificates::authority_file);
+        Options { tls: authority.map(|file| Tls::trusting_file(file).unwrap()), ..Options::default() }
+    }
+
+    /// The URL of a server for clients.
+    fn url(&self, address: &str) -> String {
+        format!("{}://{address}", self.transport.scheme())
+    }
+
     pub(crate) fn gate(&self) -> String {
         address(&self.cluster.servers(), GATE, 0)
     }
@@ -95,12 +134,12 @@ impl TestCluster {
 
     /// A connection that entered no room yet.
     pub(crate) async fn connect(&self, connector: usize) -> (ChatClient, Events) {
-        ChatClient::connect(&self.connector(connector), Options::default()).await.unwrap()
+        ChatClient::connect(&self.url(&self.connector(connector)), self.options()).await.unwrap()
     }
 
     /// Enters a room through the connector that the gate names.
     pub(crate) async fn join(&self, name: &str, room: &str) -> Member {
-        let (chat, events) = ChatClient::via_gate(&self.gate(), name, Options::default()).await.unwrap();
+        let (chat, events) = ChatClient::via_gate(&self.url(&self.gate()), name, self.options()).await.unwrap();
         let entered = chat.enter(name, room).await.unwrap();
         Member { name: name.to_owned(), chat, events, entered }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use testkit::{Certificates, Process, Scratch, TlsClient, eventually, http_get};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, interval, interval_at, timeout};
 
 use crate::layout::{Layout, installation};
 use crate::startup::assert_refused;
@@ -23,7 +23,10 @@ const REPLACE_EVERY: Duration = Duration::from_millis(100);
 /// it.
 const SEEN: usize = 90;
 
-const CLIENTS: usize = 200;
+const CLIENTS: u32 = 200;
+
+/// Time between two connections of a client.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The files that servers read.
 struct Served {
@@ -134,12 +137,15 @@ async fn files_are_looked_at_all_the_time() {
 /// Connects until it is to stop; returns the number of connections.
 async fn connect_again_and_again(
     client: TlsClient,
-    at: std::net::SocketAddr,
+    (at, delay): (std::net::SocketAddr, Duration),
     seen: Arc<Mutex<BTreeSet<Vec<u8>>>>,
     stops: Arc<AtomicBool>,
 ) -> usize {
     let mut connections = 0;
+    // Evenly over time: each certificate is there for a moment.
+    let mut tick = interval_at(Instant::now() + delay, PAUSE);
     while !stops.load(Ordering::Relaxed) {
+        tick.tick().await;
         let stream = timeout(Process::DEADLINE, client.connect(at)).await.unwrap().unwrap();
         let certificate = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
         seen.lock().unwrap().insert(certificate);
@@ -157,10 +163,15 @@ async fn no_handshake_fails_while_certificates_are_replaced() {
     let (seen, stops) = (Arc::default(), Arc::new(AtomicBool::new(false)));
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
-        let at = if number % 2 == 0 { deployment.gate() } else { deployment.connector(number % 3) };
+        let at = if number % 2 == 0 { deployment.gate() } else { deployment.connector(number as usize % 3) };
         // Each has no ticket: it sees the server's certificate.
         let client = served.certificates.client();
-        clients.spawn(connect_again_and_again(client, at, Arc::clone(&seen), stops.clone()));
+        clients.spawn(connect_again_and_again(
+            client,
+            (at, PAUSE * number / CLIENTS),
+            Arc::clone(&seen),
+            stops.clone(),
+        ));
     }
     let mut tick = interval(REPLACE_EVERY);
     let began = Instant::now();

@@ -45,6 +45,14 @@ fn check_prints_the_addresses_for_clients() {
 }
 
 #[test]
+fn check_reads_the_certificate() {
+    let settings = "[tls]\ncert_file = \"/no/such/file\"\nkey_file = \"/no/such/key\"";
+    let refused = run(&directory("certificate", SERVERS, settings), &["check"]);
+    let text = stderr(&refused);
+    assert!(text.contains("tls.cert_file names /no/such/file, which cannot be read"), "{text}");
+}
+
+#[test]
 fn check_reads_each_form_of_pomelo() {
     let forms = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/runtime/tests/pomelo");
     for (form, environment, counts) in [

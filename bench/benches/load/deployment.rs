@@ -42,8 +42,13 @@ pub(crate) struct Deployment {
 impl Deployment {
     /// Starts all servers of a system; returns when they are ready.
     pub(crate) async fn start(system: System) -> Self {
+        Self::start_with(system, "").await
+    }
+
+    /// The same with these lines of settings.
+    pub(crate) async fn start_with(system: System, more: &str) -> Self {
         for _ in 0..ATTEMPTS {
-            if let Some(deployment) = Self::try_start(system).await {
+            if let Some(deployment) = Self::try_start(system, more).await {
                 return deployment;
             }
         }
@@ -51,8 +56,8 @@ impl Deployment {
     }
 
     /// Returns `None` if another process took a port.
-    async fn try_start(system: System) -> Option<Self> {
-        let configuration = Configuration::new(1, 1, &settings());
+    async fn try_start(system: System, more: &str) -> Option<Self> {
+        let configuration = Configuration::new(1, 1, &format!("{}{more}", settings()));
         let mut deployment = Self { processes: Vec::new(), nats: None, peer: None, configuration };
         let has_ports = match system {
             System::OneProcess => deployment.run(Component::Shaddock, "shaddock", &["--log", "memory"]).await,

@@ -42,8 +42,9 @@ impl Document {
     fn json(&self) -> String {
         let Self { host, usage, results } = self;
         let [floors, rows] = [lines(&results.baselines), lines(&results.rows)];
+        let handshakes = lines(&results.handshakes);
         format!(
-            "{{\"machine\":{},\n\"usage\":{},\n\"floors\":{floors},\n\"rows\":{rows}}}\n",
+            "{{\"machine\":{},\n\"usage\":{},\n\"floors\":{floors},\n\"rows\":{rows},\n\"handshakes\":{handshakes}}}\n",
             json!(host),
             json!(usage)
         )

@@ -11,6 +11,7 @@ mod configuration;
 mod deployment;
 mod dimensions;
 mod document;
+mod handshakes;
 mod host;
 mod load_steps;
 #[path = "../common/machine.rs"]

@@ -110,11 +110,51 @@ impl Baseline {
     }
 }
 
+/// The certificate of a server to which clients connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Certificate {
+    /// Without TLS.
+    None,
+    /// For ECDSA with P-256.
+    Ecdsa,
+    /// For RSA of 2,048 bits.
+    Rsa,
+    /// For ECDSA, and clients come back with tickets.
+    Resumed,
+}
+
+impl Certificate {
+    pub(crate) const ALL: [Self; 4] = [Self::None, Self::Ecdsa, Self::Rsa, Self::Resumed];
+}
+
+impl fmt::Display for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::None => "no TLS",
+            Self::Ecdsa => "ECDSA P-256",
+            Self::Rsa => "RSA 2,048",
+            Self::Resumed => "ECDSA P-256, resumed",
+        })
+    }
+}
+
+/// Connections that were opened as fast as they go.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct HandshakeRow {
+    pub(crate) certificate: Certificate,
+    pub(crate) per_sec: f64,
+    /// Processor microseconds of the server for each.
+    pub(crate) server_micros: f64,
+}
+
 /// All that was measured.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Results {
     pub(crate) baselines: Vec<Baseline>,
     pub(crate) rows: Vec<Row>,
+    /// Not compared with anything.
+    pub(crate) handshakes: Vec<HandshakeRow>,
 }
 
 impl Results {

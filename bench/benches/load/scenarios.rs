@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use crate::baseline;
 use crate::deployment::Deployment;
 use crate::dimensions::{BaselineKind, Shape, StepKind, System};
+use crate::handshakes;
 use crate::load_steps::{FAN_OUT, IDLE, ROOMS, ROOMS_COMPARED, SENDERS, STORM, next_of_rooms};
 use crate::peer::SocketIo;
-use crate::results::{Baseline, Results, Row};
+use crate::results::{Baseline, Certificate, Results, Row};
 use crate::search::Search;
 use crate::table::digits;
 
@@ -26,6 +27,8 @@ pub(crate) enum Scenario {
     Storm,
     /// Users stay, and none sends.
     Idle,
+    /// Connections with TLS and without.
+    Handshakes,
 }
 
 /// Before each step is measured.
@@ -59,7 +62,7 @@ pub(crate) struct BenchRun {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 4] = [Self::FanOut, Self::Rooms, Self::Storm, Self::Idle];
+    pub(crate) const ALL: [Self; 5] = [Self::FanOut, Self::Rooms, Self::Storm, Self::Idle, Self::Handshakes];
 
     /// Measures it.
     pub(crate) async fn measure(self, bench: &mut BenchRun) -> Result<(), LoadError> {
@@ -68,6 +71,10 @@ impl Scenario {
             Self::Rooms => bench.rooms().await,
             Self::Storm => bench.storm().await,
             Self::Idle => bench.idle().await,
+            Self::Handshakes => {
+                bench.handshakes().await;
+                Ok(())
+            }
         }
     }
 }
@@ -119,6 +126,15 @@ impl BenchRun {
             self.run(system, IDLE, plan, &mut next).await?;
         }
         Ok(())
+    }
+
+    async fn handshakes(&mut self) {
+        for certificate in Certificate::ALL {
+            let row = handshakes::measure(certificate).await;
+            let (per_sec, micros) = (digits(row.per_sec), digits(row.server_micros));
+            println!("handshakes, {certificate}: {per_sec}/s, {micros} us each");
+            self.results.handshakes.push(row);
+        }
     }
 
     /// The floors of so many sockets, unless they are known.

@@ -5,7 +5,7 @@ use load::StepReport;
 use crate::dimensions::{Component, Shape, StepKind, System};
 use crate::load_steps::{FAN_OUT, IDLE, ROOMS, STORM};
 use crate::ratios::Ratio;
-use crate::results::{Baseline, Results, Row, is_sustained};
+use crate::results::{Baseline, HandshakeRow, Results, Row, is_sustained};
 
 /// Below one in this many, messages that were not sent in time are no sign of a problem.
 const FEW: u64 = 1_000;
@@ -16,7 +16,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub(crate) fn tables(results: &Results) -> String {
     let mut all = vec![floors(results)];
     all.extend(FAN_OUT.iter().map(|fan_out| fan_out_table(results, fan_out.shape)));
-    all.extend([rooms(results), logins(results), memory(results), notes(results)]);
+    all.extend([rooms(results), logins(results), memory(results), handshakes(results), notes(results)]);
     all.retain(|table| !table.is_empty());
     all.join("\n")
 }
@@ -145,6 +145,14 @@ fn memory(results: &Results) -> String {
     };
     let head = ["system", "sessions", "KiB per session", "MiB in all", "of it"];
     titled("Memory, idle", &head, rows.map(row).collect())
+}
+
+fn handshakes(results: &Results) -> String {
+    let row = |row: &HandshakeRow| {
+        vec![row.certificate.to_string(), format!("{:.0}", row.per_sec), digits(row.server_micros)]
+    };
+    let head = ["certificate", "connections/s", "server's CPU us each"];
+    titled("Connections, with TLS and without", &head, results.handshakes.iter().map(row).collect())
 }
 
 /// Renders failures that make figures doubtful.

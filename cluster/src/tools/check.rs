@@ -5,12 +5,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use model::servers::Server;
 use model::settings::Settings;
+use node::tls::CertificateReloader;
 use runtime::config::Config;
+use runtime::metrics::Metrics;
 
 use super::table::align;
 
 /// Prints every server of the environment, and a warning for each that clients cannot reach.
+///
+/// # Errors
+/// If the certificate for clients cannot be used.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
+    CertificateReloader::start(&config.settings.tls, &Metrics::new())?;
     Ok(super::print(report(config).as_bytes())?)
 }
 

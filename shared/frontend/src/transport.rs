@@ -22,6 +22,7 @@ use super::websocket::{self, WebSocket};
 const CLOSE: Duration = Duration::from_secs(2);
 
 /// The transport of a session.
+#[expect(clippy::large_enum_variant, reason = "each is in a box of its own, and most are websockets")]
 #[derive(Debug)]
 pub(crate) enum Transport {
     /// A frame of the client is a message of one or more packages.

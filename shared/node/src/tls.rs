@@ -111,6 +111,11 @@ impl CertificateReloader {
         Ok((Self { settings, metrics, served, refused: None }, tls))
     }
 
+    /// Returns true if there is a certificate to replace.
+    pub fn is_on(&self) -> bool {
+        self.served.is_some()
+    }
+
     /// Reads the files, and serves their certificate to new connections if they changed. `None` if
     /// nothing changed.
     ///

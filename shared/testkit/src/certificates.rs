@@ -7,6 +7,9 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 
 use super::{Scratch, TlsClient};
 
+/// The library cannot make such a key.
+const RSA: &str = include_str!("certificates/rsa-2048.key");
+
 /// An authority that only the test trusts. Its files are removed with it.
 #[derive(Debug)]
 pub struct Certificates {
@@ -47,6 +50,11 @@ impl Certificates {
         self.sign(name, &params(name))
     }
 
+    /// The same with a key for RSA of 2,048 bits.
+    pub fn issue_rsa(&self, name: &str) -> (String, String) {
+        self.sign_with(name, &params(name), &KeyPair::from_pem(RSA).expect("a key"))
+    }
+
     /// The same for a host of another name.
     pub fn issue_to(&self, name: &str, host: &str) -> (String, String) {
         let mut params = CertificateParams::new([host.to_owned()]).expect("a host");
@@ -69,8 +77,11 @@ impl Certificates {
     }
 
     fn sign(&self, name: &str, params: &CertificateParams) -> (String, String) {
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.authority).expect("an authority signs");
+        self.sign_with(name, params, &KeyPair::generate().expect("a key"))
+    }
+
+    fn sign_with(&self, name: &str, params: &CertificateParams, key: &KeyPair) -> (String, String) {
+        let certificate = params.signed_by(key, &self.authority).expect("an authority signs");
         let certificate = self.scratch.file(&format!("{name}.pem"), &certificate.pem());
         (certificate, self.scratch.file(&format!("{name}.key"), &key.serialize_pem()))
     }
