@@ -25,7 +25,6 @@ on_other_transports! {
     a_resume_returns_what_was_missed_and_is_not_seen_by_others,
     an_open_session_is_taken_over_and_kicked,
     the_name_of_a_client_that_resumes_is_kept_for_it,
-    a_wrong_token_is_none,
     much_is_missed_in_pages,
 }
 
