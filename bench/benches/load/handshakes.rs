@@ -71,11 +71,8 @@ impl Connections {
         for _ in 0..AT_ONCE {
             let (done, client) = (done.clone(), client.cloned());
             tasks.spawn(async move {
-                loop {
+                while done.send(()).await.is_ok() {
                     timeout(DEADLINE, connect(address, client.as_ref())).await.unwrap();
-                    if done.send(()).await.is_err() {
-                        return;
-                    }
                 }
             });
         }

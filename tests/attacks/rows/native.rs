@@ -63,11 +63,10 @@ async fn broken_packages(arena: Arena) -> String {
                 } else {
                     // Any end will do, as long as the server goes on. A cut package takes the bytes
                     // of those behind it.
-                    for _ in 0..50 {
-                        if socket.write(&mutated(&mut seed, unframed)).await.is_err() {
-                            break;
-                        }
-                    }
+                    let mut packages = (0..50).map(|_| mutated(&mut seed, unframed));
+                    while let Some(package) = packages.next()
+                        && socket.write(&package).await.is_ok()
+                    {}
                 }
             }
             Ok(())

@@ -76,7 +76,17 @@ impl NativeClient {
                 }
             }
         };
-        timeout(DEADLINE, next).await.expect("nothing comes")
+        timeout(DEADLINE, next).await.unwrap()
+    }
+
+    /// The next package that is no heartbeat; none at the end.
+    pub(crate) async fn next_answer(&mut self) -> Option<Package> {
+        loop {
+            match self.next().await {
+                Some(package) if package.kind == PackageKind::Heartbeat => {}
+                other => return other,
+            }
+        }
     }
 
     pub(crate) async fn expect(&mut self, kind: PackageKind) -> Bytes {
