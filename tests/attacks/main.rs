@@ -52,13 +52,9 @@ async fn defended(row: &Row) -> bool {
     let mut is_well = true;
     for (topology, name) in [(Topology::OneProcess, "one"), (Topology::ProcessPerServer, "NATS")] {
         let outcome = row.run(topology, false, true).await;
-        let verdict = match (outcome.holds(), row.open) {
-            (true, None) => "holds".to_owned(),
-            (true, Some(_)) => "holds, though marked as open".to_owned(),
-            (false, None) => format!("**fails**: {}", outcome.all_faults()),
-            (false, Some(why)) => format!("open: {why} ({})", outcome.all_faults()),
-        };
-        is_well &= outcome.holds() || row.open.is_some();
+        let verdict =
+            if outcome.holds() { "holds".to_owned() } else { format!("**fails**: {}", outcome.all_faults()) };
+        is_well &= outcome.holds();
         let cases = if row.cases.is_empty() { String::new() } else { format!(" ({})", row.cases) };
         print_line(&format!("| {}{cases} {name} | {} | {} |", row.id, row.about, outcome.cells(&verdict)));
     }

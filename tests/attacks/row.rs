@@ -45,8 +45,6 @@ pub(crate) struct Row {
     pub(crate) quick_secs: Option<u64>,
     /// Metrics of which each rises.
     pub(crate) counters: &'static [&'static str],
-    /// The reason for which the defence is not there yet.
-    pub(crate) open: Option<&'static str>,
     pub(crate) undefended: Undefended,
     pub(crate) attack: Attack,
 }
@@ -67,7 +65,6 @@ impl Row {
             secs: 8,
             quick_secs: None,
             counters: &[],
-            open: None,
             undefended: Undefended::Never(""),
             attack,
         }
