@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::{on_both_buses, on_other_transports};
 use crate::test_cluster::{DEADLINE, Setup, code};
+use crate::{on_both_buses, on_other_transports};
 
 on_both_buses! {
     content_is_measured_as_it_is_sent,

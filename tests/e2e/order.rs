@@ -3,8 +3,8 @@
 use client::Event;
 use testkit::{Arrival, Witness};
 
-use crate::{on_both_buses, on_other_transports};
 use crate::test_cluster::{Member, Setup};
+use crate::{on_both_buses, on_other_transports};
 
 /// Messages that each sender has on the way at once.
 const BURST: u64 = 20;

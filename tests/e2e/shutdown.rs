@@ -3,8 +3,8 @@
 
 use client::{ClientError, Event};
 
-use crate::{on_both_buses, on_other_transports};
 use crate::test_cluster::Setup;
+use crate::{on_both_buses, on_other_transports};
 
 on_both_buses! {
     a_stop_loses_no_accepted_request,

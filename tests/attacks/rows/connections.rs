@@ -31,7 +31,6 @@ pub(crate) fn rows() -> Vec<Row> {
     vec![
         Row {
             secs: 14,
-            open: Some("the allocator (glibc) keeps memory that is free; jemalloc gives it back"),
             counters: &["shaddock_sessions_closed_timeout_total"],
             undefended: Undefended::Settings(&[("frontend.handshake_secs", "3600"), ("frontend.message_secs", "3600")]),
             ..Row::new(
