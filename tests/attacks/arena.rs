@@ -170,7 +170,8 @@ impl Arena {
     /// # Errors
     /// If the server refuses it, or the network fails.
     pub(crate) async fn session(&self, number: usize, address: IpAddr) -> io::Result<Session> {
-        let session = Session::open(self.connector(number), self.orders.via, address).await?;
+        let tls = self.orders.tls.is_some().then(|| self.tls_client());
+        let session = Session::open(self.connector(number), self.orders.via, address, tls.as_ref()).await?;
         session.map_err(|status| io::Error::other(format!("refused: {status}")))
     }
 

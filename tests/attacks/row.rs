@@ -27,7 +27,7 @@ pub(crate) struct Conditions {
     pub(crate) open_files: Option<usize>,
     /// The value of `SHADDOCK_LOG`.
     pub(crate) log: Option<&'static str>,
-    /// Servers have a certificate. The innocent users do without TLS.
+    /// Servers have a certificate, and the innocent users connect inside TLS.
     pub(crate) has_tls: bool,
 }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use testkit::TlsClient;
 use tokio::time::timeout;
 use wire::{Kick, Message, Package, PackageKind, RouteRef, routes};
 
@@ -53,12 +54,18 @@ fn request(id: u32, route: &str, body: &[u8]) -> Vec<u8> {
 }
 
 impl Session {
-    /// Opens a websocket through the trusted proxy, which names this client.
+    /// Opens a websocket through the trusted proxy, which names this client; inside TLS if servers
+    /// have it.
     ///
     /// # Errors
     /// If the network fails; the inner status if the server answers another one than 101.
-    pub(crate) async fn open(at: SocketAddr, via: Via, client: IpAddr) -> io::Result<Result<Self, u16>> {
-        Self::open_with(at, via, client, None).await
+    pub(crate) async fn open(
+        at: SocketAddr,
+        via: Via,
+        client: IpAddr,
+        tls: Option<&TlsClient>,
+    ) -> io::Result<Result<Self, u16>> {
+        Self::begin(Socket::bare(at, PROXY).await?, (via, client), tls).await
     }
 
     /// Opens like [`Session::open`], with a small buffer for what the server sends.
@@ -68,7 +75,14 @@ impl Session {
         client: IpAddr,
         receive_buffer: Option<u32>,
     ) -> io::Result<Result<Self, u16>> {
-        let mut socket = Socket::bare_with(at, PROXY, receive_buffer).await?;
+        Self::begin(Socket::bare_with(at, PROXY, receive_buffer).await?, (via, client), None).await
+    }
+
+    async fn begin(
+        mut socket: Socket,
+        (via, client): (Via, IpAddr),
+        tls: Option<&TlsClient>,
+    ) -> io::Result<Result<Self, u16>> {
         let headers = match via {
             Via::ProxyHeader => {
                 socket.write(proxy_header(client).as_bytes()).await?;
@@ -76,6 +90,9 @@ impl Session {
             }
             Via::ForwardedFor => format!("X-Forwarded-For: {client}\r\n"),
         };
+        if let Some(tls) = tls {
+            socket = socket.begin_tls(tls).await?;
+        }
         let head = socket.upgrade(&headers).await?;
         Ok(if status(&head) == 101 { Ok(Self::on(socket)) } else { Err(status(&head)) })
     }

@@ -142,8 +142,9 @@ impl Row {
         let certificates = self.conditions.has_tls.then(Certificates::new);
         let tls = certificates.as_ref().map(|certificates| tls_files(certificates, &scratch));
         let deployment = Deployment::start(&program, &self.layout(topology, tls.as_ref(), others)).await;
+        let tls_client = certificates.as_ref().map(Certificates::client);
         let connectors = [deployment.connector(0), deployment.connector(1)];
-        let innocents = Innocents::start(&connectors, self.via).await;
+        let innocents = Innocents::start(&connectors, self.via, tls_client.as_ref()).await;
         sleep(if is_quick { QUIET_QUICK } else { QUIET }).await;
         let before = Usage::of(&deployment);
         let metrics = measure::metrics(&deployment).await;

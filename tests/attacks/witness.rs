@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{Arrival, Witness};
+use testkit::{Arrival, TlsClient, Witness};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -99,14 +99,14 @@ struct Shared {
 
 impl Innocents {
     /// Connects all users, and lets them talk.
-    pub(crate) async fn start(connectors: &[SocketAddr], via: Via) -> Self {
+    pub(crate) async fn start(connectors: &[SocketAddr], via: Via, tls: Option<&TlsClient>) -> Self {
         let sent = std::array::from_fn(|_| AtomicU64::new(0));
         let shared = Arc::new(Shared { phase: AtomicU8::new(0), sent, stopped: Barrier::new(COUNT) });
         let mut entered = Vec::new();
         for number in 0..COUNT {
             let address = IpAddr::from(Ipv4Addr::new(203, 0, 113, 1 + u8::try_from(number).unwrap()));
             let at = connectors[number % connectors.len()];
-            let mut session = Session::open(at, via, address).await.unwrap().unwrap();
+            let mut session = Session::open(at, via, address, tls).await.unwrap().unwrap();
             let response = session.enter(&format!("innocent-{number}"), ROOM).await.unwrap();
             assert_eq!(response["code"], 200, "{response}");
             entered.push((session, response["token"].as_str().unwrap_or_default().to_owned()));
