@@ -24,7 +24,8 @@ fn settings() -> String {
          session.requests_per_sec = 1_000_000\n\
          session.request_burst = 1_000_000\n\
          session.max_in_flight = {MAX_IN_FLIGHT}\n\
-         session.max_outbound_bytes = 67_108_864\n"
+         session.max_outbound_bytes = 67_108_864\n\
+         room.presence_records_per_min = 0\n"
     )
 }
 
