@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_millis(50);
 /// Pushes to sessions that are as much work as one request.
 // A batch of requests shares the writes to the sessions of a room, so few requests in a large room
 // gain as much from a hold as many in small rooms.
-const PUSHES_PER_REQUEST: f64 = 256.0;
+const PUSHES_PER_REQUEST: f64 = 128.0;
 
 /// Work, in requests, for whose arrival a hold gives up time.
 // A length in proportion to the rate's inverse would keep the size of batches, but then twice as
@@ -22,7 +22,7 @@ const UNHELD: f64 = 1.25;
 /// Requests that fill a hold.
 // A batch of twice as many saves little more, and clients that wait for responses before they send
 // again would send less.
-const FULL: f64 = 40.0;
+const FULL: f64 = 32.0;
 
 /// Least number of requests that are expected to arrive during a hold; with fewer, there is none.
 const COMPANIONS: f64 = 1.0;
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_hold_grows_with_the_load_towards_the_limit() {
         for (per_second, members, micros) in
-            [(1_000, 4, 1_769), (2_000, 4, 2_385), (4_000, 4, 2_692), (690, 100, 1_697)]
+            [(1_000, 4, 1_788), (2_000, 4, 2_394), (4_000, 4, 2_697), (690, 100, 1_983)]
         {
             let length = length_after(LIMIT, per_second, members);
             assert!(is_about(length, micros), "{per_second}/s to {members}: {length:?}");
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_hold_gathers_no_more_than_fill_it() {
-        for (per_second, micros) in [(8_000, 2_846), (16_000, 2_500), (64_000, 625)] {
+        for (per_second, micros) in [(8_000, 2_848), (16_000, 2_000), (64_000, 500)] {
             let length = length_after(LIMIT, per_second, 4);
             assert!(is_about(length, micros), "{per_second}/s: {length:?}");
         }
