@@ -52,8 +52,7 @@ async fn defended(row: &Row) -> bool {
     let mut is_well = true;
     for (topology, name) in [(Topology::OneProcess, "one"), (Topology::ProcessPerServer, "NATS")] {
         let outcome = row.run(topology, false, true).await;
-        let verdict =
-            if outcome.holds() { "holds".to_owned() } else { format!("**fails**: {}", outcome.all_faults()) };
+        let verdict = if outcome.holds() { "holds".to_owned() } else { format!("**fails**: {}", outcome.all_faults()) };
         is_well &= outcome.holds();
         let cases = if row.cases.is_empty() { String::new() } else { format!(" ({})", row.cases) };
         print_line(&format!("| {}{cases} {name} | {} | {} |", row.id, row.about, outcome.cells(&verdict)));

@@ -123,7 +123,7 @@ async fn thief(arena: Arena) -> String {
     arena.plan(20.0, "polls/s");
     arena.begin();
     let owner = async {
-        let (mut session, entered) = entered?;
+        let (session, entered) = entered?;
         sleep(Duration::from_secs(1)).await;
         // The connection breaks, without a close.
         session.socket.reset()?;
