@@ -113,12 +113,7 @@ impl Row {
         let quoted =
             tls.map(|TlsFiles { served: (certificate, key), .. }| (format!("{certificate:?}"), format!("{key:?}")));
         if let Some((certificate, key)) = &quoted {
-            // The innocent users have public addresses.
-            settings.extend([
-                ("tls.cert_file", certificate.as_str()),
-                ("tls.key_file", key),
-                ("tls.plain", "\"always\""),
-            ]);
+            settings.extend([("tls.cert_file", certificate.as_str()), ("tls.key_file", key)]);
         }
         settings.extend(self.settings.iter().copied());
         settings.extend(others.iter().copied());

@@ -156,7 +156,7 @@ async fn secure(stream: TcpStream, peer: SocketAddr, tls: &ClientTls) -> Option<
     let mut stream = ClientStream::Plain(stream);
     let Some(config) = tls.config() else { return Some(stream) };
     let deadline = Instant::now() + QUESTION;
-    match stream.first_byte(deadline).await? {
+    match stream.first_byte(deadline).await.ok()?? {
         FirstByte::Tls => stream.begin_tls(config, deadline).await.ok(),
         _ => tls.allows_plain(peer.ip()).then_some(stream),
     }

@@ -66,8 +66,11 @@ impl From<Elapsed> for TlsFailure {
 
 impl ClientStream {
     /// Returns the protocol of the first byte, which stays unread; `None` if the connection ends
-    /// before it comes, or it does not come in time.
-    pub(crate) async fn first_byte(&mut self, deadline: Instant) -> Option<FirstByte> {
+    /// before it comes.
+    ///
+    /// # Errors
+    /// If it does not come in time.
+    pub(crate) async fn first_byte(&mut self, deadline: Instant) -> Result<Option<FirstByte>, Elapsed> {
         let first = async {
             match self {
                 Self::Plain(stream) => {
@@ -77,7 +80,7 @@ impl ClientStream {
                 Self::Tls(stream) => stream.fill_buf().await.map(|read| read.first().copied()),
             }
         };
-        timeout_at(deadline, first).await.ok()?.ok()?.map(FirstByte::from)
+        Ok(timeout_at(deadline, first).await?.ok().flatten().map(FirstByte::from))
     }
 
     /// Begins TLS on a plain connection from which nothing was read.

@@ -47,13 +47,8 @@ pub(super) async fn open(
     if options.tls.is_on() {
         stream = secure(stream, (peer, refused), deadline, options).await?;
     }
-    match stream.first_byte(deadline).await {
-        Some(first) => Some(Opened { stream, first, peer, is_for_health, permit, accepted_at }),
-        None => {
-            no_first_byte(peer, refused, options);
-            None
-        }
-    }
+    let first = first_byte(&mut stream, (peer, refused), deadline, options).await?;
+    Some(Opened { stream, first, peer, is_for_health, permit, accepted_at })
 }
 
 /// Returns the client of a connection, by its PROXY header where a trusted proxy must send one, and
@@ -86,10 +81,10 @@ async fn secure(
     options: &Options,
 ) -> Option<ClientStream> {
     let config = options.tls.config()?;
-    match stream.first_byte(deadline).await {
+    match first_byte(&mut stream, (peer, refused), deadline, options).await? {
         // The handshake would cost more than all that the limit saves.
-        Some(FirstByte::Tls) if refused.is_some() => None,
-        Some(FirstByte::Tls) => match stream.begin_tls(config, deadline).await {
+        FirstByte::Tls if refused.is_some() => None,
+        FirstByte::Tls => match stream.begin_tls(config, deadline).await {
             Ok(stream) => Some(stream),
             Err(TlsFailure::Late) => {
                 options.metrics.sessions_closed_timeout.request.add();
@@ -102,8 +97,8 @@ async fn secure(
                 None
             }
         },
-        Some(_) if options.tls.allows_plain(peer.address.ip()) => Some(stream),
-        Some(_) => {
+        _ if options.tls.allows_plain(peer.address.ip()) => Some(stream),
+        _ => {
             options.metrics.connections_refused.plain.add();
             static PLAIN: LogRateLimit = LogRateLimit::new();
             if let Some(suppressed) = PLAIN.pass() {
@@ -111,17 +106,21 @@ async fn secure(
             }
             None
         }
-        None => {
-            no_first_byte(peer, refused, options);
-            None
-        }
     }
 }
 
-/// Counts a connection on which no byte came in time.
-fn no_first_byte(peer: Peer, refused: Option<Refusal>, options: &Options) {
-    if refused.is_none() {
+/// Waits for the first byte. Counts a connection on which none comes in time; one that ends before
+/// was perhaps a load balancer's check.
+async fn first_byte(
+    stream: &mut ClientStream,
+    (peer, refused): (Peer, Option<Refusal>),
+    deadline: Instant,
+    options: &Options,
+) -> Option<FirstByte> {
+    let first = stream.first_byte(deadline).await;
+    if first.is_err() && refused.is_none() {
         options.metrics.sessions_closed_timeout.request.add();
         debug!(peer = %peer.address, "no first byte in time");
     }
+    first.ok().flatten()
 }

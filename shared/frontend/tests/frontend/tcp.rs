@@ -225,3 +225,15 @@ async fn idle_connections_do_not_delay_shutdown() {
     assert!(fixture.lifecycle.stop(std::time::Duration::from_secs(5)).await);
     assert!(silent.is_closed().await && incomplete.is_closed().await);
 }
+
+/// As a load balancer checks that the port is open.
+#[tokio::test]
+async fn a_connection_that_ends_without_a_byte_is_counted_nowhere() {
+    let fixture = FrontendFixture::start().await;
+    drop(TcpStream::connect(fixture.address).await.unwrap());
+    // The next one is accepted behind it.
+    NativeClient::entered(fixture.address).await;
+    eventually(DEADLINE, "the end", async || fixture.metrics.connections.get() == 0).await;
+    let metrics = &fixture.metrics;
+    assert_eq!((metrics.sessions_closed_timeout.get(), metrics.connections_refused.get()), (0, 0));
+}
