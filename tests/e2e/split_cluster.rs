@@ -5,7 +5,7 @@ use cluster::{Cluster, LogKind, Plan};
 use model::ids::ServerId;
 use model::placement::CONNECTOR;
 use runtime::config::{Config, Server, Servers, Settings};
-use testkit::{NatsServer, TcpProxy};
+use testkit::{NatsServer, TcpProxy, free_addresses};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::test_cluster::{Member, address, servers, settings};
@@ -49,13 +49,13 @@ impl SplitCluster {
     /// The same for a server that clients connect to.
     pub(crate) async fn start_killable_frontend(&mut self, id: &str) -> Runtime {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let cluster = runtime.spawn(Cluster::start(self.plan(id))).await.unwrap().unwrap();
-        self.keep_ports(id, &cluster);
+        self.reserve_port(id);
+        drop(runtime.spawn(Cluster::start(self.plan(id))).await.unwrap().unwrap());
         runtime
     }
 
     pub(crate) async fn start(&mut self, id: &str) -> Cluster {
-        self.start_plan(id, self.plan(id)).await
+        self.start_at(id, self.nats.url().to_owned()).await
     }
 
     /// Why a server does not start.
@@ -73,21 +73,19 @@ impl SplitCluster {
 
     /// The same, with a list of brokers of its own.
     pub(crate) async fn start_at(&mut self, id: &str, urls: String) -> Cluster {
-        let nats = Some(urls);
-        self.start_plan(id, Plan { nats, ..self.plan(id) }).await
+        self.reserve_port(id);
+        Cluster::start(Plan { nats: Some(urls), ..self.plan(id) }).await.unwrap()
     }
 
-    async fn start_plan(&mut self, id: &str, plan: Plan) -> Cluster {
-        let cluster = Cluster::start(plan).await.unwrap();
-        self.keep_ports(id, &cluster);
-        cluster
-    }
-
-    /// Servers that start later know the client ports that the system picked. The operators' ports
-    /// are not in the list, so a server that starts again gets another.
-    fn keep_ports(&mut self, id: &str, cluster: &Cluster) {
-        let started = cluster.servers().find(&ServerId::new(id).unwrap()).unwrap().1.clone();
-        self.servers.replace(Server { port: Some(0), ..started });
+    /// Gives a server its port for clients before its first start: servers that start later know it,
+    /// and it is the same when the server starts again. The operators' ports are not in the list, so
+    /// a server that starts again gets another.
+    fn reserve_port(&mut self, id: &str) {
+        let server = self.servers.find(&ServerId::new(id).unwrap()).unwrap().1.clone();
+        if server.client_port == Some(0) {
+            let client_port = Some(free_addresses(1)[0].port());
+            self.servers.replace(Server { client_port, ..server });
+        }
     }
 
     /// A connection that entered no room.

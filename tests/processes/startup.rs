@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::json;
-use testkit::{Installation, NatsServer, Process, eventually, http_get};
+use testkit::{Installation, NatsServer, Process, eventually, free_addresses, http_get};
 
 use crate::layout::{Layout, get, installation};
 use crate::servers_file::edit;
@@ -149,11 +149,6 @@ async fn a_filter_of_the_log_must_be_one() {
     }
 }
 
-/// An address that is free now.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 async fn status(at: SocketAddr, path: &str) -> u16 {
     http_get(at, path, &["Host: localhost"]).await.map_or(0, |response| response.status)
 }
@@ -163,7 +158,7 @@ async fn status(at: SocketAddr, path: &str) -> u16 {
 async fn health_answers_while_the_broker_is_awaited() {
     let (mut nats, url) = stopped_broker().await;
     let installation = installation("");
-    let (gate, chat) = (installation.gate(), free_address());
+    let (gate, chat) = (installation.gate(), free_addresses(1)[0]);
     edit(&installation, |servers| servers["chat"][0]["port"] = json!(chat.port()));
     let process = installation.start("waiting", ["--nats", &url], &[WAIT]);
     assert!(process.wait_for_output("waiting for").await);

@@ -1,7 +1,9 @@
 //! `shaddock ready`: the health of the servers of this machine.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener};
+
+use testkit::free_addresses;
 
 use super::{directory, run, stderr, stdout, with_ports};
 
@@ -21,20 +23,13 @@ fn answering(status: &'static str, body: &'static str) -> u16 {
     port
 }
 
-/// Returns a port that no program listens on while the second value lives.
-fn silent() -> (u16, UdpSocket) {
-    // Taken as a UDP port, so that the system gives it to no other program, and free as a TCP port.
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    (socket.local_addr().unwrap().port(), socket)
-}
-
 #[test]
 fn ready_asks_the_servers_of_this_machine() {
     let good = answering("200 OK", r#"{"ready":true,"checks":{"bus":"ok"}}"#);
     let bad =
         answering("503 Service Unavailable", r#"{"ready":false,"checks":{"bus":"is away, for 4 s","task":"ok"}}"#);
     let other = answering("404 Not Found", "what?");
-    let (silent, _held) = silent();
+    let silent = free_addresses(1)[0].port();
     let servers = with_ports([("6050", good), ("6051", bad), ("6052", silent), ("3014", other)]);
     let servers = servers.replace(r#""port": 4050, "#, "");
     let dir = directory("ready", &servers, "");
@@ -59,8 +54,8 @@ fn ready_asks_the_servers_of_this_machine() {
 
 #[test]
 fn ready_fails_where_no_server_runs() {
-    let held = ["3014", "3050", "4050", "6050", "6051", "6052"].map(|port| (port, silent()));
-    let servers = with_ports(held.each_ref().map(|(port, (silent, _))| (*port, *silent)));
+    let silent = ["3014", "3050", "4050", "6050", "6051", "6052"].map(|port| (port, free_addresses(1)[0].port()));
+    let servers = with_ports(silent);
     let output = run(&directory("none", &servers, ""), &["ready"]);
     assert!(stderr(&output).contains("no server of the environment development runs on this machine"), "{output:?}");
 }

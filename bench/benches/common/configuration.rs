@@ -16,8 +16,7 @@ pub(crate) struct Configuration {
 }
 
 impl Configuration {
-    /// These many chat servers and connectors, on ports that are free now, and a moment later as a
-    /// rule.
+    /// These many chat servers and connectors, on free ports.
     pub(crate) fn new(chats: usize, connectors: usize, settings: &str) -> Self {
         let layout =
             Layout { chats, connectors, has_operator_ports: true, ..Layout::new(Topology::ProcessPerServer, settings) };

@@ -12,9 +12,6 @@ use crate::process::{self, Process, processor_time};
 use crate::promise_report::PromiseReport;
 use crate::tracer::Tracer;
 
-/// Starts, when others take a port in between.
-const ATTEMPTS: usize = 5;
-
 /// The servers and their settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -47,16 +44,6 @@ impl Layout {
 impl Deployment {
     /// Starts everything; returns when all are ready.
     pub(crate) async fn start(layout: &Layout) -> Self {
-        for _ in 0..ATTEMPTS {
-            if let Some(deployment) = Self::try_start(layout).await {
-                return deployment;
-            }
-        }
-        panic!("others took the ports {ATTEMPTS} times");
-    }
-
-    /// Returns `None` if another process took a port.
-    async fn try_start(layout: &Layout) -> Option<Self> {
         let nats = NatsServer::start_with_jetstream().await;
         let tracer = if layout.traced { Some(Tracer::start(nats.url()).await) } else { None };
         let configuration = Configuration::new(layout.chats, layout.connectors, &layout.settings);
@@ -66,13 +53,10 @@ impl Deployment {
         let path = deployment.configuration.path().to_owned();
         for server in servers {
             deployment.spawn(&server, &path);
-            if !deployment.process(&server).wait_for_output("ready").await {
-                let printed = deployment.process(&server).output();
-                assert!(printed.contains("the port is taken"), "{printed}");
-                return None;
-            }
+            let process = deployment.process(&server);
+            assert!(process.wait_for_output("ready").await, "{}", process.output());
         }
-        Some(deployment)
+        deployment
     }
 
     /// Starts a server, for the first time or again; returns when it is ready.

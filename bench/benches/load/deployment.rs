@@ -10,9 +10,6 @@ use crate::dimensions::{Component, System};
 use crate::peer::Peer;
 use crate::process::{self, Process};
 
-/// Starts, when others take a port in between.
-const ATTEMPTS: usize = 5;
-
 /// Messages of a session that may be unanswered; more than any sender here has.
 const MAX_IN_FLIGHT: u32 = 1_000;
 
@@ -48,53 +45,37 @@ impl Deployment {
 
     /// The same with these lines of settings.
     pub(crate) async fn start_with(system: System, more: &str) -> Self {
-        for _ in 0..ATTEMPTS {
-            if let Some(deployment) = Self::try_start(system, more).await {
-                return deployment;
-            }
-        }
-        panic!("others took the ports {ATTEMPTS} times");
-    }
-
-    /// Returns `None` if another process took a port.
-    async fn try_start(system: System, more: &str) -> Option<Self> {
         let configuration = Configuration::new(1, 1, &format!("{}{more}", settings()));
         let mut deployment = Self { processes: Vec::new(), nats: None, peer: None, configuration };
-        let has_ports = match system {
+        match system {
             System::OneProcess => deployment.run(Component::Shaddock, "shaddock", &["--log", "memory"]).await,
             System::NatsMemory => deployment.run_over_nats("memory").await,
             System::NatsJetStream => deployment.run_over_nats("jetstream").await,
             System::SocketIo => {
                 deployment.peer = Some(Peer::start(deployment.configuration.path()).await);
-                true
             }
-        };
-        has_ports.then_some(deployment)
+        }
+        deployment
     }
 
     /// Gate, connector, chat server and nats-server, a process each. The log in memory has a broker
     /// with JetStream, too: what differs is who uses it.
-    async fn run_over_nats(&mut self, log: &str) -> bool {
+    async fn run_over_nats(&mut self, log: &str) {
         let nats = start_nats(self.configuration.path()).await;
         let url = nats.url().to_owned();
         self.nats = Some(nats);
         for (component, id) in
             [(Component::Chat, &*chat_id(1)), (Component::Connector, &connector_id(0)), (Component::Gate, GATE_ID)]
         {
-            if !self.run(component, id, &["--only", id, "--nats", &url, "--log", log]).await {
-                return false;
-            }
+            self.run(component, id, &["--only", id, "--nats", &url, "--log", log]).await;
         }
-        true
     }
 
-    async fn run(&mut self, component: Component, name: &str, options: &[&str]) -> bool {
+    async fn run(&mut self, component: Component, name: &str, options: &[&str]) {
         let path = self.configuration.path();
         let process = process::start(name, path, path, options);
-        let ready = process.wait_for_output("ready").await;
-        assert!(ready || process.output().contains("the port is taken"), "{}", process.output());
+        assert!(process.wait_for_output("ready").await, "{}", process.output());
         self.processes.push((component, process));
-        ready
     }
 
     /// Returns the address for clients, as `host:port`.

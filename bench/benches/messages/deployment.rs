@@ -12,9 +12,6 @@ use crate::configuration::Configuration;
 use crate::process::{self, Process, processor_time};
 use crate::senders::MAX_IN_FLIGHT;
 
-/// Starts, when others take the port in between.
-const ATTEMPTS: usize = 5;
-
 /// Servers that run, ended from first to last when dropped.
 pub(crate) struct Deployment {
     connector: Process,
@@ -26,16 +23,6 @@ pub(crate) struct Deployment {
 impl Deployment {
     /// Starts all servers.
     pub(crate) async fn start(setup: Setup) -> Self {
-        for _ in 0..ATTEMPTS {
-            if let Some(deployment) = Self::try_start(setup).await {
-                return deployment;
-            }
-        }
-        panic!("others took the port {ATTEMPTS} times");
-    }
-
-    /// Returns `None` if another process took the connector's port.
-    async fn try_start(setup: Setup) -> Option<Self> {
         // With JetStream for both: what differs is who uses it.
         let nats = NatsServer::start_with_jetstream().await;
         let configuration = Configuration::new(1, 1, &settings());
@@ -53,11 +40,8 @@ impl Deployment {
         let chat = start(&chat_id(1));
         assert!(chat.wait_for_output("ready").await, "{}", chat.output());
         let connector = start(&connector_id(0));
-        if !connector.wait_for_output("ready").await {
-            assert!(connector.output().contains("the port is taken"), "{}", connector.output());
-            return None;
-        }
-        Some(Self { connector, chat, nats, configuration })
+        assert!(connector.wait_for_output("ready").await, "{}", connector.output());
+        Self { connector, chat, nats, configuration }
     }
 
     /// `host:port` of the connector.

@@ -2,7 +2,7 @@
 //! besides: the same senders against each in turn, the program's processes over a nats-server of
 //! their own. Fails where a message is not acknowledged, and where the messages of a busy room are
 //! not appended together; judges no time.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "measures, and prints what it found")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "measures, and prints what it found")]
 
 #[path = "../common/configuration.rs"]
 #[expect(dead_code, reason = "nothing changes here while servers run")]

@@ -11,9 +11,6 @@ use serde_json::Value;
 
 use super::{GATE_ID, Installation, NatsServer, Process, WallClock, chat_id, connector_id, eventually, http_get};
 
-/// Starts of a deployment, as other programs may take its ports between the choice and the start.
-const ATTEMPTS: usize = 5;
-
 /// The name of the one process that runs all servers.
 const ALL: &str = "all";
 
@@ -92,30 +89,23 @@ impl Deployment {
         Self::start_with(program, layout, async |_| {}).await
     }
 
-    /// Starts like [`Deployment::start`]; `prepare` is called before the first process of each
-    /// attempt.
+    /// Starts like [`Deployment::start`]; `prepare` is called before the first process.
     ///
     /// # Panics
-    /// If other programs take a port in each attempt, or a server does not start for another reason.
-    pub async fn start_with(program: &Path, layout: &Layout, mut prepare: impl AsyncFnMut(&mut Self)) -> Self {
-        for _ in 0..ATTEMPTS {
-            let nats = match layout.topology {
-                Topology::OneProcess => None,
-                Topology::ProcessPerServer => Some(NatsServer::start_with_jetstream().await),
-            };
-            // New ports in each attempt: the program that took one may keep it.
-            let (installation, layout) = (Installation::new(program, layout), layout.clone());
-            let mut deployment = Self { processes: Vec::new(), launches: BTreeMap::new(), nats, installation, layout };
-            prepare(&mut deployment).await;
-            if deployment.start_all().await {
-                return deployment;
-            }
-        }
-        panic!("other programs took the ports {ATTEMPTS} times");
+    /// If a server does not start.
+    pub async fn start_with(program: &Path, layout: &Layout, prepare: impl AsyncFnOnce(&mut Self)) -> Self {
+        let nats = match layout.topology {
+            Topology::OneProcess => None,
+            Topology::ProcessPerServer => Some(NatsServer::start_with_jetstream().await),
+        };
+        let (installation, layout) = (Installation::new(program, layout), layout.clone());
+        let mut deployment = Self { processes: Vec::new(), launches: BTreeMap::new(), nats, installation, layout };
+        prepare(&mut deployment).await;
+        deployment.start_all().await;
+        deployment
     }
 
-    /// Returns false if another program has a port now.
-    async fn start_all(&mut self) -> bool {
+    async fn start_all(&mut self) {
         let groups = match self.layout.topology {
             Topology::OneProcess => vec![vec![ALL.to_owned()]],
             Topology::ProcessPerServer => self.layout.groups().to_vec(),
@@ -124,17 +114,13 @@ impl Deployment {
             group.iter().for_each(|server| self.launch(server));
             for server in group {
                 let process = self.process(&server);
-                if !process.wait_for_output("ready").await {
-                    assert!(process.output().contains("the port is taken"), "{}", process.output());
-                    return false;
-                }
+                assert!(process.wait_for_output("ready").await, "{}", process.output());
             }
         }
         if self.layout.has_gate {
             let named = async || self.entry("anyone").await.is_some();
             eventually(Process::DEADLINE, "the gate names a connector", named).await;
         }
-        true
     }
 
     /// Sets how a server is started from now on.

@@ -15,9 +15,12 @@ mod tls_client;
 mod tls_proxy;
 mod wall_clock;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 pub use self::certificates::Certificates;
 pub use self::deployment::{Deployment, Launch, Layout, Topology};
@@ -55,11 +58,22 @@ pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Returns addresses on loopback that no program listens on now.
-#[expect(clippy::expect_used, reason = "fails the test that needs ports")]
+/// Returns addresses on loopback that no program listens on now, and that the system picks for no
+/// other before this process ends, however often a server on them stops and starts.
 pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let bind = |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    // All are held at the same time, so that they differ.
-    let held: Vec<TcpListener> = (0..count).map(bind).collect();
-    held.iter().map(|listener| listener.local_addr().expect("a listener has an address")).collect()
+    static RESERVED: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
+    let (reservations, addresses): (Vec<Socket>, Vec<SocketAddr>) = (0..count).map(|_| reserve()).unzip();
+    RESERVED.lock().unwrap_or_else(PoisonError::into_inner).extend(reservations);
+    addresses
+}
+
+/// Binds a port without listening on it. Servers may still listen there, because they allow the
+/// reuse of addresses, too; where none does, connections are refused.
+#[expect(clippy::expect_used, reason = "fails the test that needs ports")]
+fn reserve() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("the system has sockets");
+    socket.set_reuse_address(true).expect("addresses can be reused");
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).expect("loopback has free ports");
+    let address = socket.local_addr().ok().and_then(|address| address.as_socket());
+    (socket, address.expect("a bound socket has an address"))
 }

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::{eventually, free_addresses, workspace};
 
 /// The longest that a start may take on a busy machine.
@@ -26,22 +24,15 @@ const OLDEST: (u32, u32) = (2, 12);
 
 /// A nats-server on 127.0.0.1, killed when dropped.
 ///
-/// Ports are chosen by the server at the first start and kept by [`NatsServer::restart`]; what
-/// JetStream stored survives a restart, too.
+/// It keeps its ports when it starts again, and what JetStream stored.
 #[derive(Debug)]
 pub struct NatsServer {
     directory: PathBuf,
     options: Vec<String>,
     environment: Vec<(String, String)>,
-    ports: Ports,
+    url: String,
+    monitoring_url: String,
     child: Option<Child>,
-}
-
-/// The file that the server writes: its URLs.
-#[derive(Debug, Default, Deserialize)]
-struct Ports {
-    nats: Vec<String>,
-    monitoring: Vec<String>,
 }
 
 impl NatsServer {
@@ -82,8 +73,7 @@ impl NatsServer {
     }
 
     /// Starts servers with JetStream on disk that are one cluster. They are connected when this
-    /// returns,
-    /// and may still have to elect a leader.
+    /// returns, and may still have to elect a leader.
     pub async fn start_cluster(count: usize) -> Vec<Self> {
         Self::start_all(count, None).await
     }
@@ -98,8 +88,6 @@ impl NatsServer {
         let mut servers = Vec::new();
         for (number, route) in routes.iter().enumerate() {
             let (name, all) = (format!("node-{number}"), routes.join(","));
-            // Routes must be known before the servers start, so their ports are chosen here, unlike
-            // those for clients.
             let options = ["-js", "-n", &name, "--cluster_name", "test", "--cluster", route, "--routes", &all];
             let mut server = Self::new(&options);
             lines.into_iter().for_each(|lines| server.write_configuration(lines));
@@ -123,22 +111,24 @@ impl NatsServer {
         let directory = workspace().join(format!("target/tmp/nats-{:016x}", rand::random::<u64>()));
         fs::create_dir_all(&directory).expect("the target directory takes files");
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        Self { directory, options, environment: Vec::new(), ports: Ports::default(), child: None }
+        let [address, monitoring] = free_addresses(2)[..] else { panic!("asked for two addresses") };
+        let (url, monitoring_url) = (format!("nats://{address}"), format!("http://{monitoring}"));
+        Self { directory, options, environment: Vec::new(), url, monitoring_url, child: None }
     }
 
     /// `nats://127.0.0.1:port`.
     pub fn url(&self) -> &str {
-        self.ports.nats.first().expect("a started server has a port")
+        &self.url
     }
 
     /// `http://127.0.0.1:port`, for `/connz` and the like.
     pub fn monitoring_url(&self) -> &str {
-        self.ports.monitoring.first().expect("a started server has a monitoring port")
+        &self.monitoring_url
     }
 
     /// `127.0.0.1:port`, what a [`super::TcpProxy`] stands before.
     pub fn address(&self) -> &str {
-        self.url().rsplit("//").next().unwrap_or_default()
+        without_scheme(&self.url)
     }
 
     /// The process's id, which changes with a restart.
@@ -235,27 +225,24 @@ impl NatsServer {
     }
 
     async fn run(&mut self) {
-        let child = self.command(&Self::binary()).spawn().expect("nats-server starts");
-        let file = self.directory.join(format!("nats-server_{}.ports", child.id()));
-        self.child = Some(child);
-        eventually(START_WITHIN, "nats-server to write its ports", async || {
-            let read = fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-            read.map(|ports| self.ports = ports).is_some()
-        })
-        .await;
+        self.child = Some(self.command(&Self::binary()).spawn().expect("nats-server starts"));
         let address = self.address().to_owned();
         eventually(START_WITHIN, "nats-server listens", async || {
+            self.assert_runs();
             tokio::net::TcpStream::connect(&address).await.is_ok()
         })
         .await;
     }
 
+    fn assert_runs(&mut self) {
+        let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
+        assert!(ended.is_none(), "nats-server ended with {ended:?}:\n{}", self.log());
+    }
+
     fn command(&self, binary: &Path) -> Command {
         let mut command = Command::new(binary);
-        // The server chooses its ports: another program could take ports that were chosen here
-        // before the server binds them.
-        command.args(["-a", "127.0.0.1", "-p", &port_of(&self.ports.nats), "-m", &port_of(&self.ports.monitoring)]);
-        command.arg("--ports_file_dir").arg(&self.directory).arg("-l").arg(self.directory.join("log"));
+        let listen = ["-a", "127.0.0.1", "-p", port_of(&self.url), "-m", port_of(&self.monitoring_url)];
+        command.args(listen).arg("-l").arg(self.directory.join("log"));
         let store = self.directory.join("jetstream");
         if self.environment.is_empty() {
             command.arg("-sd").arg(store);
@@ -287,9 +274,12 @@ fn all_stopped(tasks: &Path) -> bool {
     fs::read_dir(tasks).is_ok_and(|mut tasks| tasks.all(|task| task.is_ok_and(|task| is_stopped(task.path()))))
 }
 
-/// The port of the first URL; -1, any free one, before the first start.
-fn port_of(urls: &[String]) -> String {
-    urls.first().and_then(|url| url.rsplit(':').next()).unwrap_or("-1").to_owned()
+fn without_scheme(url: &str) -> &str {
+    url.rsplit("//").next().unwrap_or_default()
+}
+
+fn port_of(url: &str) -> &str {
+    url.rsplit(':').next().unwrap_or_default()
 }
 
 fn binary() -> Result<PathBuf, &'static str> {
