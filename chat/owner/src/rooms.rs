@@ -63,7 +63,8 @@ pub struct Rooms {
     forget_ms: u64,
     lease_secs: u32,
     // Ordered: effects must depend on the inputs only, or no run of a simulation could be repeated.
-    owners: BTreeMap<RoomId, Owner>,
+    // Boxed: a third of the slots in the map's nodes is empty.
+    owners: BTreeMap<RoomId, Box<Owner>>,
     /// Owners created in this run; makes their record ids distinct.
     owners_created: u64,
     /// Rooms that wait for the time of a retry, or of a record of joins and leaves.
@@ -370,7 +371,7 @@ impl Rooms {
         let owner = self.owners.entry(room.clone()).or_insert_with(|| {
             self.owners_created += 1;
             let ids = RecordIds::new(&self.me, self.incarnation, self.owners_created);
-            Owner::new(self.me.clone(), room.clone(), ids, self.policy.clone())
+            Box::new(Owner::new(self.me.clone(), room.clone(), ids, self.policy.clone()))
         });
         // Lazily, when the owner is used: a change of liveness would otherwise cost a step per
         // room.

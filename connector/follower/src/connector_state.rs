@@ -46,7 +46,8 @@ pub struct ConnectorState {
     members_per_address: usize,
     // Ordered maps, as for `ticking`: effects must depend on the inputs alone, not on a hash seed,
     // or a simulated run could not be repeated.
-    rooms: BTreeMap<RoomId, RoomSlot>,
+    // Boxed: a third of the slots in the map's nodes is empty.
+    rooms: BTreeMap<RoomId, Box<RoomSlot>>,
     rooms_by_serial: HashMap<u64, RoomId>,
     /// Rooms that must be ticked: for these time alone changes something.
     ticking: BTreeSet<RoomId>,
@@ -227,7 +228,7 @@ impl ConnectorState {
             self.last_serial += 1;
             self.rooms_by_serial.insert(self.last_serial, room.clone());
             let (serial, last_token) = (self.last_serial, 0);
-            let slot = RoomSlot { room: Room::new(&self.common, now.ticks), chat, serial, last_token };
+            let slot = Box::new(RoomSlot { room: Room::new(&self.common, now.ticks), chat, serial, last_token });
             self.rooms.insert(room.clone(), slot);
         }
         self.in_known_room(room, now, effects, action);
@@ -243,7 +244,7 @@ impl ConnectorState {
         // A message about a room that was dropped meanwhile.
         let Some(slot) = self.rooms.get_mut(id) else { return };
         let chance = u64::try_from(now.chance >> 64).unwrap_or_default();
-        let RoomSlot { chat, serial, last_token, .. } = slot;
+        let RoomSlot { room, chat, serial, last_token } = &mut **slot;
         let mut cx = Context {
             room: id,
             common: &self.common,
@@ -259,19 +260,19 @@ impl ConnectorState {
             concluded: Vec::new(),
             effects: &mut *effects,
         };
-        action(&mut slot.room, &mut cx);
+        action(room, &mut cx);
         let concluded = cx.concluded;
         #[cfg(debug_assertions)]
-        slot.room.assert_sound(&self.common);
+        room.assert_sound(&self.common);
         if let Some(batched) = &mut self.batched
-            && slot.room.has_to_propose()
+            && room.has_to_propose()
             && !batched.contains(id)
         {
             batched.insert(id.clone());
         }
-        if slot.room.needs_tick() && !self.ticking.contains(id) {
+        if room.needs_tick() && !self.ticking.contains(id) {
             self.ticking.insert(id.clone());
-        } else if !slot.room.needs_tick() {
+        } else if !room.needs_tick() {
             self.ticking.remove(id);
         }
         #[cfg(debug_assertions)]

@@ -104,7 +104,7 @@ impl Rooms {
         self.is_yielding = false;
         // Connectors attach again, because they find a number missing.
         self.links.values_mut().for_each(|link| link.number += 1);
-        self.owners.values_mut().for_each(Owner::cancel_hand_over);
+        self.owners.values_mut().for_each(|owner| owner.cancel_hand_over());
         self.update_homes(now);
     }
 }

@@ -14,7 +14,7 @@ use model::servers::Servers;
 
 use super::{Effect, MAX_WAITING, Rooms};
 use crate::event::Event;
-use crate::room::{Now, Owner, Requester};
+use crate::room::{Now, Requester};
 
 /// Milliseconds for which the result of a probe is valid: a home is probed at most once per second.
 const PROBE_VALID_MS: u64 = 1_000;
@@ -81,7 +81,7 @@ impl Rooms {
     pub(super) fn may_own(&self, room: &RoomId) -> bool {
         // An owner that is running continues even if the home is back: its next append fails if the
         // home took over.
-        self.home(room).as_ref() == Some(&self.me) || self.owners.get(room).is_some_and(Owner::is_running)
+        self.home(room).as_ref() == Some(&self.me) || self.owners.get(room).is_some_and(|owner| owner.is_running())
     }
 
     /// Handles a request about a room of another home, as soon as the home's state is known.

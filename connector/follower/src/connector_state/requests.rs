@@ -99,7 +99,7 @@ impl ConnectorState {
         (session, now): (u64, u64),
     ) -> Result<bool, QuotaRefusal> {
         let (address, origin) = (self.sessions.address(session), self.sessions.origin(session));
-        let slot = self.rooms.get(room);
+        let slot = self.rooms.get(room).map(|slot| &**slot);
         if let Some(address) = address
             && let Some(RoomSlot { room, .. }) = slot
             && room.members_of(address) >= self.members_per_address
