@@ -66,7 +66,7 @@ pub(crate) enum Command {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
-    /// Print the home of rooms, its subject and their log subjects
+    /// Print the home of rooms and its subject, their slots, streams and log subjects
     Place {
         /// Names of rooms
         #[arg(required = true, value_name = "RID", value_parser = room_id)]

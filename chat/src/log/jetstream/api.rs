@@ -13,13 +13,10 @@ use base64::engine::general_purpose::STANDARD;
 use bus::{Bus, BusError, Headers, Message, OutgoingMessage};
 use bytes::Bytes;
 use model::record::Position;
-use model::subjects::{self, SubjectPrefix};
+use model::subjects::SubjectPrefix;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-
-/// The stream of all rooms, without a prefix.
-pub(super) const STREAM: &str = "ROOMS";
 
 /// The header by which an append names the position that it expects; the stream keeps it.
 const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
@@ -135,7 +132,7 @@ impl<'s> MessageQuery<'s> {
     }
 }
 
-/// JetStream, reached over a bus. Every request ends within the time-out.
+/// A stream of JetStream, reached over a bus. Every request ends within the time-out.
 #[derive(Debug)]
 pub(super) struct Api {
     bus: Bus,
@@ -145,20 +142,21 @@ pub(super) struct Api {
 }
 
 impl Api {
-    pub(super) fn new(bus: Bus, within: Duration) -> Self {
+    /// Takes the stream's name without a prefix.
+    pub(super) fn new(bus: Bus, stream: &str, within: Duration) -> Self {
         let prefix = bus.prefix();
-        let stream = prefix.stream(STREAM);
+        let stream = prefix.stream(stream);
         Self { bus, prefix, stream, within }
     }
 
-    /// Returns the name of the stream of all rooms.
+    /// Returns the name of the stream.
     pub(super) fn stream(&self) -> &str {
         &self.stream
     }
 
-    /// Returns the log subjects of all rooms, as JetStream knows them.
-    pub(super) fn logs(&self) -> String {
-        self.prefix.apply(subjects::LOGS).into_owned()
+    /// Returns the prefix of subjects, as JetStream knows them.
+    pub(super) fn prefix(&self) -> &SubjectPrefix {
+        &self.prefix
     }
 
     pub(super) fn within(&self) -> Duration {
