@@ -1,13 +1,16 @@
-//! A log of several streams: their names and settings, the number of them, and faults of
-//! one.
+//! A log of several streams: their names and settings, the number of them, faults of one, and
+//! leaders in a cluster.
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, Source};
 use async_nats::jetstream::{self, Context};
 use bus::Bus;
 use bytes::Bytes;
+use chat::log::jetstream::balance::{change_leader, stream_servers};
+use chat::log::jetstream::leaders::{LeaderMove, moves};
 use chat::log::jetstream::{JetStream, OpenError};
 use chat::log::{Log, LogStatus, ReadConsistency};
 use model::ids::RoomId;
@@ -191,4 +194,46 @@ async fn a_mirror_that_takes_the_place_of_a_stream_keeps_positions_and_epoch() {
         assert_eq!(append(&divided, room, Position::NONE).await, Err(AppendError::Refused));
         assert!(append(&divided, room, position).await.unwrap() > two);
     }
+}
+
+/// All streams of a log have one leader, as after the restart of the other servers. Rooms serve
+/// before and afterwards.
+#[tokio::test]
+async fn leaders_are_spread_over_the_servers_of_a_cluster() {
+    let nodes = NatsServer::start_cluster(3).await;
+    let settings = LogSettings { replicas: 3, ..settings(4) };
+    let log = async || JetStream::open(connect(&nodes[0]).await, &settings).await.ok().map(Log::from);
+    let mut opened = None;
+    // The servers may still elect the leader of JetStream.
+    eventually(DEADLINE, "the cluster to create the log", async || {
+        opened = log().await;
+        opened.is_some()
+    })
+    .await;
+    let (log, bus) = (opened.unwrap(), connect(&nodes[0]).await);
+    let leaders = async || stream_servers(&bus, &settings).await;
+    eventually(DEADLINE, "all replicas to be there", async || {
+        leaders().await.is_ok_and(|streams| streams.len() == 4 && streams.iter().all(|s| s.followers.len() == 2))
+    })
+    .await;
+    for servers in leaders().await.unwrap().into_iter().filter(|servers| servers.leader != "node-1") {
+        let change = LeaderMove { stream: servers.stream, from: servers.leader, to: "node-1".to_owned() };
+        change_leader(&bus, &settings, &change).await.unwrap();
+    }
+    let [room, _] = two_rooms();
+    eventually(DEADLINE, "the room to serve", async || append(&log, &room, Position::NONE).await.is_ok()).await;
+    eventually(DEADLINE, "all replicas to be current", async || {
+        leaders().await.is_ok_and(|streams| streams.iter().all(|servers| servers.followers.len() == 2))
+    })
+    .await;
+    for change in moves(&leaders().await.unwrap()) {
+        change_leader(&bus, &settings, &change).await.unwrap();
+    }
+    let mut counts = BTreeMap::<String, usize>::new();
+    for servers in leaders().await.unwrap() {
+        *counts.entry(servers.leader).or_default() += 1;
+    }
+    assert_eq!((counts.len(), counts.values().max()), (3, Some(&2)), "{counts:?}");
+    let last = log.last(&room, ReadConsistency::Latest).await.unwrap().last.unwrap().0;
+    assert!(append(&log, &room, last).await.is_ok());
 }

@@ -1,7 +1,9 @@
 //! The rooms' log in JetStream, accessed over the bus: a stream for each part of it.
 
 mod api;
+pub mod balance;
 mod layout;
+pub mod leaders;
 mod open_error;
 mod part;
 mod stream;

@@ -144,9 +144,13 @@ pub(super) struct Api {
 impl Api {
     /// Takes the stream's name without a prefix.
     pub(super) fn new(bus: Bus, stream: &str, within: Duration) -> Self {
-        let prefix = bus.prefix();
-        let stream = prefix.stream(stream);
-        Self { bus, prefix, stream, within }
+        let stream = bus.prefix().stream(stream);
+        Self::of_stream(bus, &stream, within)
+    }
+
+    /// Takes the stream's whole name.
+    pub(super) fn of_stream(bus: Bus, stream: &str, within: Duration) -> Self {
+        Self { prefix: bus.prefix(), bus, stream: stream.to_owned(), within }
     }
 
     /// Returns the name of the stream.
@@ -173,6 +177,15 @@ impl Api {
     pub(super) async fn create(&self, config: &Config) -> Result<Info, ApiError> {
         let response = self.request(format!("$JS.API.STREAM.CREATE.{}", self.stream), json(config)?).await?;
         parse(&response.payload)
+    }
+
+    /// Makes the stream's leader give the lead to this server. JetStream takes another one if that
+    /// cannot lead.
+    pub(super) async fn step_down(&self, preferred: &str) -> Result<(), ApiError> {
+        let body = serde_json::json!({ "placement": { "preferred": preferred } });
+        let subject = format!("$JS.API.STREAM.LEADER.STEPDOWN.{}", self.stream);
+        let response = self.request(subject, json(&body)?).await?;
+        parse::<serde_json::Value>(&response.payload).map(drop)
     }
 
     /// Appends to a subject if its last position is `expected`, where that is given; returns the
