@@ -2,7 +2,6 @@
 
 use async_nats::jetstream::{self, Context, stream::Config};
 use client::Event;
-use serde_json::Value;
 use testkit::eventually;
 
 use crate::operations::{get, port, readiness, wait_until_ready};
