@@ -1,5 +1,5 @@
-//! The cost of the log in JetStream: reading a room back along its links, and activating small
-//! rooms. Starts its own nats-server, prints tables, and fails if a figure is worse than
+//! The cost of the log in JetStream: reading a room back along its links, activating small rooms, and
+//! appending over several streams. Starts its own nats-server, prints tables, and fails if a figure is worse than
 //! [`MOST_READ_MS`] or [`LEAST_ACTIVATIONS`].
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures, and prints what it found")]
 
@@ -37,6 +37,10 @@ const MOST_READ_MS: f64 = 2.0;
 const LEAST_ACTIVATIONS: f64 = 3_000.0;
 const JUDGED: usize = 64;
 
+/// Streams over which appends are measured, and records that each room gets.
+const STREAMS: [usize; 3] = [1, 2, 4];
+const APPENDED: usize = 8;
+
 /// Linux counts the time of processes in hundredths of a second.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -58,15 +62,20 @@ fn main() -> ExitCode {
 async fn measure() -> bool {
     println!("{ROOMS} rooms x {RECORDS} records, JetStream on disk, one replica\n");
     println!("last {MISSED} records of a room     p50 ms   p99 ms   CPU us: this process / nats-server");
-    let usual = Filled::with_links(LINKS).await;
+    let usual = Filled::with(LINKS, RECORDS, 1).await;
     let mut good = usual.read_back(LINKS).await <= MOST_READ_MS;
-    Filled::with_links(2 * LINKS).await.read_back(2 * LINKS).await;
+    Filled::with(2 * LINKS, RECORDS, 1).await.read_back(2 * LINKS).await;
     println!("\nactivation (last, append)     per second   CPU us: this process / nats-server");
     for consistency in [ReadConsistency::Any, ReadConsistency::Latest] {
         for in_flight in ACTIVATIONS_IN_FLIGHT {
             let rate = usual.activate(consistency, in_flight).await;
             good &= in_flight != JUDGED || rate >= LEAST_ACTIVATIONS;
         }
+    }
+    drop(usual);
+    println!("\nappends, {FILL_IN_FLIGHT} in flight        per second   CPU us: this process / nats-server");
+    for streams in STREAMS {
+        Filled::with(LINKS, 1, streams).await.append(streams).await;
     }
     if !good {
         println!(
@@ -77,16 +86,29 @@ async fn measure() -> bool {
 }
 
 impl Filled {
-    async fn with_links(links: usize) -> Self {
+    async fn with(links: usize, records: usize, streams: usize) -> Self {
         let nats = NatsServer::start_with_jetstream().await;
         let bus = Bus::nats(nats.url(), &NatsSettings::default(), "bench", Metrics::new()).await.unwrap();
-        let log: Log = JetStream::open(bus, &LogSettings::default()).await.unwrap().into();
+        let log: Log = JetStream::open(bus, &LogSettings { streams, ..LogSettings::default() }).await.unwrap().into();
         let mut rooms: Vec<_> = (0..ROOMS).map(|i| (RoomId::new(&format!("room-{i}")).unwrap(), Vec::new())).collect();
-        for _ in 0..RECORDS {
+        for _ in 0..records {
             let appends = rooms.iter_mut().map(|(room, positions)| say(&log, room, positions, links));
             iter(appends).buffer_unordered(FILL_IN_FLIGHT).collect::<()>().await;
         }
         Self { nats, log, rooms }
+    }
+
+    /// Appends to one room after the other; prints how many in a second.
+    async fn append(&mut self, streams: usize) {
+        let (before, began) = (self.cpu(), Instant::now());
+        for _ in 0..APPENDED {
+            let log = &self.log;
+            let appends = self.rooms.iter_mut().map(|(room, positions)| say(log, room, positions, LINKS));
+            iter(appends).buffer_unordered(FILL_IN_FLIGHT).collect::<()>().await;
+        }
+        let count = APPENDED * ROOMS;
+        let rate = count as f64 / began.elapsed().as_secs_f64();
+        println!("{streams:>4} streams              {rate:>10.0}   {}", self.cpu_each(before, count));
     }
 
     /// Reads the newest records of one room after the other; returns and prints the median in

@@ -3,7 +3,7 @@
 //! Reading order: [`log`], [`server`], [`report`].
 
 pub mod log;
-mod operations;
+pub mod operations;
 pub mod report;
 pub mod server;
 

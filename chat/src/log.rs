@@ -7,14 +7,17 @@ pub mod memory;
 
 use bytes::Bytes;
 use model::ids::RoomId;
+use model::log_parts::{LogPart, LogParts};
 use model::record::{Epoch, Position};
+use model::subjects;
 
 use owner::log_operation::{AppendError, ReadError, Tail};
 
-/// A log of many rooms. Clones are the same log.
+/// A log of many rooms, divided into parts that work and fail apart. Clones are the same log.
 ///
-/// Positions rise over all rooms together, so those of one room have gaps. Within an epoch a
-/// position is never reused, also after retention or an operator removed everything.
+/// Each part has an epoch. Positions rise over all rooms of a part together, so those of one room
+/// have gaps. Within an epoch a position is never reused, also after retention or an operator
+/// removed everything.
 #[derive(Debug, Clone)]
 // An enum instead of a trait object: there are two implementations, and one contract suite runs on
 // both.
@@ -37,7 +40,7 @@ pub enum ReadConsistency {
     Latest,
 }
 
-/// Status of the log.
+/// Status of a part of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogStatus {
     /// Its epoch.
@@ -61,11 +64,27 @@ impl From<memory::Memory> for Log {
 }
 
 impl Log {
+    /// Returns the division of the log into parts.
+    pub fn parts(&self) -> LogParts {
+        match &self.0 {
+            Kind::JetStream(jetstream) => jetstream.parts(),
+            Kind::Memory(memory) => memory.parts(),
+        }
+    }
+
+    /// Returns the name of a part: its stream's in JetStream.
+    pub fn part_name(&self, part: LogPart) -> String {
+        match &self.0 {
+            Kind::JetStream(jetstream) => jetstream.part_name(part).to_owned(),
+            Kind::Memory(memory) => subjects::log_stream(memory.parts(), part),
+        }
+    }
+
     /// Appends `record` if the room's last position is `expected` ([`Position::NONE`]: the room has
     /// no record). Two owners can never both commit behind the same record.
     ///
     /// Returns the record's position, which is above `expected` and above all earlier positions of
-    /// the log.
+    /// the room's part.
     pub async fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.append(room, expected, record).await,
@@ -73,12 +92,12 @@ impl Log {
         }
     }
 
-    /// Appends a message of so many bytes that belongs to no room, to check that the log takes
+    /// Appends a message of so many bytes that belongs to no room, to check that a part takes
     /// records of that size. Changes no room's log.
-    pub async fn append_probe(&self, bytes: usize) -> Result<Position, AppendError> {
+    pub async fn append_probe(&self, part: LogPart, bytes: usize) -> Result<Position, AppendError> {
         match &self.0 {
-            Kind::JetStream(jetstream) => jetstream.append_probe(bytes).await,
-            Kind::Memory(memory) => memory.append_probe(bytes),
+            Kind::JetStream(jetstream) => jetstream.append_probe(part, bytes).await,
+            Kind::Memory(memory) => memory.append_probe(part, bytes),
         }
     }
 
@@ -113,21 +132,21 @@ impl Log {
         matches!(self.0, Kind::JetStream(_))
     }
 
-    /// Returns the log's epoch as of after the call. Concurrent callers share a check.
-    pub async fn epoch(&self) -> Result<Epoch, ReadError> {
+    /// Returns the epoch of the room's part as of after the call. Concurrent callers share a check.
+    pub async fn epoch(&self, room: &RoomId) -> Result<Epoch, ReadError> {
         match &self.0 {
-            Kind::JetStream(jetstream) => jetstream.epoch().await,
-            Kind::Memory(memory) => Ok(memory.status().epoch),
+            Kind::JetStream(jetstream) => jetstream.epoch(room).await,
+            Kind::Memory(memory) => Ok(memory.status(memory.parts().of(room)).epoch),
         }
     }
 
-    /// Reads the status of the log.
+    /// Reads the status of a part.
     ///
-    /// If the epoch changed, everything known about the rooms is from a log that no longer exists.
-    pub async fn status(&self) -> Result<LogStatus, ReadError> {
+    /// If the epoch changed, everything known about its rooms is from a log that no longer exists.
+    pub async fn status(&self, part: LogPart) -> Result<LogStatus, ReadError> {
         match &self.0 {
-            Kind::JetStream(jetstream) => jetstream.status().await,
-            Kind::Memory(memory) => Ok(memory.status()),
+            Kind::JetStream(jetstream) => jetstream.status(part).await,
+            Kind::Memory(memory) => Ok(memory.status(part)),
         }
     }
 }

@@ -7,20 +7,18 @@ use std::sync::Arc;
 use model::ids::{RoomId, ServerId};
 use model::record::Position;
 use model::rpc::messages::Unavailable;
-use model::settings::NatsSettings;
-use model::subjects::SubjectPrefix;
 use runtime::log_rate_limit::LogRateLimit;
 use runtime::metrics::Metrics;
 use tracing::{debug, error, info, warn};
 
-use crate::log::jetstream;
+use crate::log::{Log, jetstream};
 use owner::event::Event;
 
 /// Logs and counts the events of one chat server.
 pub(crate) struct Reporter {
     server: ServerId,
-    /// Name of the stream of all rooms, for the commands in log lines.
-    stream: String,
+    /// Knows the names of streams, for the commands in log lines.
+    log: Log,
     metrics: Arc<Metrics>,
 }
 
@@ -63,8 +61,8 @@ pub fn count(event: &Event, metrics: &Metrics) {
 }
 
 impl Reporter {
-    pub(crate) fn new(server: ServerId, nats: &NatsSettings, metrics: Arc<Metrics>) -> Self {
-        Self { server, stream: jetstream::stream_name(&SubjectPrefix::new(&nats.prefix)), metrics }
+    pub(crate) fn new(server: ServerId, log: Log, metrics: Arc<Metrics>) -> Self {
+        Self { server, log, metrics }
     }
 
     /// Counts and logs an event.
@@ -262,7 +260,8 @@ impl Reporter {
         debug!(%room, position = at, %reason, "{message}");
         if let Some(suppressed) = limit.pass() {
             // The line carries the command that repairs the log.
-            let remove = jetstream::removal(&self.stream, position);
+            let stream = self.log.part_name(self.log.parts().of(room));
+            let remove = jetstream::removal(&stream, position);
             error!(%room, position = at, %reason, remove, suppressed, "{message}");
         }
     }

@@ -3,6 +3,7 @@
 
 mod health;
 mod log_operations;
+mod log_parts;
 
 use std::iter;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use model::ids::{RoomId, ServerId};
-use model::record::{Epoch, Position};
+use model::log_parts::PerPart;
 use model::rpc::messages::{FromChat, FromConnector, RpcResponse};
 use model::rpc::{self, Label, RpcError, header};
 use model::subjects;
@@ -27,13 +28,13 @@ use runtime::metrics::Metrics;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::log::log_health::LogHealth;
-use crate::log::{Log, LogStatus};
-use crate::operations::{MAX_IN_FLIGHT, Operations, Work, requests};
+use crate::log::Log;
+use crate::operations::{MAX_IN_FLIGHT, Operations};
 use crate::report::Reporter;
 use health::{Gauges, bus_checks};
-use log_operations::{OperationOrigin, run_operation};
-use owner::log_operation::{AppendError, LogOp, LogResult, ReadError};
+use log_operations::OperationOrigin;
+use log_parts::{CheckResult, PartState, ProbeResult};
+use owner::log_operation::LogResult;
 use owner::room::Now;
 use owner::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
 
@@ -44,7 +45,7 @@ const TICK: Duration = Duration::from_millis(200);
 // Proposals that are taken together are appended together, as one record per room.
 const MAX_BATCH: usize = 256;
 
-/// Waiting log operations above which the log is too slow for the load.
+/// Waiting operations of a part of the log above which the log is too slow for the load.
 const MANY_OPERATIONS: usize = 4 * MAX_IN_FLIGHT;
 
 /// The parts of a running chat server.
@@ -62,14 +63,11 @@ pub struct Chat {
     reads: FuturesUnordered<BoxFuture<'static, (OperationOrigin, LogResult)>>,
     operations: Operations<(RoomId, LogRequester)>,
     probes: FuturesUnordered<BoxFuture<'static, (ServerId, bool)>>,
-    /// Epoch of the log at the last check.
-    epoch: Option<Epoch>,
-    log_health: LogHealth,
-    /// Reads of the log's status, at most one, and the time at which the last one began.
-    log_checks: FuturesUnordered<BoxFuture<'static, Result<LogStatus, ReadError>>>,
-    log_checked_at: Option<Instant>,
-    /// An append that checks if the log takes records again, with its bytes; at most one.
-    log_probes: FuturesUnordered<BoxFuture<'static, (usize, Result<Position, AppendError>)>>,
+    parts: PerPart<PartState>,
+    /// Reads of the log's status, and appends that check if it takes records again; at most one of
+    /// each part.
+    log_checks: FuturesUnordered<BoxFuture<'static, CheckResult>>,
+    log_probes: FuturesUnordered<BoxFuture<'static, ProbeResult>>,
     queues: Queues,
     gauges: Gauges,
     /// End of the time in which a server that hands its rooms over still redirects connectors that
@@ -92,19 +90,17 @@ impl Chat {
             is_fenced: log.is_shared() || node.bus.nats_client().is_none(),
         };
         let chat = Self {
-            rooms: Rooms::new(identity, &node.settings, node.size_limits()),
-            reporter: Reporter::new(id.clone(), &node.settings.nats, node.metrics.clone()),
+            rooms: Rooms::new(identity, &node.settings, node.size_limits()).with_log_parts(log.parts(), &node.settings),
+            reporter: Reporter::new(id.clone(), log.clone(), node.metrics.clone()),
             signer: Signer::new(&id, &node),
             view: node.server_list.now().view_hash(),
             started: Instant::now(),
             in_flight: FuturesUnordered::new(),
             reads: FuturesUnordered::new(),
-            operations: Operations::default(),
+            operations: Operations::new(log.parts()),
             probes: FuturesUnordered::new(),
-            epoch: None,
-            log_health: LogHealth::default(),
+            parts: PartState::of(&log, &node.metrics),
             log_checks: FuturesUnordered::new(),
-            log_checked_at: None,
             log_probes: FuturesUnordered::new(),
             queues: Queues::default(),
             gauges: Gauges::new(&node.metrics),
@@ -113,7 +109,7 @@ impl Chat {
             node: node.clone(),
             id,
         };
-        chat.node.health.set(Check::Log, chat.log_health.fault());
+        chat.node.health.set(Check::Log, log_parts::fault(&chat.parts));
         info!(server = %chat.id, subject, "chat server ready");
         node.lifecycle.spawn_main(chat.run(requests));
         Ok(())
@@ -168,9 +164,7 @@ impl Chat {
                     }
                 }
                 Some(found) = self.log_checks.next() => self.on_log_status(found),
-                Some((bytes, outcome)) = self.log_probes.next() => {
-                    self.log_health.record_append(&outcome, bytes, Instant::now());
-                }
+                Some(probed) = self.log_probes.next() => self.on_probed(probed),
                 Some(()) = bus_checks.next() => {
                     let effects = self.rooms.count_silence(self.now());
                     self.perform(effects);
@@ -205,15 +199,6 @@ impl Chat {
         info!(server = %self.id, "chat server stopped");
     }
 
-    /// Appends a message of no room if the log failed and no room retries it.
-    fn probe_log(&mut self) {
-        let bytes = self.log_health.probe_size_due(Instant::now());
-        // One probe at a time. With a later process of the same id, that one probes.
-        let Some(bytes) = bytes.filter(|_| self.log_probes.is_empty() && !self.rooms.is_yielding()) else { return };
-        let log = self.log.clone();
-        self.log_probes.push(Box::pin(async move { (bytes, log.append_probe(bytes).await) }));
-    }
-
     fn now(&self) -> Now {
         let ticks = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Now { ticks, wall_ms: clock::now_ms() }
@@ -245,53 +230,21 @@ impl Chat {
 
     fn on_log_result(
         &mut self,
-        OperationOrigin { room, requester, requests, bytes }: &OperationOrigin,
+        OperationOrigin { room, requester, part, work, requests, bytes }: &OperationOrigin,
         done: LogResult,
     ) {
         let (began, is_append) = (Instant::now(), matches!(done, LogResult::Append(_)));
         if let LogResult::Append(result) = &done {
-            self.log_health.record_append(result, *bytes, Instant::now());
+            self.parts.get_mut(*part).health.record_append(result, *bytes, Instant::now());
         }
         let effects = self.rooms.on_log_result(room, *requester, done, self.now());
         self.perform(effects);
         if is_append {
             self.node.metrics.stage_seconds.room.add(began.elapsed());
-            self.check_log();
+            self.check_part(*part);
         }
-        self.operations.end(work_of(*requester), *requests);
-        self.start_operations();
-    }
-
-    /// Reads the log's status if that is due.
-    // A new connection is checked at once. The interval finds a stream that was deleted behind a
-    // healthy connection.
-    fn check_log(&mut self) {
-        let due = Duration::from_millis(self.rooms.log_space().check_ms());
-        if !self.log_checks.is_empty() || self.log_checked_at.is_some_and(|at| at.elapsed() < due) {
-            return;
-        }
-        self.log_checked_at = Some(Instant::now());
-        self.rooms.log_space().begin_check();
-        let log = self.log.clone();
-        self.log_checks.push(Box::pin(async move { log.status().await }));
-    }
-
-    fn on_log_status(&mut self, log: Result<LogStatus, ReadError>) {
-        self.log_health.record_status(&log);
-        if let Ok(LogStatus { bytes, max_bytes, .. }) = log {
-            self.rooms.log_space().end_check(bytes, max_bytes);
-            self.node.metrics.log_bytes.set(bytes);
-            self.node.metrics.log_max_bytes.set(max_bytes);
-        }
-        match log {
-            Ok(LogStatus { epoch, .. }) if self.epoch.replace(epoch).is_some_and(|before| before != epoch) => {
-                warn!(server = %self.id, epoch = epoch.0, "the epoch of the rooms' log changed, all rooms start over");
-                self.start_over();
-            }
-            Ok(_) => {}
-            // A room that needs the log reports the failure with its effect.
-            Err(error) => debug!(server = %self.id, %error, "the status of the log cannot be read"),
-        }
+        self.operations.end(*part, *work, *requests);
+        self.start_operations(*part);
     }
 
     /// Hands all rooms over. Connectors that miss the notification are redirected with their next
@@ -315,27 +268,11 @@ impl Chat {
         self.perform(effects);
     }
 
-    /// Starts waiting operations up to the bound.
-    fn start_operations(&mut self) {
-        while let Some(((room, requester), op)) = self.operations.begin() {
-            let bytes = if let LogOp::Append { record, .. } = &op { record.len() } else { 0 };
-            let origin = OperationOrigin { room, requester, requests: requests(&op), bytes };
-            let operations = match work_of(requester) {
-                Work::Owner => &self.in_flight,
-                Work::History => &self.reads,
-            };
-            operations.push(Box::pin(run_operation(self.log.clone(), origin, op, self.node.metrics.clone())));
-        }
-    }
-
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::Send(send) => self.send(send),
-                Effect::Log { room, requester, op } => {
-                    self.operations.add(work_of(requester), (room, requester), op);
-                    self.start_operations();
-                }
+                Effect::Log { room, requester, op } => self.request_operation(room, requester, op),
                 Effect::Probe(home) => self.probe(home),
                 Effect::Report(event) => self.reporter.report(&event),
                 Effect::RequestRecheck => self.node.server_list.request_recheck(),
@@ -392,13 +329,5 @@ fn log_ignored(server: &ServerId, message: &Message, error: &RpcError, metrics: 
     if let Some(suppressed) = IGNORED.pass() {
         let from = message.headers.get(header::FROM);
         warn!(%server, from, %error, suppressed, "a message was ignored");
-    }
-}
-
-/// Returns the kind of work that a log operation is for.
-fn work_of(requester: LogRequester) -> Work {
-    match requester {
-        LogRequester::Owner => Work::Owner,
-        LogRequester::Reader(_) => Work::History,
     }
 }

@@ -1,6 +1,8 @@
 //! The contract of every log, as cases that run on each implementation.
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
+use std::collections::BTreeSet;
+
 use async_nats::jetstream as nats_jetstream;
 use bus::Bus;
 use bytes::Bytes;
@@ -9,6 +11,7 @@ use chat::log::memory::Memory;
 use chat::log::{Log, ReadConsistency};
 use futures_util::future::join_all;
 use model::ids::RoomId;
+use model::log_parts::{LogPart, LogParts};
 use model::record::Position;
 use model::settings::{LogSettings, NatsSettings};
 use model::subjects::{self, SubjectPrefix};
@@ -19,12 +22,32 @@ use testkit::NatsServer;
 /// Appends in flight in the concurrent cases.
 const AT_ONCE: usize = 100;
 
-fn settings() -> LogSettings {
-    LogSettings { max_records: 600, max_total_bytes: 8 * 1024 * 1024, ..LogSettings::default() }
+/// Bytes of each part of the log.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+
+fn settings(streams: usize) -> LogSettings {
+    LogSettings { streams, max_records: 600, max_total_bytes: streams * PART_BYTES, ..LogSettings::default() }
 }
 
 fn room(name: &str) -> RoomId {
     RoomId::new(name).unwrap()
+}
+
+/// Returns another room of the lobby's part.
+fn neighbour(log: &Log) -> RoomId {
+    let is_same = |room: &RoomId| log.parts().of(room) == part(log);
+    (0..).map(|number| room(&format!("neighbour-{number}"))).find(is_same).unwrap()
+}
+
+/// Returns a room of each part.
+fn room_of_each_part(log: &Log) -> Vec<RoomId> {
+    let of = |part| (0..).map(|number| room(&format!("room-{number}"))).find(|room| log.parts().of(room) == part);
+    log.parts().iter().map(|part| of(part).unwrap()).collect()
+}
+
+/// Returns the lobby's part.
+fn part(log: &Log) -> LogPart {
+    log.parts().of(&room("lobby"))
 }
 
 fn bytes(text: &str) -> Bytes {
@@ -48,10 +71,10 @@ async fn an_empty_room_has_no_last_record(log: Log) {
 }
 
 async fn its_epoch_stays(log: Log) {
-    let epoch = log.status().await.unwrap().epoch;
+    let epoch = log.status(part(&log)).await.unwrap().epoch;
     append(&log, &room("lobby"), Position::NONE, "one").await.unwrap();
     assert_eq!(log.last(&room("lobby"), ReadConsistency::Any).await.unwrap().epoch, epoch);
-    assert_eq!(log.status().await.unwrap().epoch, epoch);
+    assert_eq!(log.status(part(&log)).await.unwrap().epoch, epoch);
 }
 
 async fn any_name_and_any_bytes_come_back(log: Log) {
@@ -64,11 +87,11 @@ async fn any_name_and_any_bytes_come_back(log: Log) {
 }
 
 async fn records_are_read_by_their_positions(log: Log) {
-    let (lobby, attic) = (room("lobby"), room("attic"));
+    let (lobby, attic) = (room("lobby"), neighbour(&log));
     let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
     let other = append(&log, &attic, Position::NONE, "other").await.unwrap();
     let two = append(&log, &lobby, one, "two").await.unwrap();
-    assert!(one < other && other < two, "positions rise over all rooms");
+    assert!(one < other && other < two, "positions rise over all rooms of a part");
     assert_eq!(last_of(&log, "lobby").await, Some((two, bytes("two"))));
     let read = log.read(&lobby, &[two, other, one]).await.unwrap();
     assert_eq!(read, [Some(bytes("two")), None, Some(bytes("one"))]);
@@ -84,13 +107,13 @@ async fn a_stale_expectation_is_refused(log: Log) {
 
 /// A look at the log shows the bytes that were appended before it, and those that it may have.
 async fn its_status_shows_how_full_it_is(log: Log) {
-    let empty = log.status().await.unwrap();
-    assert_eq!((empty.bytes, empty.max_bytes), (0, settings().max_total_bytes as u64));
+    let empty = log.status(part(&log)).await.unwrap();
+    assert_eq!((empty.bytes, empty.max_bytes), (0, PART_BYTES as u64));
     let (lobby, large) = (room("lobby"), "x".repeat(100_000));
     let mut last = Position::NONE;
     for appended in 1..=3 {
         last = append(&log, &lobby, last, &large).await.unwrap();
-        let status = log.status().await.unwrap();
+        let status = log.status(part(&log)).await.unwrap();
         assert_eq!(status.max_bytes, empty.max_bytes);
         assert!((appended * 100_000..appended * 100_000 + 1_000).contains(&status.bytes), "{status:?}");
     }
@@ -99,7 +122,7 @@ async fn its_status_shows_how_full_it_is(log: Log) {
 async fn a_room_keeps_its_newest_records(log: Log) {
     let lobby = room("lobby");
     let mut positions = vec![Position::NONE];
-    for _ in 0..=settings().max_records {
+    for _ in 0..=settings(1).max_records {
         positions.push(append(&log, &lobby, *positions.last().unwrap(), "x").await.unwrap());
     }
     let read = log.read(&lobby, &positions[1..3]).await.unwrap();
@@ -107,7 +130,7 @@ async fn a_room_keeps_its_newest_records(log: Log) {
 }
 
 async fn a_full_log_refuses_and_takes_from_no_other_room(log: Log) {
-    let (lobby, attic) = (room("lobby"), room("attic"));
+    let (lobby, attic) = (room("lobby"), neighbour(&log));
     let kept = append(&log, &attic, Position::NONE, "kept").await.unwrap();
     let large = "x".repeat(256 * 1024);
     let mut last = Position::NONE;
@@ -118,7 +141,7 @@ async fn a_full_log_refuses_and_takes_from_no_other_room(log: Log) {
         }
     };
     assert_eq!(refused, AppendError::Full);
-    assert_eq!(last_of(&log, "attic").await, Some((kept, bytes("kept"))));
+    assert_eq!(last_of(&log, attic.as_str()).await, Some((kept, bytes("kept"))));
     assert_eq!(last_of(&log, "lobby").await.unwrap().0, last, "nothing was appended");
 }
 
@@ -126,7 +149,7 @@ async fn a_full_log_refuses_and_takes_from_no_other_room(log: Log) {
 async fn an_append_probe_shows_if_there_is_space(log: Log) {
     let lobby = room("lobby");
     let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
-    let proof = log.append_probe(100).await.unwrap();
+    let proof = log.append_probe(part(&log), 100).await.unwrap();
     assert!(proof > one);
     let mut last = append(&log, &lobby, one, "two").await.unwrap();
     assert!(last > proof);
@@ -134,7 +157,7 @@ async fn an_append_probe_shows_if_there_is_space(log: Log) {
     while let Ok(position) = append(&log, &lobby, last, &large).await {
         last = position;
     }
-    assert_eq!(log.append_probe(large.len()).await, Err(AppendError::Full));
+    assert_eq!(log.append_probe(part(&log), large.len()).await, Err(AppendError::Full));
     assert_eq!(last_of(&log, "lobby").await.unwrap().0, last);
 }
 
@@ -148,10 +171,37 @@ async fn ten_thousand_rooms(log: Log) {
     assert_eq!(last_of(&log, "room-77").await, Some((positions[77], bytes("room-77"))));
 }
 
+/// A part that is full takes nothing from the rooms of the others.
+async fn a_full_part_refuses_its_rooms_alone(log: Log) {
+    let rooms = room_of_each_part(&log);
+    let large = "x".repeat(256 * 1024);
+    let (full, others) = rooms.split_first().unwrap();
+    let mut last = Position::NONE;
+    while let Ok(position) = append(&log, full, last, &large).await {
+        last = position;
+    }
+    assert_eq!(append(&log, full, last, &large).await, Err(AppendError::Full));
+    for other in others {
+        append(&log, other, Position::NONE, &large).await.unwrap();
+    }
+    let bytes: Vec<_> = join_all(log.parts().iter().map(async |part| log.status(part).await.unwrap().bytes)).await;
+    assert!(bytes[0] > 7 << 20 && bytes[1..].iter().all(|bytes| *bytes < 1 << 20), "{bytes:?}");
+}
+
+async fn each_part_has_positions_and_a_name_of_its_own(log: Log) {
+    let mut positions = Vec::new();
+    for room in room_of_each_part(&log) {
+        positions.push(append(&log, &room, Position::NONE, "first").await.unwrap());
+    }
+    assert!(positions.iter().all(|position| *position == positions[0]), "{positions:?}");
+    let names: BTreeSet<_> = log.parts().iter().map(|part| log.part_name(part)).collect();
+    assert_eq!(names.len(), log.parts().count());
+}
+
 /// Another program that may write into the log, and an operator.
 enum Stranger {
     Memory(Memory),
-    Nats(async_nats::Client, SubjectPrefix),
+    Nats(async_nats::Client, SubjectPrefix, LogParts),
 }
 
 impl Stranger {
@@ -160,7 +210,7 @@ impl Stranger {
             Self::Memory(memory) => {
                 memory.publish(room, bytes(text)).unwrap();
             }
-            Self::Nats(nats, prefix) => {
+            Self::Nats(nats, prefix, _) => {
                 let subject = prefix.apply(&subjects::log(room)).into_owned();
                 let acked = nats_jetstream::new(nats.clone()).publish(subject, bytes(text)).await.unwrap();
                 acked.await.unwrap();
@@ -171,8 +221,9 @@ impl Stranger {
     async fn remove(&self, room: &RoomId, position: Position) {
         match self {
             Self::Memory(memory) => memory.damage(room, position, None),
-            Self::Nats(nats, prefix) => {
-                let stream = nats_jetstream::new(nats.clone()).get_stream(prefix.stream("ROOMS")).await.unwrap();
+            Self::Nats(nats, prefix, parts) => {
+                let name = prefix.stream(&subjects::log_stream(*parts, parts.of(room)));
+                let stream = nats_jetstream::new(nats.clone()).get_stream(name).await.unwrap();
                 stream.delete_message(position.0).await.unwrap();
             }
         }
@@ -209,12 +260,12 @@ async fn an_append_goes_behind_messages_of_other_programs(log: Log, stranger: St
 
 async fn before(log: &Log, position: Position) -> Option<(Position, Bytes, Option<Position>)> {
     let tail = log.before(&room("lobby"), position).await.unwrap();
-    assert_eq!(tail.epoch, log.status().await.unwrap().epoch);
+    assert_eq!(tail.epoch, log.status(part(log)).await.unwrap().epoch);
     tail.last.map(|(position, bytes)| (position, bytes, tail.expected))
 }
 
 async fn the_last_message_below_a_position_is_found(log: Log, stranger: Stranger) {
-    let (lobby, attic) = (room("lobby"), room("attic"));
+    let (lobby, attic) = (room("lobby"), neighbour(&log));
     assert_eq!(before(&log, Position(u64::MAX >> 1)).await, None);
     let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
     let mut other = append(&log, &attic, Position::NONE, "other").await.unwrap();
@@ -236,71 +287,59 @@ async fn the_last_message_below_a_position_is_found(log: Log, stranger: Stranger
 }
 
 /// A log at a server of its own, which stops when it is dropped.
-async fn jetstream_log(prefix: &str) -> (NatsServer, Log, Stranger) {
+async fn jetstream_log(prefix: &str, streams: usize) -> (NatsServer, Log, Stranger) {
     let nats = NatsServer::start_with_jetstream().await;
     let with_prefix = NatsSettings { prefix: prefix.to_owned(), ..NatsSettings::default() };
     let bus = Bus::nats(nats.url(), &with_prefix, "log", Metrics::new()).await.unwrap();
-    let stranger = Stranger::Nats(bus.nats_client().unwrap().clone(), bus.prefix());
-    let log = JetStream::open(bus, &settings()).await.unwrap();
+    let (client, prefix) = (bus.nats_client().unwrap().clone(), bus.prefix());
+    let log = JetStream::open(bus, &settings(streams)).await.unwrap();
+    let stranger = Stranger::Nats(client, prefix, log.parts());
     (nats, log.into(), stranger)
 }
 
+fn memory_log(streams: usize) -> (Log, Stranger) {
+    let memory = Memory::new(&settings(streams));
+    (memory.clone().into(), Stranger::Memory(memory))
+}
+
+/// Each case on both implementations, with one part and with several.
 macro_rules! contract {
-    ($($case:ident),+ $(,)?) => {
-        mod memory {
+    ($($case:ident),+; strangers: $($with_stranger:ident),+ $(,)?) => {
+        contract! { @memory memory, 1; $($case),+; $($with_stranger),+ }
+        contract! { @memory memory_in_two_parts, 2; $($case),+; $($with_stranger),+ }
+        contract! { @memory memory_in_four_parts, 4; $($case),+; $($with_stranger),+ }
+        contract! { @jetstream jetstream, "", 1; $($case),+; $($with_stranger),+ }
+        contract! { @jetstream jetstream_with_prefix, "staging", 1; $($case),+; $($with_stranger),+ }
+        contract! { @jetstream jetstream_of_two_streams, "", 2; $($case),+; $($with_stranger),+ }
+        contract! { @jetstream jetstream_of_four_streams_with_prefix, "staging", 4; $($case),+; $($with_stranger),+ }
+    };
+    (@memory $name:ident, $streams:literal; $($case:ident),+; $($with_stranger:ident),+) => {
+        mod $name {
             $(#[tokio::test]
             async fn $case() {
-                super::$case(super::Memory::new(&super::settings()).into()).await;
+                super::$case(super::memory_log($streams).0).await;
             })+
-        }
-        mod jetstream {
             $(#[tokio::test]
-            async fn $case() {
-                let (_nats, log, _) = super::jetstream_log("").await;
-                super::$case(log).await;
-            })+
-        }
-        mod jetstream_with_prefix {
-            $(#[tokio::test]
-            async fn $case() {
-                let (_nats, log, _) = super::jetstream_log("staging").await;
-                super::$case(log).await;
+            async fn $with_stranger() {
+                let (log, stranger) = super::memory_log($streams);
+                super::$with_stranger(log, stranger).await;
             })+
         }
     };
-}
-
-/// Contract cases with another program on the broker.
-macro_rules! contract_with_strangers {
-    ($($case:ident),+ $(,)?) => {
-        mod memory_with_strangers {
+    (@jetstream $name:ident, $prefix:literal, $streams:literal; $($case:ident),+; $($with_stranger:ident),+) => {
+        mod $name {
             $(#[tokio::test]
             async fn $case() {
-                let memory = super::Memory::new(&super::settings());
-                super::$case(memory.clone().into(), super::Stranger::Memory(memory)).await;
+                let (_nats, log, _) = super::jetstream_log($prefix, $streams).await;
+                super::$case(log).await;
             })+
-        }
-        mod jetstream_with_strangers {
             $(#[tokio::test]
-            async fn $case() {
-                let (_nats, log, stranger) = super::jetstream_log("").await;
-                super::$case(log, stranger).await;
-            })+
-        }
-        mod jetstream_with_prefix_and_strangers {
-            $(#[tokio::test]
-            async fn $case() {
-                let (_nats, log, stranger) = super::jetstream_log("staging").await;
-                super::$case(log, stranger).await;
+            async fn $with_stranger() {
+                let (_nats, log, stranger) = super::jetstream_log($prefix, $streams).await;
+                super::$with_stranger(log, stranger).await;
             })+
         }
     };
-}
-
-contract_with_strangers! {
-    the_expectation_of_an_append_is_remembered,
-    an_append_goes_behind_messages_of_other_programs,
-    the_last_message_below_a_position_is_found,
 }
 
 contract! {
@@ -314,11 +353,17 @@ contract! {
     a_full_log_refuses_and_takes_from_no_other_room,
     an_append_probe_shows_if_there_is_space,
     ten_thousand_rooms,
+    a_full_part_refuses_its_rooms_alone,
+    each_part_has_positions_and_a_name_of_its_own;
+    strangers:
+    the_expectation_of_an_append_is_remembered,
+    an_append_goes_behind_messages_of_other_programs,
+    the_last_message_below_a_position_is_found,
 }
 
 #[tokio::test]
 async fn old_records_are_evicted_and_their_positions_are_not_reused() {
-    let memory = Memory::starting_at(0, &settings());
+    let memory = Memory::starting_at(0, &settings(2));
     let log = Log::from(memory.clone());
     let old = append(&log, &room("lobby"), Position::NONE, "old").await.unwrap();
     memory.expire(8 * 24 * 3_600_000);

@@ -2,6 +2,7 @@
 //! configured differently.
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use chat::log::jetstream::{JetStream, OpenError};
 use chat::log::{Log, ReadConsistency};
 use futures_util::future::join_all;
 use model::ids::RoomId;
+use model::log_parts::LogPart;
 use model::record::Position;
 use model::settings::{LogSettings, NatsSettings};
 use owner::log_operation::AppendError;
@@ -48,6 +50,17 @@ impl World {
 
     async fn config(&self) -> stream::Config {
         self.jetstream().get_stream("ROOMS").await.unwrap().cached_info().config.clone()
+    }
+
+    /// An operator deletes the stream and creates it again, without an epoch.
+    async fn recreate(&self) {
+        let config = stream::Config { metadata: HashMap::new(), ..self.config().await };
+        self.recreate_as(config).await;
+    }
+
+    async fn recreate_as(&self, config: stream::Config) {
+        self.jetstream().delete_stream("ROOMS").await.unwrap();
+        self.jetstream().create_stream(&config).await.unwrap();
     }
 
     /// Appends to a room whose last record is at `expected`.
@@ -102,14 +115,14 @@ async fn old_records_are_evicted_and_their_positions_are_not_reused() {
 #[tokio::test]
 async fn a_killed_server_keeps_all_and_the_log_goes_on() {
     let mut world = World::new().await;
-    let epoch = world.log.status().await.unwrap().epoch;
+    let epoch = world.log.status(LogPart::default()).await.unwrap().epoch;
     let one = world.append("lobby", Position::NONE, "one").await.unwrap();
     world.nats.kill();
     assert!(matches!(world.append("lobby", one, "two").await, Err(AppendError::Unclear(_))));
     assert!(world.log.last(&room("lobby"), ReadConsistency::Any).await.is_err());
     assert!(world.log.read(&room("lobby"), &[one]).await.is_err(), "a read that fails does not say that it is gone");
     world.nats.restart().await;
-    eventually(DEADLINE, "the log to be back", async || world.log.status().await.is_ok()).await;
+    eventually(DEADLINE, "the log to be back", async || world.log.status(LogPart::default()).await.is_ok()).await;
     assert_eq!(world.log.last(&room("lobby"), ReadConsistency::Any).await.unwrap().epoch, epoch);
     assert_eq!(world.last("lobby").await, Some((one, Bytes::from_static(b"one"))));
     assert!(world.append("lobby", one, "two").await.unwrap() > one);
@@ -135,7 +148,7 @@ async fn a_frozen_server_makes_appends_unclear_and_a_late_one_is_found() {
 #[tokio::test]
 async fn a_stream_that_is_gone_is_created_again_in_another_epoch() {
     let world = World::new().await;
-    let epoch = world.log.status().await.unwrap().epoch;
+    let epoch = world.log.status(LogPart::default()).await.unwrap().epoch;
     let one = world.append("lobby", Position::NONE, "one").await.unwrap();
     world.jetstream().delete_stream("ROOMS").await.unwrap();
     assert!(matches!(world.append("lobby", one, "two").await, Err(AppendError::Unclear(_))));
@@ -149,32 +162,42 @@ async fn a_stream_that_is_gone_is_created_again_in_another_epoch() {
 #[tokio::test]
 async fn a_look_that_is_asked_for_is_one_of_now() {
     let world = World::new().await;
-    let epoch = world.log.epoch().await.unwrap();
-    let config = world.config().await;
-    world.jetstream().delete_stream("ROOMS").await.unwrap();
-    world.jetstream().create_stream(&config).await.unwrap();
+    let epoch = world.log.epoch(&room("lobby")).await.unwrap();
+    world.recreate().await;
     assert_eq!(world.log.last(&room("lobby"), ReadConsistency::Any).await.unwrap().epoch, epoch, "it is not noticed");
-    let looks = join_all((0..50).map(|_| world.log.epoch())).await;
+    let lobby = room("lobby");
+    let looks = join_all((0..50).map(|_| world.log.epoch(&lobby))).await;
     let now = looks[0].clone().unwrap();
     assert!(now > epoch && looks.iter().all(|look| *look == Ok(now)), "{looks:?}");
     world.nats.pause().await;
-    assert!(world.log.epoch().await.is_err(), "what was found before is not of now");
+    assert!(world.log.epoch(&room("lobby")).await.is_err(), "what was found before is not of now");
     world.nats.resume();
 }
 
 #[tokio::test]
 async fn a_position_of_another_stream_is_not_believed() {
     let world = World::new().await;
-    let epoch = world.log.status().await.unwrap().epoch;
+    let epoch = world.log.status(LogPart::default()).await.unwrap().epoch;
     let one = world.append("lobby", Position::NONE, "one").await.unwrap();
-    let config = world.config().await;
-    world.jetstream().delete_stream("ROOMS").await.unwrap();
-    world.jetstream().create_stream(&config).await.unwrap();
+    world.recreate().await;
     assert!(matches!(world.append("attic", Position::NONE, "low").await, Err(AppendError::Unclear(_))));
     let tail = world.log.last(&room("attic"), ReadConsistency::Any).await.unwrap();
     assert!(tail.epoch > epoch);
     assert_eq!(tail.last, Some((one, Bytes::from_static(b"low"))), "it was appended after all");
     assert!(world.append("attic", one, "next").await.unwrap() > one);
+}
+
+/// The epoch is in the configuration, so the stream looks as after the restore of an empty backup.
+#[tokio::test]
+async fn a_stream_that_is_created_again_as_it_was_has_lost_its_end() {
+    let world = World::new().await;
+    let epoch = world.log.status(LogPart::default()).await.unwrap().epoch;
+    world.append("lobby", Position::NONE, "one").await.unwrap();
+    world.recreate_as(world.config().await).await;
+    assert!(matches!(world.append("attic", Position::NONE, "low").await, Err(AppendError::Unclear(_))));
+    let tail = world.log.last(&room("lobby"), ReadConsistency::Any).await.unwrap();
+    assert_eq!((tail.epoch, tail.last), (epoch, None));
+    assert_eq!(world.append("lobby", Position::NONE, "new").await, Ok(Position(2)), "its positions are believed");
 }
 
 /// Another program's message may name the headers by which the broker describes it, and the status
@@ -186,16 +209,16 @@ async fn headers_of_a_stored_message_are_not_believed() {
     let nats = world.bus.nats_client().unwrap();
     let mut headers = async_nats::HeaderMap::new();
     headers.append("Nats-Sequence", "99");
-    headers.append("Nats-Subject", "log.attic");
+    headers.append("Nats-Subject", "log.45.attic");
     headers.append("Nats-Stream", "OTHER");
-    nats.publish_with_headers("log.lobby", headers, "poison".into()).await.unwrap();
+    nats.publish_with_headers("log.51.lobby", headers, "poison".into()).await.unwrap();
     nats.flush().await.unwrap();
     let poison = Position(one.0 + 1);
     eventually(DEADLINE, "the message", async || world.last("lobby").await.is_some_and(|(at, _)| at == poison)).await;
     assert_is_last(&world, poison).await;
     for (number, status) in (2..).zip(["404 Message Not Found", "408 Bad Request", "503", "500 x"]) {
         let header = format!("NATS/1.0 {status}\r\n\r\n");
-        let publish = format!("HPUB log.lobby {} {}\r\n{header}poison\r\n", header.len(), header.len() + 6);
+        let publish = format!("HPUB log.51.lobby {} {}\r\n{header}poison\r\n", header.len(), header.len() + 6);
         raw(&world.nats, &format!("CONNECT {{\"verbose\":false,\"headers\":true}}\r\n{publish}PING\r\n")).await;
         let poison = Position(one.0 + number);
         let is_there = async || world.last("lobby").await.is_some_and(|(at, _)| at == poison);
@@ -231,7 +254,7 @@ async fn many_may_open_the_log_at_once() {
     let nats = NatsServer::start_with_jetstream().await;
     let open = async |_| {
         let log = Log::from(JetStream::open(connect(&nats).await, &settings()).await.unwrap());
-        log.status().await.unwrap().epoch
+        log.status(LogPart::default()).await.unwrap().epoch
     };
     let epochs = join_all((0..5).map(open)).await;
     assert!(epochs.iter().all(|epoch| *epoch == epochs[0]), "{epochs:?}");
@@ -290,7 +313,8 @@ async fn a_user_who_may_not_use_jetstream_is_refused() {
 async fn another_stream_with_our_subjects_is_refused() {
     let nats = NatsServer::start_with_jetstream().await;
     let bus = connect(&nats).await;
-    let other = stream::Config { name: "OTHER".to_owned(), subjects: vec!["log.>".to_owned()], ..Default::default() };
+    let other =
+        stream::Config { name: "OTHER".to_owned(), subjects: vec!["log.*.lobby".to_owned()], ..Default::default() };
     jetstream::new(bus.nats_client().unwrap().clone()).create_stream(&other).await.unwrap();
     let refusal = refusal(&nats, &settings()).await;
     assert!(matches!(refusal, OpenError::Overlap { .. }), "{refusal}");

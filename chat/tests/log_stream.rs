@@ -63,7 +63,7 @@ fn source(name: &str) -> Source {
 type Change = (&'static str, &'static str, fn(&mut Config));
 
 /// Settings of a stream that break the log. The server accepts each of these.
-const CHANGES: [Change; 17] = [
+const CHANGES: [Change; 18] = [
     ("subjects", "log.>", |config| config.subjects = vec!["log.>".to_owned()]),
     ("storage", "memory", |config| config.storage = StorageType::Memory),
     ("retention", "workqueue", |config| config.retention = RetentionPolicy::WorkQueue),
@@ -76,14 +76,15 @@ const CHANGES: [Change; 17] = [
     ("max_msgs", "7", |config| config.max_messages = 7),
     ("max_msg_size", "100", |config| config.max_message_size = 100),
     ("allow_direct", "false", |config| config.allow_direct = false),
+    ("allow_msg_ttl", "false", |config| config.allow_message_ttl = false),
     ("no_ack", "true", |config| config.no_ack = true),
     ("sources", "OTHER", |config| config.sources = Some(vec![source("OTHER")])),
-    ("subject_transform", "log.x.{{wildcard(1)}}", |config| {
+    ("subject_transform", "log.x.{{wildcard(2)}}", |config| {
         let transform = |source: &str, destination: &str| SubjectTransform {
             source: source.to_owned(),
             destination: destination.to_owned(),
         };
-        config.subject_transform = Some(transform("log.*", "log.x.{{wildcard(1)}}"));
+        config.subject_transform = Some(transform("log.*.*", "log.x.{{wildcard(2)}}"));
     }),
     ("persist_mode", "async", |config| config.persist_mode = Some(PersistenceMode::Async)),
     ("subject_delete_marker_ttl", "1h", |config| {
@@ -134,7 +135,7 @@ async fn a_mirror_a_counter_and_a_sealed_stream_are_named() {
     let mirror = Config { subjects: vec![], mirror: Some(source("OTHER")), ..good.clone() };
     context.create_stream(&mirror).await.unwrap();
     named("mirror").await;
-    let counter = Config { allow_message_counter: true, discard: DiscardPolicy::Old, ..good };
+    let counter = Config { allow_message_counter: true, allow_message_ttl: false, discard: DiscardPolicy::Old, ..good };
     context.create_stream(&counter).await.unwrap();
     named("allow_msg_counter").await;
 }
@@ -214,7 +215,10 @@ async fn two_logs_with_and_without_a_prefix_are_two() {
     }
     let context = context(nats.url()).await;
     let of = async |name| config(&context, name).await.subjects;
-    assert_eq!((of("ROOMS").await, of("STAGING_ROOMS").await), (vec!["log.*".into()], vec!["staging.log.*".into()]));
+    assert_eq!(
+        (of("ROOMS").await, of("STAGING_ROOMS").await),
+        (vec!["log.*.>".into()], vec!["staging.log.*.>".into()])
+    );
     context.delete_stream("STAGING_ROOMS").await.unwrap();
     assert!(matches!(staging.append(&lobby(), other, Bytes::new()).await, Err(AppendError::Unclear(_))));
     assert_eq!(staging.last(&lobby(), ReadConsistency::Any).await.unwrap().last, None, "it was created again");
@@ -228,7 +232,7 @@ async fn prefixes_that_differ_in_case_alone_are_refused() {
     drop(open(nats.url(), "staging").await);
     let refusal = refusal(nats.url(), "Staging").await;
     let OpenError::Differs { stream, differences } = &refusal else { panic!("{refusal}") };
-    assert_eq!((stream.as_str(), differences[0].found.as_str()), ("STAGING_ROOMS", "staging.log.*"));
+    assert_eq!((stream.as_str(), differences[0].found.as_str()), ("STAGING_ROOMS", "staging.log.*.>"));
     assert!(refusal.to_string().contains("or change nats.prefix"), "{refusal}");
 }
 

@@ -66,7 +66,13 @@ pub(crate) enum Command {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
-    /// Print the home of rooms, its subject and their log subjects
+    /// Look after the rooms' log in JetStream
+    Log {
+        /// The task
+        #[command(subcommand)]
+        task: LogTask,
+    },
+    /// Print the home of rooms and its subject, their slots, streams and log subjects
     Place {
         /// Names of rooms
         #[arg(required = true, value_name = "RID", value_parser = room_id)]
@@ -86,6 +92,14 @@ pub(crate) enum Command {
         #[arg(value_name = "USER", value_parser = server_id)]
         user: Option<ServerId>,
     },
+}
+
+/// A task of `shaddock log`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogTask {
+    /// Spread the leaders of the log's streams over the servers of a NATS cluster, and print them;
+    /// after an outage or an upgrade of a server
+    Balance,
 }
 
 impl Options {

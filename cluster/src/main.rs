@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Args, Command, Options};
+use crate::args::{Args, Command, LogTask, Options};
 
 // The system's allocator keeps what one burst of connections or messages took.
 #[cfg(not(target_env = "msvc"))]
@@ -48,6 +48,7 @@ fn run_command(command: &Command, options: &Options) -> anyhow::Result<()> {
     match command {
         Command::Check => tools::check::run(&options.load()?),
         Command::Keys { directory } => tools::keys::run(&options.load()?, options.only.as_ref(), directory),
+        Command::Log { task: LogTask::Balance } => tools::balance::run(options),
         Command::Place { rooms } => tools::place::run(&options.load()?, rooms),
         Command::Ready => tools::ready::run(&options.load()?, options.only.as_ref()),
         Command::Setup { directory, user: None } => tools::setup::run(options, directory),

@@ -1,5 +1,6 @@
 //! Commands that print a result and end. Only these modules write to stdout.
 
+pub(crate) mod balance;
 pub(crate) mod check;
 pub(crate) mod decode;
 pub(crate) mod keys;

@@ -167,7 +167,7 @@ impl Attacker {
                     known,
                     request: request.clone(),
                 };
-                self.publish(chat, "log.lobby", &message, signing).await;
+                self.publish(chat, "log.51.lobby", &message, signing).await;
                 count += 1;
             }
         }

@@ -202,12 +202,12 @@ async fn a_tracer_receives_everything_and_publishes_nothing() {
     let mut all = tracer.subscribe(">").await.unwrap();
     tracer.flush().await.unwrap();
     let (operator, _) = sign_in(nats.url(), "operator", &directories.password("operator")).await;
-    for subject in ["chat.chat-server-1", "connector.connector-server-1.push", "log.lobby"] {
+    for subject in ["chat.chat-server-1", "connector.connector-server-1.push", "log.51.lobby"] {
         operator.publish(subject, "x".into()).await.unwrap();
         let received = tokio::time::timeout(DEADLINE, all.next()).await.unwrap().unwrap();
         assert_eq!(received.subject.as_str(), subject);
     }
-    for subject in ["chat.chat-server-1", "log.lobby", "$JS.API.STREAM.INFO.ROOMS", "_INBOX.tracer.1"] {
+    for subject in ["chat.chat-server-1", "log.51.lobby", "$JS.API.STREAM.INFO.ROOMS", "_INBOX.tracer.1"] {
         tracer.publish(subject, "x".into()).await.unwrap();
         let refusal = tokio::time::timeout(DEADLINE, refusals.recv()).await.unwrap().unwrap().to_lowercase();
         let wanted = format!("permissions violation for publish to \"{subject}\"").to_lowercase();

@@ -88,7 +88,7 @@ async fn attack(mut client: PublicClient, refused: Arc<AtomicUsize>, is_over: Ar
 /// Returns the used part of the log, as a chat server saw it last.
 fn used(test: &TestCluster) -> f64 {
     let metrics = test.cluster.metrics();
-    metrics.log_bytes.get() as f64 / metrics.log_max_bytes.get() as f64
+    metrics.log_bytes.get("ROOMS") as f64 / metrics.log_max_bytes.get("ROOMS") as f64
 }
 
 async fn a_flood_never_fills_the_log_for_others(setup: Setup) {
@@ -176,7 +176,7 @@ async fn an_address_has_so_many_members_in_a_room(setup: Setup) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_has_space_again_as_the_page_says() {
     const PAGE: &str = include_str!("../../docs/how-to/operating.md");
-    const ERASE: (&str, &str) = ("$JS.API.STREAM.PURGE.ROOMS", r#"{"filter":"log.lobby"}"#);
+    const ERASE: (&str, &str) = ("$JS.API.STREAM.PURGE.ROOMS", r#"{"filter":"log.51.lobby"}"#);
 
     assert!(PAGE.contains(&format!("nats request '{}' '{}'", ERASE.0, ERASE.1)));
     assert!(PAGE.contains("nats stream edit ROOMS --max-bytes="));

@@ -120,7 +120,7 @@ async fn a_room_is_erased_while_it_has_members() {
     assert_eq!(bob.next_message().await.1, "to be forgotten");
     let nats = async_nats::connect(split.nats.url()).await.unwrap();
     let stream = async_nats::jetstream::new(nats).get_stream("ROOMS").await.unwrap();
-    stream.purge().filter("log.lobby").await.unwrap();
+    stream.purge().filter("log.51.lobby").await.unwrap();
     eventually(DEADLINE, "the room to serve again", async || ann.chat.send("after").await.is_ok()).await;
     let received = bob.events_before("after").await;
     let [Event::Gap(gap)] = &received[..] else { panic!("{received:?}") };

@@ -197,10 +197,10 @@ async fn a_stolen_connectors_password_gives_a_connectors_rights_only() {
         "connector.connector-server-2.ping",
     ];
     thief.may_not_publish(&others).await;
-    thief.may_not_publish(&["connector.connector-server-1.push", "log.lobby", "_INBOX.chat-server-1.x.1"]).await;
+    thief.may_not_publish(&["connector.connector-server-1.push", "log.51.lobby", "_INBOX.chat-server-1.x.1"]).await;
     thief.may_not_publish(&["$JS.API.INFO", "$JS.API.STREAM.INFO.ROOMS", "$JS.API.STREAM.PURGE.ROOMS"]).await;
     thief
-        .may_not_subscribe(&["connector.>", "connector.connector-server-2.>", "chat.*", "log.*", "_INBOX.>", ">"])
+        .may_not_subscribe(&["connector.>", "connector.connector-server-2.>", "chat.*", "log.*.*", "_INBOX.>", ">"])
         .await;
 }
 
@@ -209,23 +209,23 @@ async fn a_stolen_gates_password_gives_pings_only() {
     let world = Protected::new().await;
     let mut thief = world.thief("gate-server-1").await;
     thief.may_publish("connector.connector-server-1.ping").await;
-    thief.may_not_publish(&["connector.connector-server-1.push", "chat.chat-server-1", "log.lobby"]).await;
+    thief.may_not_publish(&["connector.connector-server-1.push", "chat.chat-server-1", "log.51.lobby"]).await;
     thief.may_not_publish(&["$JS.API.STREAM.INFO.ROOMS", "_INBOX.connector-server-1.x.1"]).await;
-    thief.may_not_subscribe(&["connector.>", "chat.*", "log.*", "_INBOX.>"]).await;
+    thief.may_not_subscribe(&["connector.>", "chat.*", "log.*.*", "_INBOX.>"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chat_server_cannot_destroy_the_log() {
     let world = Protected::new().await;
     let mut thief = world.thief("chat-server-1").await;
-    for allowed in ["log.lobby", "connector.connector-server-1.push", "chat.chat-server-2"] {
+    for allowed in ["log.51.lobby", "connector.connector-server-1.push", "chat.chat-server-2"] {
         thief.may_publish(allowed).await;
     }
     let stream = ["DELETE.ROOMS", "PURGE.ROOMS", "UPDATE.ROOMS", "MSG.DELETE.ROOMS", "CREATE.OTHER", "INFO.OTHER"];
     let api: Vec<_> = stream.iter().map(|what| format!("$JS.API.STREAM.{what}")).collect();
     thief.may_not_publish(&api.iter().map(String::as_str).collect::<Vec<_>>()).await;
     thief.may_not_publish(&["$JS.API.CONSUMER.CREATE.ROOMS", "connector.connector-server-1.ping"]).await;
-    thief.may_not_subscribe(&["log.*", "connector.>", "chat.*", "chat.chat-server-2", "_INBOX.>"]).await;
+    thief.may_not_subscribe(&["log.*.*", "connector.>", "chat.*", "chat.chat-server-2", "_INBOX.>"]).await;
 }
 
 /// With the password of another server no server starts: the responses would go to that other

@@ -4,7 +4,9 @@
 use async_nats::jetstream::{self, stream::Stream};
 use client::{Event, History, Message};
 use cluster::{Cluster, LogKind};
+use model::ids::RoomId;
 use model::record::{Entry, Position, Record, RecordId, VERSION};
+use model::subjects;
 use serde_json::{Value, json};
 use testkit::eventually;
 
@@ -56,7 +58,12 @@ impl PoisonedRoom {
     }
 
     async fn last(&self, room: &str) -> (u64, Record) {
-        let last = self.stream().await.get_last_raw_message_by_subject(&format!("log.{room}")).await.unwrap();
+        let last = self
+            .stream()
+            .await
+            .get_last_raw_message_by_subject(&subjects::log(&RoomId::new(room).unwrap()))
+            .await
+            .unwrap();
         (last.sequence, Record::decode(&last.payload).unwrap())
     }
 
@@ -77,7 +84,7 @@ impl PoisonedRoom {
 
     /// Writes into the room's log; returns the position.
     async fn publish(&self, bytes: impl Into<bytes::Bytes>) -> u64 {
-        let acked = jetstream::new(self.nats.clone()).publish("log.lobby", bytes.into()).await.unwrap();
+        let acked = jetstream::new(self.nats.clone()).publish("log.51.lobby", bytes.into()).await.unwrap();
         acked.await.unwrap().sequence
     }
 
@@ -128,9 +135,10 @@ fn the_page_has_each_command_in_both_forms() {
         assert!(subjects.iter().any(|known| known == subject), "{subject} is not in {subjects:?}");
     }
     assert!(subjects.iter().all(|subject| [LOOK, REMOVE, ERASE].contains(&subject.as_str())), "{subjects:?}");
-    for command in
-        [&*chat::log::jetstream::removal("ROOMS", Position(7)), "nats stream purge ROOMS --subject log.lobby --force"]
-    {
+    for command in [
+        &*chat::log::jetstream::removal("ROOMS", Position(7)),
+        "nats stream purge ROOMS --subject log.51.lobby --force",
+    ] {
         assert!(PAGE.lines().any(|line| line == command), "{command}");
     }
 }
@@ -208,7 +216,7 @@ async fn a_record_from_the_future_is_applied_and_moves_no_time() {
 async fn too_much_poison_is_removed_as_the_page_says() {
     let mut world = PoisonedRoom::new().await;
     for number in 0..300 {
-        world.nats.publish("log.lobby", format!("garbage {number}").into()).await.unwrap();
+        world.nats.publish("log.51.lobby", format!("garbage {number}").into()).await.unwrap();
     }
     world.nats.flush().await.unwrap();
     let asked = world.ann.chat.send("before").await;

@@ -53,9 +53,9 @@ async fn two_clusters_with_the_same_names_do_not_notice_each_other() {
     let is_ours = |subject: &&String| subject.starts_with("staging.") || subject.starts_with("$JS.");
     assert_eq!(seen.iter().find(|subject| !is_ours(subject)), None);
     for wanted in [
-        "staging.log.lobby",
+        "staging.log.51.lobby",
         "$JS.API.STREAM.CREATE.STAGING_ROOMS",
-        "$JS.API.DIRECT.GET.STAGING_ROOMS.staging.log.lobby",
+        "$JS.API.DIRECT.GET.STAGING_ROOMS.staging.log.51.lobby",
     ] {
         assert!(seen.contains(wanted), "{wanted}: {seen:?}");
     }
@@ -119,7 +119,7 @@ async fn the_example_with_a_prefix_is_enough() {
     assert_eq!(bob.next_message().await.1, "hello");
     assert_eq!(bob.chat.history(History::Last, 10).await.unwrap().messages.len(), 1);
     let mut thief = world.thief("chat-server-1").await;
-    thief.may_not_publish(&["chat.chat-server-2", "log.lobby", "$JS.API.STREAM.INFO.ROOMS"]).await;
+    thief.may_not_publish(&["chat.chat-server-2", "log.51.lobby", "$JS.API.STREAM.INFO.ROOMS"]).await;
     thief.may_not_subscribe(&["chat.chat-server-1", "_INBOX.chat-server-1.>", "staging.>"]).await;
     world.split.settings.nats = world.settings_of("connector-server-3");
     world.split.settings.nats.connect_secs = 1;

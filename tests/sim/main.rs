@@ -205,3 +205,13 @@ fn a_user_who_sends_more_than_a_room_remembers() {
 fn a_log_that_is_lost() {
     run(Scenario::LostLog);
 }
+
+#[test]
+fn a_part_of_the_log_that_is_lost() {
+    run(Scenario::OneLogLost);
+}
+
+#[test]
+fn a_part_of_the_log_that_stalls() {
+    run(Scenario::OneLogStalled);
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::ids::{RoomId, ServerId};
+use model::log_parts::LogPart;
 use model::rpc::Trace;
 use owner::log_operation::{LogOp, LogResult};
 use owner::rooms::LogRequester;
@@ -119,6 +120,16 @@ pub(crate) enum Event {
     /// Another program writes into the log of the room with this number.
     Poisoned(usize, Poison),
     LoseLog,
+    /// A part of the log is lost.
+    LosePart(LogPart),
+    /// A chat server checks a part.
+    PartFound {
+        chat: usize,
+        part: LogPart,
+    },
+    /// No operation on a part of the log has a response until a time.
+    StallPart(LogPart, u64),
+    PartGoesOn(LogPart),
     /// Every record is too old, and removed.
     EmptyLog,
 }

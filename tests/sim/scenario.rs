@@ -47,6 +47,11 @@ pub(crate) enum Scenario {
     /// A log whose records are all removed by age, while rooms have members.
     Emptied,
     LostLog,
+    /// One of two parts of the log is lost: the rooms of the other go on.
+    OneLogLost,
+    /// Nothing on one of two parts of the log has a response for a while: the rooms of the other do
+    /// not wait.
+    OneLogStalled,
     /// Another program writes into the rooms' logs: what is no record, copies, records of other
     /// rooms and from the future.
     Poison,
@@ -92,6 +97,9 @@ pub(crate) struct Troubles {
     pub(crate) payloads: usize,
     pub(crate) empties: usize,
     pub(crate) losses: usize,
+    /// A part of the log is lost, or stalls for a while.
+    pub(crate) part_losses: usize,
+    pub(crate) part_stalls: usize,
     /// The wall clock of a server's machine jumps.
     pub(crate) clock_jumps: usize,
     /// Another program writes into a room's log.
@@ -105,7 +113,7 @@ pub(crate) struct Troubles {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 26] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::Calm,
         Self::BadBus,
         Self::BadLog,
@@ -127,6 +135,8 @@ impl Scenario {
         Self::LostEnd,
         Self::Emptied,
         Self::LostLog,
+        Self::OneLogLost,
+        Self::OneLogStalled,
         Self::Clocks,
         Self::Poison,
         Self::Strangers,
@@ -189,6 +199,9 @@ impl Scenario {
             Self::Retention => Troubles { restarts: 5, breaks: 1, connector_cuts: 6, ..none },
             Self::Emptied => Troubles { empties: 3, ..none },
             Self::LostLog => Troubles { restarts: 3, losses: 1, ..none },
+            Self::OneLogLost => Troubles { part_losses: 1, restarts: 2, chat_stops: 1, chat_cuts: 1, ..none },
+            // No other faults, which would make users wait.
+            Self::OneLogStalled => Troubles { part_stalls: 3, ..none },
             Self::Poison => Troubles {
                 poisons: 16,
                 restarts: 2,
@@ -222,7 +235,7 @@ impl Scenario {
     pub(crate) fn faults(self) -> Faults {
         let bad_bus = Faults { lost: 60, doubled: 60, late: 60, unclear: 0 };
         match self {
-            Self::Calm => Faults::default(),
+            Self::Calm | Self::OneLogStalled => Faults::default(),
             Self::BadBus => bad_bus,
             Self::BadLog => Faults { unclear: 150, ..Faults::default() },
             // Large proposals are to be under way for long.
@@ -244,13 +257,14 @@ impl Scenario {
             | Self::Strangers
             | Self::Churn
             | Self::Flood
+            | Self::OneLogLost
             | Self::Retention => Faults { unclear: 20, lost: 20, doubled: 20, late: 20 },
             Self::BadBroker | Self::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
         }
     }
 
-    /// Returns true if the log goes on from its first record to its last. Evicted records were
-    /// readable before.
+    /// Returns true if no fault takes records of all parts of the log: it goes on from its first
+    /// record to its last. Evicted records were readable before.
     pub(crate) fn keeps_log(self) -> bool {
         !matches!(self, Self::LostLog | Self::LostEnd | Self::Emptied)
     }
@@ -262,9 +276,12 @@ impl Scenario {
         clock_jumps + duplicates > 0
     }
 
-    /// The settings of chat servers.
+    /// The settings of chat servers and of the log.
     pub(crate) fn settings(self) -> Settings {
         let mut settings = Settings::default();
+        if matches!(self, Self::OneLogLost | Self::OneLogStalled) {
+            settings.log.streams = 2;
+        }
         if self == Self::Churn {
             settings.room.presence_records_per_min = 4;
         }

@@ -193,6 +193,8 @@ fn fault_text(event: &Event) -> Option<String> {
         Event::ClockJumps(machine, by) => format!("the clock of {machine} jumps by {by} ms"),
         // The fault itself prints a line, with the position.
         Event::Poisoned(..) => return None,
+        Event::LosePart(part) => format!("part {} of the log is lost", part.index()),
+        Event::StallPart(part, until) => format!("part {} of the log does not respond until {until}", part.index()),
         Event::LoseLog => "the log is lost, all chat servers start as new runs".to_owned(),
         Event::EmptyLog => "all records of the log are removed by age".to_owned(),
         _ => return None,

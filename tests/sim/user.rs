@@ -16,6 +16,8 @@ pub(crate) struct ClientConnection {
     pub(crate) next_id: u32,
     /// The requests, by id from 1.
     pub(crate) asked: Vec<SentRequest>,
+    /// The time of each request.
+    pub(crate) asked_at: Vec<u64>,
     pub(crate) received: Vec<Received>,
     pub(crate) closed: bool,
     pub(crate) displaced: bool,
@@ -101,8 +103,9 @@ impl User {
 
 impl ClientConnection {
     /// Notes a question; returns its id.
-    pub(crate) fn add_request(&mut self, asked: SentRequest) -> u32 {
+    pub(crate) fn add_request(&mut self, asked: SentRequest, now: u64) -> u32 {
         self.asked.push(asked);
+        self.asked_at.push(now);
         self.next_id += 1;
         self.next_id
     }

@@ -3,6 +3,7 @@
 mod clocks;
 mod effects;
 mod faults;
+mod log_parts;
 mod log_space;
 mod partial_faults;
 mod shutdown;
@@ -27,7 +28,6 @@ use model::network::AddressGroup;
 use model::placement::{CHAT, CONNECTOR, GATE};
 use model::record::{Epoch, Position};
 use model::rpc::Trace;
-use model::settings::LogSettings;
 use model::size_limits::SizeLimits;
 use owner::log_operation::{AppendError, LogOp, LogResult, ReadError};
 use owner::room::Now;
@@ -43,6 +43,7 @@ use crate::scenario::Scenario;
 use crate::trace::{self, RunTrace};
 use crate::user::{ClientConnection, Received, ResumePoint, SentRequest, User};
 use clocks::WallClock;
+use log_parts::{ChatOperations, PartFaults};
 use log_space::Fullness;
 
 pub(crate) use partial_faults::Node;
@@ -94,6 +95,7 @@ struct ChatNode {
     leaves_since: Option<u64>,
     /// The used part of the log in percent, as it saw it last.
     seen_percent: u64,
+    operations: ChatOperations,
 }
 
 struct ConnectorNode {
@@ -133,6 +135,7 @@ pub(crate) struct World {
     partitions: BTreeMap<(usize, Peer), u64>,
     partial: Partial,
     fullness: Fullness,
+    part_faults: PartFaults,
     chats: Vec<ChatNode>,
     connectors: Vec<ConnectorNode>,
     pub(crate) users: Vec<User>,
@@ -148,7 +151,7 @@ pub(crate) struct World {
     /// Positions of records that come from the future.
     pub(crate) future: BTreeSet<Position>,
     /// Records whose appends had no answer: no server knows of them until it reads the log.
-    pub(crate) unanswered: BTreeSet<Position>,
+    pub(crate) unanswered: BTreeSet<(RoomId, Position)>,
     connection: u64,
     /// Runs of connectors that died, and did not end in order.
     dead_runs: BTreeSet<(usize, u64)>,
@@ -225,12 +228,13 @@ impl World {
             now: 0,
             chance: Chance::new(seed),
             agenda: Agenda::default(),
-            log: Memory::starting_at(1, &LogSettings::default()),
+            log: Memory::starting_at(1, &scenario.settings().log),
             clocks: BTreeMap::new(),
             retention: Retention::new(scenario.records_kept()),
             partitions: BTreeMap::new(),
             partial: Partial::default(),
             fullness: Fullness::default(),
+            part_faults: PartFaults::default(),
             chats: Vec::new(),
             connectors: Vec::new(),
             users: (0..USERS).map(|n| User { name: format!("p{n}"), connections: Vec::new() }).collect(),
@@ -264,8 +268,10 @@ impl World {
             servers: self.servers.clone(),
             is_fenced: true,
         };
-        let rooms = Rooms::new(identity, &self.scenario.settings(), self.size_limits());
-        ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until: 0, leaves_since: None, seen_percent: 0 }
+        let (settings, operations) = (self.scenario.settings(), ChatOperations::new(&self.log));
+        let rooms = Rooms::new(identity, &settings, self.size_limits()).with_log_parts(self.log.parts(), &settings);
+        let (sleeps_until, leaves_since) = (0, None);
+        ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until, leaves_since, seen_percent: 0, operations }
     }
 
     fn connector(&self, number: usize, run: u64) -> ConnectorNode {
@@ -315,9 +321,12 @@ impl World {
             Event::Heartbeat => self.heartbeat(),
             Event::Listen => self.listen(),
             Event::Log { chat, run, room, asker, op, answered, .. } => {
-                let done = self.operate(&room, op);
-                if let (false, LogResult::Append(Ok(position))) = (answered, &done) {
-                    self.unanswered.insert(*position);
+                let mut done = self.operate(&room, op);
+                if let LogResult::Append(Ok(position)) = done
+                    && (!answered || self.is_of_unknown_epoch(chat, &room))
+                {
+                    self.unanswered.insert((room.clone(), position));
+                    done = LogResult::Append(Err(AppendError::Unclear("simulated".to_owned())));
                 }
                 if answered {
                     let delay = self.chance.between(0, 4);
@@ -345,7 +354,11 @@ impl World {
             Event::ToChat { body, reply, trace, .. } => {
                 rooms.handle_message(Question { body: &body, reply, is_proven, trace }, now).unwrap()
             }
-            Event::LogDone { room, asker, done, .. } => rooms.on_log_result(&room, asker, done, now),
+            Event::LogDone { room, asker, done, .. } => {
+                let effects = rooms.on_log_result(&room, asker, done, now);
+                self.chat_effects(chat, effects);
+                return self.end_operation(chat, &room, asker);
+            }
             Event::Probed { home, is_alive, .. } => rooms.on_probe_result(&home, is_alive, now),
             Event::ChatLooks(_) => rooms.set_servers(self.servers.clone(), now),
             _ => Vec::new(),

@@ -66,18 +66,19 @@ fn stderr(output: &Output) -> &str {
 fn place_prints_the_homes_of_rooms() {
     let dir = directory("place", SERVERS, "");
     let expected = "\
-room    home    subject      log subject
-lobby   chat-3  chat.chat-3  log.lobby
-room-1  chat-2  chat.chat-2  log.room-1
-a.b c   chat-1  chat.chat-1  log.a%2Eb%20c
+room    home    subject      slot  stream  log subject
+lobby   chat-3  chat.chat-3  51    ROOMS   log.51.lobby
+room-1  chat-2  chat.chat-2  47    ROOMS   log.47.room-1
+a.b c   chat-1  chat.chat-1  10    ROOMS   log.10.a%2Eb%20c
 ";
     assert_eq!(stdout(&run(&dir, &["place", "lobby", "room-1", "a.b c"])), expected);
     assert_eq!(run(&dir, &["place", "a*"]).status.code(), Some(2));
     let expected = "\
-room   home    subject              log subject
-lobby  chat-3  staging.chat.chat-3  staging.log.lobby
+room   home    subject              slot  stream            log subject
+lobby  chat-3  staging.chat.chat-3  51    STAGING_ROOMS-11  staging.log.51.lobby
 ";
-    assert_eq!(stdout(&run(&dir, &["place", "lobby", "--set", "nats.prefix=staging"])), expected);
+    let other = ["place", "lobby", "--set", "nats.prefix=staging", "--set", "log.streams=4"];
+    assert_eq!(stdout(&run(&dir, &other)), expected);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The space that the log has left, as a chat server knows it: the status of the last check, and
-//! what this server has appended since.
+//! The space that a part of the log has left, as a chat server knows it: the status of the last
+//! check, and what this server has appended since.
 
 use model::rpc::messages::LogShortage;
 use model::settings::Settings;
@@ -29,7 +29,7 @@ const CHECKS_PER_LOG: u64 = 256;
 
 const HOUR_MS: u64 = 3_600_000;
 
-/// The space of a log.
+/// The space of a part of the log.
 #[derive(Debug)]
 pub struct LogSpace {
     pressure: f64,

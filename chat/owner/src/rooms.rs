@@ -8,6 +8,7 @@ mod failover;
 mod handover;
 pub(crate) mod history_readers;
 mod incarnations;
+mod log_parts;
 pub(crate) mod outgoing;
 pub(crate) mod record_cache;
 mod senders;
@@ -19,6 +20,7 @@ use model::allowed_senders::AllowedSenders;
 use model::failure_detector::{FailureDetector, LastMessages};
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::lineage::Lineage;
+use model::log_parts::{LogParts, PerPart};
 use model::record::RecordIds;
 use model::rpc::messages::{FromConnector, RpcRequest, RpcResponse};
 use model::rpc::{self, RpcError, Trace};
@@ -90,7 +92,8 @@ pub struct Rooms {
     is_yielding: bool,
     /// Records appended in this run.
     records_appended: u64,
-    log_space: LogSpace,
+    log_parts: LogParts,
+    log_spaces: PerPart<LogSpace>,
     effects: Vec<Effect>,
 }
 
@@ -177,7 +180,8 @@ impl Rooms {
             is_handing_over: false,
             is_yielding: false,
             records_appended: 0,
-            log_space: LogSpace::new(settings),
+            log_parts: LogParts::ONE,
+            log_spaces: PerPart::new(LogParts::ONE, |_| LogSpace::new(settings)),
             effects: Vec::new(),
         }
     }
@@ -282,20 +286,6 @@ impl Rooms {
         self.take_effects()
     }
 
-    /// Makes every room start from the log, because the connection was made anew or the log's epoch
-    /// changed.
-    pub fn start_over(&mut self, now: Now) -> Vec<Effect> {
-        // A connector may have missed any message, and its detach may be lost. The missing number
-        // makes it attach again.
-        self.links.values_mut().for_each(|link| link.number += 1);
-        self.readers.start_over();
-        self.with_all(|owner, cx| {
-            owner.start_over(now);
-            owner.tick(now, cx);
-        });
-        self.take_effects()
-    }
-
     /// Retries failed operations, and sweeps over all rooms from time to time. Must be called a few
     /// times a second.
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
@@ -317,14 +307,10 @@ impl Rooms {
     fn sweep(&mut self, now: Now) {
         self.detach_silent(now.ticks);
         let forget_ms = self.forget_ms;
-        self.owners.retain(|_, owner| !owner.is_forgettable(now, forget_ms, &self.log_space));
+        let (parts, spaces) = (self.log_parts, &self.log_spaces);
+        self.owners.retain(|room, owner| !owner.is_forgettable(now, forget_ms, spaces.get(parts.of(room))));
         self.unusable.retain(|room| self.owners.contains_key(room));
         self.with_all(|owner, cx| owner.maintain(now, cx));
-    }
-
-    /// The space of the log; the caller checks it as often as it says.
-    pub fn log_space(&mut self) -> &mut LogSpace {
-        &mut self.log_space
     }
 
     /// Returns the number of known connectors, including silent ones.
@@ -379,7 +365,8 @@ impl Rooms {
         owner.set_policy(&self.policy);
         let (me, incarnation) = (&self.me, self.incarnation);
         let out = Outgoing { me, incarnation, links: &mut self.links, effects: &mut self.effects };
-        action(owner, &mut Context { room, out, readers: &mut self.readers, log: &mut self.log_space });
+        let log = self.log_spaces.get_mut(self.log_parts.of(room));
+        action(owner, &mut Context { room, out, readers: &mut self.readers, log });
         if owner.awaits_time() {
             self.retrying.insert(room.clone());
         }

@@ -1,39 +1,28 @@
-//! The rooms' log as one JetStream stream, accessed over the bus. Reports "unclear" rather than
-//! guessing.
+//! The rooms' log in JetStream, accessed over the bus: a stream for each part of it.
 
 mod api;
+pub mod balance;
+mod layout;
+pub mod leaders;
+mod open_error;
+mod part;
 mod stream;
 mod stream_epoch;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_nats::jetstream::stream::{Config, Info};
-use bus::{Bus, BusError};
+use bus::Bus;
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 use model::ids::RoomId;
+use model::log_parts::{LogPart, LogParts, PerPart};
 use model::record::{Epoch, Position};
 use model::settings::LogSettings;
-use model::subjects::{self, SubjectPrefix};
-use tokio::sync::Mutex;
-use tokio::time::timeout;
-use tracing::{error, info};
-
-use self::api::{Api, ApiError, MessageQuery, StoredMessage, code};
-pub use self::stream::{Difference, OpenError};
-use self::stream_epoch::{EpochTracker, StreamEpoch, StreamStatus};
-use super::{LogStatus, ReadConsistency};
 use owner::log_operation::{AppendError, ReadError, Tail};
+use tracing::info;
 
-/// JetStream's description of a stream at its limit. The same code is also used for a disk that
-/// failed.
-const STREAM_IS_FULL: &str = "maximum bytes exceeded";
-
-/// Returns the name of the stream of all rooms below a prefix.
-pub fn stream_name(prefix: &SubjectPrefix) -> String {
-    prefix.stream(api::STREAM)
-}
+pub use self::open_error::{Difference, OpenError};
+use self::part::Part;
+use super::{LogStatus, ReadConsistency};
 
 /// Returns the command by which an operator removes the message at a position of a stream.
 pub fn removal(stream: &str, position: Position) -> String {
@@ -42,272 +31,90 @@ pub fn removal(stream: &str, position: Position) -> String {
 
 /// The log of all rooms at a NATS server. Clones are the same log.
 ///
-/// Its epoch is the stream's creation time. A stream that was deleted is created again, empty and
-/// with another epoch.
+/// Each of its streams has an epoch of its own. One that was deleted is created again, empty and
+/// with another epoch; the rooms of the others go on.
 #[derive(Debug, Clone)]
 pub struct JetStream(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    api: Api,
-    wanted: Config,
-    epochs: EpochTracker,
-    // Held during a status check. Waiting callers mostly find that the one before them has checked.
-    checking: Mutex<()>,
-    // Numbers of the checks begun, and of the last one that succeeded.
-    checks_begun: AtomicU64,
-    last_good_check: AtomicU64,
+    parts: LogParts,
+    streams: PerPart<Part>,
 }
 
 impl JetStream {
-    /// Creates the stream, or checks that the existing one has the wanted settings.
+    /// Creates the streams, or checks that the existing ones have the wanted settings. A log that
+    /// has more streams than wanted keeps them.
     ///
     /// # Errors
     /// Each error says what to do. A stream with other settings is refused and not changed.
     pub async fn open(bus: Bus, settings: &LogSettings) -> Result<Self, OpenError> {
         let version = bus.nats_client().ok_or(OpenError::NoNats)?.server_info().version;
-        let epochs = EpochTracker::new(bus.connection());
-        let api = Api::new(bus, settings.timeout());
-        let wanted = stream::wanted(&api, settings);
-        let (since, known) = (epochs.trust_stamp(), epochs.latest().highest());
-        let stream = stream::open(&api, &wanted, &version).await?;
-        info!(stream = api.stream(), last = stream.state.last_sequence, "the rooms' log is open");
-        epochs.record_status(since, stream_status(&stream, known));
-        let (checks_begun, last_good_check, checking) = (AtomicU64::default(), AtomicU64::default(), Mutex::default());
-        Ok(Self(Arc::new(Inner { api, wanted, epochs, checks_begun, last_good_check, checking })))
+        let (first, parts) = Part::open_first(&bus, settings, &version).await?;
+        let mut others = Vec::new();
+        // One after the other: each takes a request, and servers start seldom.
+        for part in parts.iter().skip(1) {
+            others.push(Part::open(&bus, settings, (parts, part), &version).await?);
+        }
+        info!(streams = parts.count(), "the rooms' log is open");
+        Ok(Self(Arc::new(Inner { parts, streams: PerPart::of_values(first, others) })))
+    }
+
+    /// See [`super::Log::parts`].
+    pub fn parts(&self) -> LogParts {
+        self.0.parts
+    }
+
+    /// See [`super::Log::part_name`].
+    pub fn part_name(&self, part: LogPart) -> &str {
+        self.0.streams.get(part).stream()
+    }
+
+    fn of(&self, room: &RoomId) -> &Part {
+        self.0.streams.get(self.0.parts.of(room))
     }
 
     /// See [`super::Log::append`].
-    pub async fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
-        self.publish(subjects::log(room), Some(expected), record).await
+    pub fn append(
+        &self,
+        room: &RoomId,
+        expected: Position,
+        record: Bytes,
+    ) -> impl Future<Output = Result<Position, AppendError>> {
+        self.of(room).append(room, expected, record)
     }
 
     /// See [`super::Log::append_probe`]. The message is sent like all others.
-    pub async fn append_probe(&self, bytes: usize) -> Result<Position, AppendError> {
-        self.publish(subjects::LOG_PROOF.to_owned(), None, vec![0; bytes].into()).await
-    }
-
-    async fn publish(
-        &self,
-        subject: String,
-        expected: Option<Position>,
-        record: Bytes,
-    ) -> Result<Position, AppendError> {
-        let Inner { api, epochs, .. } = &*self.0;
-        let stream_epoch = epochs.latest();
-        // Read before sending, or a commit of another server in the meantime would make a good
-        // position look low.
-        let highest = stream_epoch.highest().max(expected.unwrap_or(Position::NONE));
-        let bytes = record.len();
-        let outcome = match api.append(subject, expected, record).await {
-            Ok(position) if position > highest => {
-                stream_epoch.record_position(position);
-                return Ok(position);
-            }
-            Ok(Position(low)) => {
-                let Position(highest) = highest;
-                AppendError::Unclear(format!("it gave position {low} after {highest}: this is another stream"))
-            }
-            Err(error) => append_error(error, bytes),
-        };
-        // Any other failure may mean that the stream is another one by now. These two cannot.
-        if !matches!(outcome, AppendError::Full | AppendError::TooLarge { .. }) {
-            epochs.request_recheck();
-        }
-        Err(outcome)
+    pub fn append_probe(&self, part: LogPart, bytes: usize) -> impl Future<Output = Result<Position, AppendError>> {
+        self.0.streams.get(part).append_probe(bytes)
     }
 
     /// See [`super::Log::last`].
-    pub async fn last(&self, room: &RoomId, consistency: ReadConsistency) -> Result<Tail, ReadError> {
-        let stream_epoch = self.trusted_epoch().await?;
-        let subject = subjects::log(room);
-        let query = MessageQuery::LastOf { last_by_subj: &subject };
-        let stored = match consistency {
-            ReadConsistency::Any => self.read_nearest(query).await,
-            ReadConsistency::Latest => self.0.api.read_leader(query).await,
-        };
-        let stored = stored.map_err(|error| self.read_error(&error))?;
-        stream_epoch.record_position(stored.as_ref().map_or(Position::NONE, |stored| stored.position));
-        Ok(tail(&stream_epoch, stored))
+    pub fn last(&self, room: &RoomId, consistency: ReadConsistency) -> impl Future<Output = Result<Tail, ReadError>> {
+        self.of(room).last(room, consistency)
     }
 
     /// See [`super::Log::before`].
-    pub async fn before(&self, room: &RoomId, position: Position) -> Result<Tail, ReadError> {
-        let stream_epoch = self.trusted_epoch().await?;
-        let stored = self.last_below(&subjects::log(room), position).await;
-        let stored = stored.map_err(|error| self.read_error(&error))?;
-        Ok(tail(&stream_epoch, stored))
-    }
-
-    /// Returns the last message below a position.
-    async fn last_below(&self, subject: &str, position: Position) -> Result<Option<StoredMessage>, ApiError> {
-        let api = &self.0.api;
-        // Up to 0 would mean up to the stream's last.
-        let Some(up_to_seq) = position.0.checked_sub(1).filter(|up_to| *up_to > 0).map(Position) else {
-            return Ok(None);
-        };
-        let mut last = match api.read_nearest(MessageQuery::LastUpTo { multi_last: [subject], up_to_seq }).await {
-            Err(ApiError::Garbled(_) | ApiError::Bus(BusError::NoResponders)) => None,
-            response => response?,
-        };
-        // Only the nearest replica answers which message is the last below a position, and it may
-        // lag behind or not know the request. So the leader is asked for the next message behind
-        // it: one request if there is none, a binary search otherwise.
-        let (mut low, mut high) = (last.as_ref().map_or(1, |stored| stored.position.0 + 1), position.0);
-        let mut seq = low;
-        while low < high {
-            match api.read_leader(MessageQuery::NextOf { next_by_subj: subject, seq: Position(seq) }).await? {
-                Some(next) if next.position < position => {
-                    low = next.position.0 + 1;
-                    last = Some(next);
-                }
-                _ => high = seq,
-            }
-            seq = low + high.saturating_sub(low) / 2;
-        }
-        Ok(last)
-    }
-
-    /// Reads from the nearest replica, or from the leader if that response cannot be parsed.
-    async fn read_nearest(&self, query: MessageQuery<'_>) -> Result<Option<StoredMessage>, ApiError> {
-        // A stored message may have headers that make this kind of response unreadable; the
-        // leader's response encodes them.
-        match self.0.api.read_nearest(query).await {
-            Err(ApiError::Garbled(_) | ApiError::Bus(BusError::NoResponders)) => self.0.api.read_leader(query).await,
-            response => response,
-        }
+    pub fn before(&self, room: &RoomId, position: Position) -> impl Future<Output = Result<Tail, ReadError>> {
+        self.of(room).before(room, position)
     }
 
     /// See [`super::Log::read`].
-    pub async fn read(&self, room: &RoomId, positions: &[Position]) -> Result<Vec<Option<Bytes>>, ReadError> {
-        let subject = subjects::log(room);
-        let reads = positions.iter().map(|&position| self.read_one(&subject, position));
-        try_join_all(reads).await.map_err(|error| self.read_error(&error))
-    }
-
-    async fn read_one(&self, subject: &str, position: Position) -> Result<Option<Bytes>, ApiError> {
-        if position == Position::NONE {
-            return Ok(None);
-        }
-        let query = MessageQuery::At { seq: position };
-        let stored = match self.read_nearest(query).await? {
-            Some(stored) => Some(stored),
-            // A replica may lag behind; only the leader can confirm that a message does not exist.
-            None => self.0.api.read_leader(query).await?,
-        };
-        let is_it = |stored: &StoredMessage| stored.subject == subject && stored.position == position;
-        Ok(stored.filter(is_it).map(|stored| stored.bytes))
+    pub fn read(
+        &self,
+        room: &RoomId,
+        positions: &[Position],
+    ) -> impl Future<Output = Result<Vec<Option<Bytes>>, ReadError>> {
+        self.of(room).read(room, positions)
     }
 
     /// See [`super::Log::status`].
-    pub async fn status(&self) -> Result<LogStatus, ReadError> {
-        let check = async {
-            let _guard = self.0.checking.lock().await;
-            self.check_now().await
-        };
-        let stream_epoch = self.with_timeout(check).await?;
-        let (bytes, max_bytes) = (stream_epoch.bytes(), stream_epoch.max_bytes());
-        Ok(LogStatus { epoch: stream_epoch.epoch, bytes, max_bytes })
+    pub fn status(&self, part: LogPart) -> impl Future<Output = Result<LogStatus, ReadError>> {
+        self.0.streams.get(part).status()
     }
 
     /// See [`super::Log::epoch`].
-    pub async fn epoch(&self) -> Result<Epoch, ReadError> {
-        let begun = self.0.checks_begun.load(Ordering::Acquire);
-        let check = async {
-            let _guard = self.0.checking.lock().await;
-            // A check that began later than this call is as good.
-            let is_recent = self.0.last_good_check.load(Ordering::Acquire) > begun;
-            if is_recent { Ok(self.0.epochs.latest()) } else { self.check_now().await }
-        };
-        Ok(self.with_timeout(check).await?.epoch)
-    }
-
-    /// Returns the stream's epoch; checks it first if a recheck was requested.
-    async fn trusted_epoch(&self) -> Result<Arc<StreamEpoch>, ReadError> {
-        if let Some(stream_epoch) = self.0.epochs.trusted() {
-            return Ok(stream_epoch);
-        }
-        let check = async {
-            let _guard = self.0.checking.lock().await;
-            match self.0.epochs.trusted() {
-                Some(stream_epoch) => Ok(stream_epoch),
-                None => self.check_now().await,
-            }
-        };
-        self.with_timeout(check).await
-    }
-
-    /// Limits a check by the time-out, including the wait for another caller's check.
-    async fn with_timeout<T>(&self, check: impl Future<Output = Result<T, ApiError>>) -> Result<T, ReadError> {
-        let outcome = timeout(self.0.api.within(), check).await;
-        outcome.unwrap_or(Err(ApiError::Bus(BusError::TimedOut))).map_err(|error| ReadError(error.to_string()))
-    }
-
-    async fn check_now(&self) -> Result<Arc<StreamEpoch>, ApiError> {
-        let Inner { api, epochs, checks_begun, last_good_check, .. } = &*self.0;
-        let number = checks_begun.fetch_add(1, Ordering::AcqRel) + 1;
-        // Read before the request, or records that others append in the meantime would look lost.
-        let (since, known) = (epochs.trust_stamp(), epochs.latest().highest());
-        let stream = match api.info().await {
-            Err(error) if error.is(code::NO_STREAM) => self.create_again().await?,
-            info => info?,
-        };
-        let stream_epoch = epochs.record_status(since, stream_status(&stream, known));
-        last_good_check.store(number, Ordering::Release);
-        Ok(stream_epoch)
-    }
-
-    async fn create_again(&self) -> Result<Info, ApiError> {
-        let Inner { api, epochs, wanted, .. } = &*self.0;
-        let lost = epochs.latest();
-        error!(
-            stream = api.stream(),
-            epoch = lost.epoch.0,
-            last = lost.highest().0,
-            "the rooms' log was deleted with all messages, creating an empty one"
-        );
-        match api.create(wanted).await {
-            Err(error) if error.is(code::STREAM_EXISTS) => api.info().await,
-            created => created,
-        }
-    }
-
-    fn read_error(&self, error: &ApiError) -> ReadError {
-        self.0.epochs.request_recheck();
-        ReadError(error.to_string())
-    }
-}
-
-fn tail(stream_epoch: &StreamEpoch, stored: Option<StoredMessage>) -> Tail {
-    let expected = stored.as_ref().and_then(|stored| stored.expected);
-    Tail { epoch: stream_epoch.epoch, last: stored.map(|stored| (stored.position, stored.bytes)), expected }
-}
-
-fn append_error(error: ApiError, bytes: usize) -> AppendError {
-    if matches!(error, ApiError::Bus(BusError::TooLarge { .. })) {
-        return AppendError::TooLarge { bytes };
-    }
-    let ApiError::Refused { code, description } = &error else {
-        return AppendError::Unclear(error.to_string());
-    };
-    match *code {
-        code::WRONG_LAST | code::WRONG_LAST_CONSTANT => AppendError::Refused,
-        code::TOO_LARGE => AppendError::TooLarge { bytes },
-        code::RESOURCES | code::STORAGE | code::ACCOUNT_FULL => AppendError::Full,
-        code::STORE_FAILED if description == STREAM_IS_FULL => AppendError::Full,
-        _ => AppendError::Unclear(error.to_string()),
-    }
-}
-
-fn stream_status(stream: &Info, known: Position) -> StreamStatus {
-    let created = stream.created.unix_timestamp_nanos() / 1_000_000;
-    StreamStatus {
-        epoch: Epoch(u64::try_from(created).unwrap_or_default()),
-        last: Position(stream.state.last_sequence),
-        known,
-        bytes: stream.state.bytes,
-        // The stream's own limit, which an operator may have changed. It has one, or it would have
-        // been refused when it was opened.
-        max_bytes: u64::try_from(stream.config.max_bytes).unwrap_or(u64::MAX),
+    pub fn epoch(&self, room: &RoomId) -> impl Future<Output = Result<Epoch, ReadError>> {
+        self.of(room).epoch()
     }
 }

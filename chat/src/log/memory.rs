@@ -1,10 +1,13 @@
 //! A log in memory, shared by the chat servers of one process. It ends with the process.
+//!
+//! Its parts share nothing, as streams do.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use model::ids::RoomId;
+use model::log_parts::{LogPart, LogParts, PerPart};
 use model::record::{Epoch, Position};
 use model::settings::LogSettings;
 use runtime::clock;
@@ -22,7 +25,10 @@ const APPENDS_PER_SWEEP: u64 = 10_000;
 
 /// Rooms' records in memory. Clones are the same log.
 #[derive(Debug, Clone)]
-pub struct Memory(Arc<Mutex<Inner>>);
+pub struct Memory {
+    parts: LogParts,
+    inner: Arc<PerPart<Mutex<Inner>>>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -37,7 +43,7 @@ struct Inner {
     rooms: HashMap<RoomId, Records>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Limits {
     records: usize,
     room_bytes: usize,
@@ -72,30 +78,34 @@ impl Memory {
         let limits = Limits {
             records: settings.max_records,
             room_bytes: settings.max_room_bytes,
-            total_bytes: settings.max_total_bytes,
+            total_bytes: settings.max_part_bytes(settings.parts()),
             age_ms: u64::from(settings.max_age_hours) * 3_600_000,
         };
-        Self(Arc::new(Mutex::new(Inner {
-            epoch: Epoch(epoch),
-            limits,
-            started: Instant::now(),
-            last: Position::NONE,
-            bytes: 0,
-            appends: 0,
-            rooms: HashMap::new(),
-        })))
+        let parts = settings.parts();
+        Self { parts, inner: Arc::new(PerPart::new(parts, |_| Mutex::new(Inner::new(Epoch(epoch), limits)))) }
+    }
+
+    /// See [`super::Log::parts`].
+    pub fn parts(&self) -> LogParts {
+        self.parts
+    }
+
+    /// Empties a part, which gets another epoch, as a stream that is deleted and created again.
+    pub fn lose(&self, part: LogPart, epoch: Epoch) {
+        let mut inner = self.inner(part);
+        *inner = Inner::new(epoch, inner.limits);
     }
 
     /// See [`super::Log::append`].
     pub fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
-        let mut inner = self.inner();
+        let mut inner = self.of(room);
         let now_ms = inner.age_ms();
         inner.append(room, Some(expected), record, now_ms)
     }
 
     /// See [`super::Log::append_probe`]. The message itself is not kept.
-    pub fn append_probe(&self, bytes: usize) -> Result<Position, AppendError> {
-        let mut inner = self.inner();
+    pub fn append_probe(&self, part: LogPart, bytes: usize) -> Result<Position, AppendError> {
+        let mut inner = self.inner(part);
         let now_ms = inner.age_ms();
         inner.expire(now_ms);
         if inner.bytes + bytes + RECORD_OVERHEAD > inner.limits.total_bytes {
@@ -110,14 +120,14 @@ impl Memory {
     /// # Errors
     /// If the log is full.
     pub fn publish(&self, room: &RoomId, message: Bytes) -> Result<Position, AppendError> {
-        let mut inner = self.inner();
+        let mut inner = self.of(room);
         let now_ms = inner.age_ms();
         inner.append(room, None, message, now_ms)
     }
 
     /// Removes a message, as an operator can, or replaces its bytes, as a bad disk does.
     pub fn damage(&self, room: &RoomId, position: Position, bytes: Option<Bytes>) {
-        let inner = &mut *self.inner();
+        let inner = &mut *self.of(room);
         let Some(records) = inner.rooms.get_mut(room) else { return };
         let before = records.bytes;
         records.records.retain_mut(|stored| {
@@ -138,7 +148,7 @@ impl Memory {
 
     /// See [`super::Log::before`].
     pub fn before(&self, room: &RoomId, position: Position) -> Tail {
-        let inner = self.inner();
+        let inner = self.of(room);
         let records = inner.rooms.get(room).map(|r| &r.records);
         let last = records.and_then(|records| {
             let count = records.partition_point(|stored| stored.position < position);
@@ -153,7 +163,7 @@ impl Memory {
 
     /// See [`super::Log::read`].
     pub fn read(&self, room: &RoomId, positions: &[Position]) -> Vec<Option<Bytes>> {
-        let inner = self.inner();
+        let inner = self.of(room);
         let records = inner.rooms.get(room).map(|r| &r.records);
         let find = |position: &Position| {
             let records = records?;
@@ -164,24 +174,40 @@ impl Memory {
     }
 
     /// See [`super::Log::status`].
-    pub fn status(&self) -> LogStatus {
-        let inner = self.inner();
+    pub fn status(&self, part: LogPart) -> LogStatus {
+        let inner = self.inner(part);
         LogStatus { epoch: inner.epoch, bytes: inner.bytes as u64, max_bytes: inner.limits.total_bytes as u64 }
     }
 
     /// Evicts records above the age limit when the log is `age_ms` old; appends do so from time to
     /// time.
     pub fn expire(&self, age_ms: u64) {
-        self.inner().expire(age_ms);
+        self.parts.iter().for_each(|part| self.inner(part).expire(age_ms));
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn of(&self, room: &RoomId) -> MutexGuard<'_, Inner> {
+        self.inner(self.parts.of(room))
+    }
+
+    fn inner(&self, part: LogPart) -> MutexGuard<'_, Inner> {
         // No code panics while holding the lock, and every change under it is complete in itself.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.get(part).lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
+    fn new(epoch: Epoch, limits: Limits) -> Self {
+        Self {
+            epoch,
+            limits,
+            started: Instant::now(),
+            last: Position::NONE,
+            bytes: 0,
+            appends: 0,
+            rooms: HashMap::new(),
+        }
+    }
+
     /// Returns the milliseconds since the log began.
     fn age_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)

@@ -12,6 +12,7 @@ use runtime::interval::interval;
 use runtime::metrics::{GaugeShare, Metrics};
 use tokio::time::Instant;
 
+use super::log_parts::fault as log_fault;
 use super::{Chat, MANY_OPERATIONS};
 
 /// Interval of the checks that this server can receive.
@@ -39,16 +40,18 @@ impl Gauges {
 impl Chat {
     /// Reports if this server is ready for work.
     pub(super) fn report_health(&mut self, requests: Option<usize>) {
+        self.show_log_health();
         let Node { health, metrics, settings, .. } = &self.node;
         let requests = requests.unwrap_or_default();
         self.gauges.rooms.set(self.rooms.count());
         self.gauges.requests.set(requests);
         self.gauges.operations.set(self.operations.waiting());
         let requests = Depth::within(settings.rpc.subscription_queue, "questions", requests);
-        let operations = Depth { of: "log operations", waiting: self.operations.waiting(), mark: MANY_OPERATIONS };
+        let waiting = self.operations.most_waiting();
+        let operations = Depth { of: "log operations", waiting, mark: MANY_OPERATIONS };
         let fault = self.queues.check(metrics.dropped_on_full_queues(), &[requests, operations], Instant::now());
         health.set(Check::Queues, fault);
-        health.set(Check::Log, self.log_health.fault().or_else(|| unusable_rooms(self.rooms.unusable())));
+        health.set(Check::Log, log_fault(&self.parts).or_else(|| unusable_rooms(self.rooms.unusable())));
         health.set(Check::Identity, self.rooms.is_yielding().then_some(DUPLICATE_ID));
         health.record_alive();
         self.node.update_health(&self.id);

@@ -3,17 +3,22 @@
 use std::sync::Arc;
 
 use model::ids::RoomId;
+use model::log_parts::LogPart;
 use owner::log_operation::{LogOp, LogResult};
 use owner::rooms::LogRequester;
 use runtime::metrics::Metrics;
 use tokio::time::Instant;
 
 use crate::log::{Log, ReadConsistency};
+use crate::operations::Work;
 
 /// The origin of a log operation.
 pub(super) struct OperationOrigin {
     pub(super) room: RoomId,
     pub(super) requester: LogRequester,
+    /// The part of the log that holds the room.
+    pub(super) part: LogPart,
+    pub(super) work: Work,
     pub(super) requests: usize,
     /// Bytes of the appended record; 0 for other operations.
     pub(super) bytes: usize,
@@ -43,7 +48,7 @@ pub(super) async fn run_operation(
             let read = log.read(room, &positions).await;
             LogResult::Read(read.map(|records| positions.into_iter().zip(records).collect()))
         }
-        LogOp::Epoch => LogResult::Epoch(log.epoch().await),
+        LogOp::Epoch => LogResult::Epoch(log.epoch(room).await),
     };
     (origin, done)
 }

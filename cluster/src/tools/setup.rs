@@ -31,7 +31,8 @@ const USERS: &str = "nats/users.conf";
 /// Writes the missing files, and makes the broker of the options reload them.
 pub(crate) fn run(options: &Options, directory: &Path) -> anyhow::Result<()> {
     let config = options.load()?;
-    let users = users::of(&config.servers);
+    let parts = config.settings.log.parts();
+    let users = users::of(&config.servers, parts);
     let names: Vec<&str> = users.iter().map(|user| user.name.as_str()).collect();
     for (index, name) in names.iter().enumerate() {
         ensure!(
@@ -46,7 +47,7 @@ pub(crate) fn run(options: &Options, directory: &Path) -> anyhow::Result<()> {
         passwords.push(password);
         new.extend(is_new.then_some(user.name.as_str()));
     }
-    let text = users::render(users.iter().zip(&passwords));
+    let text = users::render(users.iter().zip(&passwords), parts);
     files::replace(&directory.join(USERS), &text)?;
     // Before the broker lets a new server in, others must know its key.
     let keys = keys(&directory.join("keys"), &config.servers)?;

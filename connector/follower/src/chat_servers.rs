@@ -10,7 +10,7 @@ use model::allowed_senders::AllowedSenders;
 use model::failure_detector::{FailureDetector, LastMessages, Thresholds};
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::placement::{self, CHAT, NoServer};
-use model::rpc::messages::{ChatStats, KnownIncarnation, LogShortage};
+use model::rpc::messages::{ChatStats, KnownIncarnation, LogShortage, LogShortages};
 use model::servers::Servers;
 
 /// Heartbeats that a chat server still gets after it left the list.
@@ -66,15 +66,15 @@ struct SequenceState {
     is_proven: bool,
     /// Statistics of this run, for gates.
     stats: Option<ChatStats>,
-    /// The shortage of space in its log, by its last response to a heartbeat.
-    log_shortage: Option<LogShortage>,
+    /// The shortages of space in the log, by its last response to a heartbeat.
+    log_shortages: LogShortages,
 }
 
 impl SequenceState {
     fn new(incarnation: Incarnation, (number, is_proven): (u64, bool), at: u64) -> Self {
         let mut messages = LastMessages::default();
         messages.record(at);
-        Self { incarnation, number, messages, outlier: None, is_proven, stats: None, log_shortage: None }
+        Self { incarnation, number, messages, outlier: None, is_proven, stats: None, log_shortages: LogShortages::NONE }
     }
 }
 
@@ -151,9 +151,9 @@ impl ChatServers {
         self.heartbeats.get(chat).is_some_and(HeartbeatState::is_down)
     }
 
-    /// Returns the shortage of space in the log of a chat server.
-    pub(crate) fn log_shortage(&self, chat: &ServerId) -> Option<LogShortage> {
-        if self.has_shortage { self.sequences.get(chat)?.log_shortage } else { None }
+    /// Returns the shortage of space in a room's part of the log, by its chat server.
+    pub(crate) fn log_shortage(&self, chat: &ServerId, room: &RoomId) -> Option<LogShortage> {
+        if self.has_shortage { self.sequences.get(chat)?.log_shortages.of(room) } else { None }
     }
 
     /// Returns the number of connectors in the list.

@@ -256,7 +256,7 @@ impl ConnectorState {
             owner: OwnerLink { chat, serial: *serial, last_token, writer: &mut self.request_writer },
             sessions: &mut self.sessions,
             quotas: &mut self.quotas,
-            log_shortage: self.chat_servers.log_shortage(chat),
+            log_shortage: self.chat_servers.log_shortage(chat, id),
             concluded: Vec::new(),
             effects: &mut *effects,
         };

@@ -1,7 +1,7 @@
 //! Values that several crates share: ids, membership, servers, placement, subjects, records, the state of a
 //! room, and the messages between servers. No I/O, no clock, no randomness.
 //!
-//! Reading order: [`ids`], [`membership`], [`servers`], [`subjects`], [`rpc`], [`record`], [`room`].
+//! Reading order: [`ids`], [`membership`], [`servers`], [`log_parts`], [`subjects`], [`rpc`], [`record`], [`room`].
 
 pub mod allowed_senders;
 pub mod backoff;
@@ -11,6 +11,7 @@ pub mod failure_detector;
 pub mod headers;
 pub mod ids;
 pub mod lineage;
+pub mod log_parts;
 pub mod membership;
 pub mod network;
 pub mod placement;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::log_parts::LogParts;
 use crate::network::Networks;
 
 pub use secret::Secret;
@@ -268,17 +269,20 @@ section! {
         /// Bytes kept in all rooms of a log; above, new messages are refused with 507. The last
         /// twentieth is for joins and leaves.
         max_total_bytes: usize = 1024 * 1024 * 1024,
-        /// Part of `max_total_bytes` above which clients and rooms are limited by the next two.
+        /// Part of a stream's space above which clients and rooms are limited by the next two.
         pressure: f64 = 0.8,
         /// Bytes per minute that the sessions of a public address may append under pressure, at all
         /// connectors together and at least 4,096 at each; each session where the address is not
         /// public.
         pressure_bytes_per_min: u32 = 16 * 1024,
-        /// Part of `max_total_bytes` that the messages of one room may take lately; rooms above it
+        /// Part of a stream's space that the messages of one room may take lately; rooms above it
         /// are refused messages under pressure.
         room_share: f64 = 0.02,
         /// Hours that records are kept.
         max_age_hours: u32 = 7 * 24,
+        /// Streams that a log is created with, between which its rooms are divided: 1, 2, 4, 8, 16,
+        /// 32 or 64. Each may have its part of `max_total_bytes`.
+        streams: usize = 1,
         /// Servers of a NATS cluster that keep each record. Of a log in JetStream only, as is the
         /// next.
         replicas: usize = 1,
@@ -430,6 +434,17 @@ impl FrontendSettings {
 }
 
 impl LogSettings {
+    /// The division of a new log into parts, one for each stream.
+    pub fn parts(&self) -> LogParts {
+        // The start checks the number.
+        LogParts::new(self.streams).unwrap_or_default()
+    }
+
+    /// Bytes that each part of the log may keep.
+    pub fn max_part_bytes(&self, parts: LogParts) -> usize {
+        self.max_total_bytes / parts.count()
+    }
+
     /// Time limit of a response of the log.
     pub fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms.into())

@@ -8,13 +8,16 @@ pub use prefix::SubjectPrefix;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode_byte, utf8_percent_encode};
 
 use crate::ids::{RoomId, ServerId};
+use crate::log_parts::{LogPart, LogParts, Slot};
 
 /// The log subjects of all rooms.
-pub const LOGS: &str = "log.*";
+pub const LOGS: &str = "log.*.*";
 
-/// Subject of the messages by which a chat server checks that the log accepts records.
-// It is the log of no room, since `room_token` writes no `$`.
-pub const LOG_PROOF: &str = "log.$proof";
+/// The log subjects of earlier versions, which had no slots.
+pub const LOGS_WITHOUT_SLOTS: &str = "log.*";
+
+/// The first part's stream; the names of the others begin with it.
+const STREAM: &str = "ROOMS";
 
 /// Name of a process that runs all servers of an environment, which receive responses on one inbox.
 pub const PROCESS: &str = "shaddock";
@@ -50,9 +53,30 @@ pub fn connector_all(id: &ServerId) -> String {
     format!("connector.{id}.>")
 }
 
-/// A room's log.
+/// A room's log: its slot, then its name.
 pub fn log(room: &RoomId) -> String {
-    format!("log.{}", room_token(room))
+    format!("log.{}.{}", Slot::of(room), room_token(room))
+}
+
+/// Subject of the messages by which a chat server checks that a part of the log accepts records.
+// It is the log of no room, since `room_token` writes no `$`.
+pub fn log_probe(parts: LogParts, part: LogPart) -> String {
+    format!("log.{}.$proof", parts.slots(part).start())
+}
+
+/// The log subjects of a part, as patterns: its stream's subjects.
+// They end with `>`, so that logs of more tokens need no other subjects.
+pub fn log_patterns(parts: LogParts, part: LogPart) -> Vec<String> {
+    if parts == LogParts::ONE {
+        return vec!["log.*.>".to_owned()];
+    }
+    parts.slots(part).map(|slot| format!("log.{slot}.>")).collect()
+}
+
+/// The name of a part's stream, without a prefix.
+pub fn log_stream(parts: LogParts, part: LogPart) -> String {
+    let path = parts.path(part);
+    if path.is_empty() { STREAM.to_owned() } else { format!("{STREAM}-{path}") }
 }
 
 /// The request to a NATS server, by its own id, to read its configuration again.
@@ -147,7 +171,22 @@ mod tests {
         assert_eq!(connector_push(&id), "connector.chat-server-1.push");
         assert_eq!(connector_ping(&id), "connector.chat-server-1.ping");
         assert_eq!(connector_all(&id), "connector.chat-server-1.>");
-        assert_eq!(log(&room("a.b c")), "log.a%2Eb%20c");
+        assert_eq!(log(&room("a.b c")), "log.10.a%2Eb%20c");
+    }
+
+    #[test]
+    fn each_part_of_the_log_has_a_stream_with_its_slots() {
+        let one = LogParts::ONE;
+        let first = one.of(&room("lobby"));
+        assert_eq!((log_stream(one, first), log_patterns(one, first)), ("ROOMS".into(), vec!["log.*.>".to_owned()]));
+        let four = LogParts::new(4).unwrap();
+        let names: Vec<_> = four.iter().map(|part| log_stream(four, part)).collect();
+        assert_eq!(names, ["ROOMS", "ROOMS-01", "ROOMS-1", "ROOMS-11"]);
+        let lobby = four.of(&room("lobby"));
+        assert_eq!((log(&room("lobby")), log_stream(four, lobby)), ("log.51.lobby".into(), "ROOMS-11".into()));
+        let patterns = log_patterns(four, lobby);
+        assert_eq!((patterns.len(), &*patterns[0], &*patterns[15]), (16, "log.48.>", "log.63.>"));
+        assert_eq!(log_probe(four, lobby), "log.48.$proof");
     }
 
     #[test]

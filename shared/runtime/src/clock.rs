@@ -12,14 +12,19 @@ pub fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Epochs of logs in memory per millisecond.
+/// Epochs of logs per millisecond.
 const EPOCHS_PER_MS: u64 = 1_024;
 
-/// The epoch of a log in memory that begins now, above those of all logs that began before.
+/// The lowest epoch of a log that begins at this time, in Unix milliseconds.
+pub fn first_epoch(ms: u64) -> u64 {
+    ms.saturating_mul(EPOCHS_PER_MS)
+}
+
+/// The epoch of a log that begins now, above those of all logs that began before.
 pub fn new_epoch() -> u64 {
     // Where the clock was set back to the same millisecond, epochs differ by chance. Browsers read
     // them as numbers, so they must stay below 2^53: they do until 2248.
-    now_ms().saturating_mul(EPOCHS_PER_MS).saturating_add(rand::random_range(0..EPOCHS_PER_MS))
+    first_epoch(now_ms()).saturating_add(rand::random_range(0..EPOCHS_PER_MS))
 }
 
 /// The incarnation of a server that starts now.

@@ -1,7 +1,8 @@
 //! The metrics of a process. Passed along, never global, so that tests can read them; written in
 //! Prometheus' text format.
 //!
-//! The values of labels are fixed: no room, name or address ever becomes one.
+//! The values of labels are fixed, but for the streams of the log: no room, name or address ever
+//! becomes one.
 
 mod counters;
 mod format;
@@ -16,7 +17,7 @@ use prometheus_client::registry::Registry;
 pub use self::counters::{Counter, ExpiryGauge, Gauge, GaugeShare};
 pub use self::format::Format;
 pub use self::histograms::{
-    CheckGauges, DurationHistogram, ResponseCounters, RouteLabel, SizeHistogram, StageHistograms,
+    CheckGauges, DurationHistogram, ResponseCounters, RouteLabel, SizeHistogram, StageHistograms, StreamGauges,
 };
 pub use self::reasons::{
     ConnectionRefusals, DeadlineCloses, InputCloses, KickCounters, OverloadRefusals, RefusalCounters,
@@ -187,12 +188,16 @@ metrics! {
     /// Bus messages that wait for their server's task; always 0 over NATS where
     /// rpc.subscription_queue is 65,536 or more.
     queue_bus_messages: Gauge,
-    /// Log operations that wait because 256 are in flight.
+    /// Log operations that wait because 256 are in flight to a stream, or 64 reads of its leader.
     queue_log_operations: Gauge,
-    /// Bytes in the rooms' log, as a chat server of this process saw it last.
-    log_bytes: Gauge,
-    /// Bytes that the rooms' log may have, as a chat server of this process saw it last.
-    log_max_bytes: Gauge,
+    /// Bytes in each stream of the rooms' log, as a chat server of this process saw it last.
+    log_bytes: StreamGauges,
+    /// Bytes that each stream of the rooms' log may have, as a chat server of this process saw it
+    /// last.
+    log_max_bytes: StreamGauges,
+    /// Chat servers of this process at which this stream of the rooms' log takes no records or cannot
+    /// be read.
+    log_failing: StreamGauges,
     /// Records committed to the log.
     records_committed: Counter,
     /// Entries in the records committed.
@@ -268,7 +273,7 @@ mod tests {
         let page = include_str!("../../../docs/reference/metrics.md");
         let rows = Metrics::described().into_iter().map(|(name, kind, meaning)| {
             let (name, kind) = match kind {
-                "Gauge" | "ExpiryGauge" | "CheckGauges" => (name, "gauge"),
+                "Gauge" | "ExpiryGauge" | "CheckGauges" | "StreamGauges" => (name, "gauge"),
                 "SizeHistogram" | "StageHistograms" => (name, "histogram"),
                 _ => (format!("{name}_total"), "counter"),
             };

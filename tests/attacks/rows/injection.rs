@@ -297,7 +297,7 @@ async fn prototypes(arena: Arena) -> String {
                 "gate.gateHandler.queryEntry",
                 "area.areaHandler.walk",
                 "connector.sys.kick",
-                "log.lobby",
+                "log.51.lobby",
                 "api.v1.publish",
                 "",
                 ".",

@@ -30,7 +30,7 @@ impl Truth {
     pub(super) fn read(world: &World, room: &RoomId) -> Self {
         let records: Vec<_> = records(&world.log, room, &world.poison).into_iter().rev().collect();
         let positions: Vec<_> = records.iter().map(|(position, _)| *position).collect();
-        let is_erased = positions.iter().all(|position| world.unanswered.contains(position));
+        let is_erased = positions.iter().all(|position| world.unanswered.contains(&(room.clone(), *position)));
         let initial = match records.first() {
             Some((position, first)) if first.prev == Position::NONE && first.prev_id != RecordId::NONE => {
                 (position.last_seq(), RoomState::from(first.checkpoint.as_ref().unwrap()))

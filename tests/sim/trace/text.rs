@@ -201,8 +201,8 @@ fn from_chat(message: &FromChat) -> String {
         }
         RpcResponse::NotOwner { room } => format!("not-owner {room}"),
         RpcResponse::Unavailable { room, because } => format!("unavailable {room} {because:?}"),
-        RpcResponse::Alive => match message.stats.as_ref().and_then(|stats| stats.log_shortage) {
-            Some(shortage) => format!("alive, {shortage:?}"),
+        RpcResponse::Alive => match message.stats.as_ref().filter(|stats| !stats.log_shortages.is_empty()) {
+            Some(stats) => format!("alive, {:?}", stats.log_shortages),
             None => "alive".to_owned(),
         },
         RpcResponse::Leaving => "leaving".to_owned(),

@@ -22,7 +22,7 @@ impl World {
                 }
                 ChatEffect::Log { room, requester: asker, op } => {
                     self.check_append(chat, &op);
-                    self.start_operation(chat, room, asker, op);
+                    self.request_operation(chat, room, asker, op);
                 }
                 ChatEffect::Probe(home) => self.probe(chat, home),
                 // Each server looks at the list at its own moment.
@@ -77,7 +77,7 @@ impl World {
 
     pub(super) fn start_operation(&mut self, chat: usize, room: RoomId, asker: LogRequester, op: LogOp) {
         let (run, connection) = (self.chats[chat].run, self.connection);
-        let fate = self.log_fate(chat, &op);
+        let fate = self.log_fate(chat, &room, &op);
         let texts = (trace::Asking(asker), trace::Operation(&op));
         self.trace.line(self.now, "log", format_args!("S{}r{run} {room} {}: {}, {fate}", chat + 1, texts.0, texts.1));
         let gives_up_after = match fate {
@@ -99,9 +99,12 @@ impl World {
 
     /// The answer is lost, or the append is, or it comes when the chat server does not wait for it
     /// any more.
-    fn log_fate(&mut self, chat: usize, op: &LogOp) -> LogFate {
+    fn log_fate(&mut self, chat: usize, room: &RoomId, op: &LogOp) -> LogFate {
         if !self.chats[chat].up {
             return LogFate::Disconnected;
+        }
+        if self.is_stalled(room) {
+            return LogFate::Lost;
         }
         if let Some(fate) = self.partial_fate(chat, op) {
             return fate;
@@ -144,7 +147,7 @@ impl World {
                 });
                 LogResult::Read(Ok(given.collect()))
             }
-            LogOp::Epoch => LogResult::Epoch(Ok(self.log.status().epoch)),
+            LogOp::Epoch => LogResult::Epoch(Ok(self.log.status(self.log.parts().of(room)).epoch)),
         }
     }
 

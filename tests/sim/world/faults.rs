@@ -57,6 +57,7 @@ impl World {
             Event::Poisoned(world.chance.index(ROOMS.len()), Poison::ALL[kind])
         });
         self.plan_partial();
+        self.plan_part_faults();
         self.plan_fillings();
         self.plan_strangers();
         if troubles.clock_jumps > 0 {
@@ -133,6 +134,10 @@ impl World {
             Event::EmptyLog => self.log.expire(u64::MAX),
             Event::Poisoned(room, poison) => self.poison(room, poison),
             Event::LoseLog => self.lose_log(),
+            Event::LosePart(part) => self.lose_part(part),
+            Event::PartFound { chat, part } => self.find_part(chat, part),
+            Event::StallPart(part, until) => self.stall_part(part, until),
+            Event::PartGoesOn(part) => self.end_stall(part),
             _ => {}
         }
     }
@@ -141,7 +146,7 @@ impl World {
     fn lose_log(&mut self) {
         self.connection += 1;
         self.unanswered.clear();
-        self.log = Memory::starting_at(2, &LogSettings::default());
+        self.log = Memory::starting_at(2, &self.scenario.settings().log);
         for chat in 0..CHATS {
             self.chats[chat] = self.chat(chat, self.chats[chat].run + 1);
         }
@@ -155,7 +160,7 @@ impl World {
         if is_record {
             self.future.insert(position);
             // No server knows of it so far.
-            self.unanswered.insert(position);
+            self.unanswered.insert((room.clone(), position));
         } else {
             self.poison.insert(position);
         }
@@ -208,7 +213,7 @@ impl World {
             if self.chance.per_mille(500)
                 && let LogResult::Append(Ok(position)) = self.operate(&room, op)
             {
-                self.unanswered.insert(position);
+                self.unanswered.insert((room.clone(), position));
             }
             self.agenda.at(self.now, Event::LogDone { chat, run, room, asker, done });
         }
@@ -244,7 +249,7 @@ impl World {
             let record = trace::Shown(record);
             self.trace.line(self.now, "fault", format_args!("the log loses {room} {} {record}", position.0));
         }
-        self.log = Memory::starting_at(1, &LogSettings::default());
+        self.log = Memory::starting_at(1, &self.scenario.settings().log);
         for (position, room, record) in records.drain(..kept) {
             let last = self.log.last(&room).last.map_or(Position::NONE, |(position, _)| position);
             assert_eq!(self.log.append(&room, last, record.encode().unwrap().into()), Ok(position));

@@ -46,8 +46,10 @@ impl World {
         let is_due = self.now.is_multiple_of(LOOK_MS) && self.scenario.troubles().fillings > 0;
         let node = &mut self.chats[chat];
         if is_due && node.up {
-            node.rooms.log_space().begin_check();
-            node.rooms.log_space().end_check(LOG_BYTES / 100 * self.fullness.percent, LOG_BYTES);
+            for part in self.log.parts().iter() {
+                node.rooms.log_space(part).begin_check();
+                node.rooms.log_space(part).end_check(LOG_BYTES / 100 * self.fullness.percent, LOG_BYTES);
+            }
             node.seen_percent = self.fullness.percent;
         }
     }

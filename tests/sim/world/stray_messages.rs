@@ -86,7 +86,7 @@ impl World {
         let known = self.chance.per_mille(300).then(|| self.known(chat_run));
         let own = subjects::connector_reply(&sender, u64::MAX);
         let reply = match self.chance.index(6) {
-            0 => Some("log.lobby".to_owned()),
+            0 => Some("log.51.lobby".to_owned()),
             1 => Some(subjects::connector_reply(&server("connector", (connector + 1) % CONNECTORS).id, 7)),
             2 => Some(subjects::connector_push(&me)),
             3 => None,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use follower::connector_state::ClientResponse;
+
 use super::*;
 
 impl World {
@@ -28,7 +30,16 @@ impl World {
         let connections = &mut self.users[*user].connections;
         let connection = connections.iter_mut().find(|v| v.session == session && v.connector == connector).unwrap();
         assert!(!connection.closed, "a delivery to a session that is gone");
+        let answered = match &received {
+            Received::Answer { id, response: ClientResponse::Room(room, _) } => Some((*id, room.clone())),
+            _ => None,
+        };
+        let waited = |id: u32| self.now - connection.asked_at[id as usize - 1];
+        let answered = answered.map(|(id, room)| (waited(id), room));
         connection.received.push(received);
+        if let Some((waited, room)) = answered {
+            self.check_wait(&room, waited);
+        }
     }
 
     /// Prints what a client does in its session.
@@ -184,8 +195,10 @@ impl World {
     }
 
     pub(super) fn request(&mut self, user: usize, asked: SentRequest, request: ClientRequest) {
+        let now_ms = self.now;
         let Some(connection) = self.users[user].open_connection() else { return };
-        let (connector, session, id) = (connection.connector, connection.session, connection.add_request(asked));
+        let (connector, session, id) =
+            (connection.connector, connection.session, connection.add_request(asked, now_ms));
         self.trace_client(user, (connector, session), format_args!("request {id} {}", trace::Requested(&request)));
         let now = self.hub_now();
         let effects = self.connectors[connector].hub.handle_request(session, Some(id), request, now);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use model::failure_detector::Thresholds;
 use model::rpc::EncodedResponse;
-use model::rpc::messages::{ChatStats, RpcResponse};
+use model::rpc::messages::{ChatStats, LogShortages, RpcResponse};
 
 use super::outgoing::Receiver;
 use super::{Effect, Rooms, SILENCE_MS};
@@ -74,13 +74,17 @@ impl Rooms {
         out.send_numbered(number, requester.into(), &EncodedResponse::new(response), Some(&stats));
     }
 
-    fn stats(&self, now: Now) -> ChatStats {
+    pub(super) fn stats(&self, now: Now) -> ChatStats {
+        let mut log_shortages = LogShortages::NONE;
+        for (part, space) in self.log_spaces.iter() {
+            space.shortage().into_iter().for_each(|shortage| log_shortages.add(self.log_parts.slots(part), shortage));
+        }
         ChatStats {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_ms: now.ticks,
             rooms: self.count() as u64,
             records: self.records_appended,
-            log_shortage: self.log_space.shortage(),
+            log_shortages,
         }
     }
 }

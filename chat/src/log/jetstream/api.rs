@@ -13,13 +13,10 @@ use base64::engine::general_purpose::STANDARD;
 use bus::{Bus, BusError, Headers, Message, OutgoingMessage};
 use bytes::Bytes;
 use model::record::Position;
-use model::subjects::{self, SubjectPrefix};
+use model::subjects::SubjectPrefix;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-
-/// The stream of all rooms, without a prefix.
-pub(super) const STREAM: &str = "ROOMS";
 
 /// The header by which an append names the position that it expects; the stream keeps it.
 const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
@@ -135,7 +132,7 @@ impl<'s> MessageQuery<'s> {
     }
 }
 
-/// JetStream, reached over a bus. Every request ends within the time-out.
+/// A stream of JetStream, reached over a bus. Every request ends within the time-out.
 #[derive(Debug)]
 pub(super) struct Api {
     bus: Bus,
@@ -145,20 +142,25 @@ pub(super) struct Api {
 }
 
 impl Api {
-    pub(super) fn new(bus: Bus, within: Duration) -> Self {
-        let prefix = bus.prefix();
-        let stream = prefix.stream(STREAM);
-        Self { bus, prefix, stream, within }
+    /// Takes the stream's name without a prefix.
+    pub(super) fn new(bus: Bus, stream: &str, within: Duration) -> Self {
+        let stream = bus.prefix().stream(stream);
+        Self::of_stream(bus, &stream, within)
     }
 
-    /// Returns the name of the stream of all rooms.
+    /// Takes the stream's whole name.
+    pub(super) fn of_stream(bus: Bus, stream: &str, within: Duration) -> Self {
+        Self { prefix: bus.prefix(), bus, stream: stream.to_owned(), within }
+    }
+
+    /// Returns the name of the stream.
     pub(super) fn stream(&self) -> &str {
         &self.stream
     }
 
-    /// Returns the log subjects of all rooms, as JetStream knows them.
-    pub(super) fn logs(&self) -> String {
-        self.prefix.apply(subjects::LOGS).into_owned()
+    /// Returns the prefix of subjects, as JetStream knows them.
+    pub(super) fn prefix(&self) -> &SubjectPrefix {
+        &self.prefix
     }
 
     pub(super) fn within(&self) -> Duration {
@@ -175,6 +177,15 @@ impl Api {
     pub(super) async fn create(&self, config: &Config) -> Result<Info, ApiError> {
         let response = self.request(format!("$JS.API.STREAM.CREATE.{}", self.stream), json(config)?).await?;
         parse(&response.payload)
+    }
+
+    /// Makes the stream's leader give the lead to this server. JetStream takes another one if that
+    /// cannot lead.
+    pub(super) async fn step_down(&self, preferred: &str) -> Result<(), ApiError> {
+        let body = serde_json::json!({ "placement": { "preferred": preferred } });
+        let subject = format!("$JS.API.STREAM.LEADER.STEPDOWN.{}", self.stream);
+        let response = self.request(subject, json(&body)?).await?;
+        parse::<serde_json::Value>(&response.payload).map(drop)
     }
 
     /// Appends to a subject if its last position is `expected`, where that is given; returns the

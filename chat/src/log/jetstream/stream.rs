@@ -5,172 +5,45 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use bus::BusError;
+use model::log_parts::{LogPart, LogParts};
+use model::record::Epoch;
 use model::settings::LogSettings;
-use thiserror::Error;
+use model::subjects;
+use runtime::clock;
 
 use super::api::{Api, ApiError, code};
+use super::open_error::{Difference, OpenError};
 
 /// The shortest window that the server accepts.
 // Records carry no message ids, so JetStream never finds a duplicate: compare-and-set already keeps
 // a second copy out.
 const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 
-/// The log cannot be opened. Every variant is for the operator to solve, so its text says what to
-/// do.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum OpenError {
-    /// The bus is the one inside this process.
-    #[error("the JetStream log needs a NATS server: add --nats URL, or use --log memory")]
-    NoNats,
-    /// The server, or the account, has no JetStream.
-    #[error(
-        "JetStream is not enabled at the NATS server: start nats-server with -js (and enable it for the account in \
-         use, if there are several), or use --log memory"
-    )]
-    NotEnabled,
-    /// The existing stream has other settings than wanted.
-    #[error(
-        "the stream {stream} exists with other settings, and is never changed silently: {}",
-        list(stream, differences)
-    )]
-    Differs {
-        /// Its name.
-        stream: String,
-        /// All settings that differ.
-        differences: Vec<Difference>,
-    },
-    /// The server created a stream with other settings than requested.
-    #[error(
-        "the NATS server {version} is too old, it ignores settings of the stream {stream}: {}; upgrade it to 2.12.7 or \
-         later",
-        list(stream, differences)
-    )]
-    TooOld {
-        /// The server's version.
-        version: String,
-        /// The stream's name.
-        stream: String,
-        /// Each setting that it ignored.
-        differences: Vec<Difference>,
-    },
-    /// JetStream has less space than the log may take.
-    #[error(
-        "JetStream has no {bytes} bytes for the stream {stream} ({reason}): lower log.max_total_bytes, or raise \
-         max_file_store in nats-server's configuration or the account's limits"
-    )]
-    NoSpace {
-        /// `log.max_total_bytes`.
-        bytes: i64,
-        /// The stream's name.
-        stream: String,
-        /// The server's description.
-        reason: String,
-    },
-    /// There are fewer servers than replicas.
-    #[error(
-        "JetStream has no {replicas} servers for the stream {stream} ({reason}): lower log.replicas, or add servers to \
-         the NATS cluster"
-    )]
-    NoReplicas {
-        /// `log.replicas`.
-        replicas: usize,
-        /// The stream's name.
-        stream: String,
-        /// The server's description.
-        reason: String,
-    },
-    /// The account reached its limit of streams.
-    #[error(
-        "the account may have no further stream, and {stream} is not among those that it has ({reason}): raise the \
-         account's max_streams, or remove a stream (`nats stream ls` shows all)"
-    )]
-    TooManyStreams {
-        /// The stream's name.
-        stream: String,
-        /// The server's description.
-        reason: String,
-    },
-    /// Another stream has the rooms' subjects.
-    #[error(
-        "another stream than {stream} holds subjects of {subjects} ({reason}): find it with `nats stream find --subject` \
-         and remove it, use another account, or another nats.prefix"
-    )]
-    Overlap {
-        /// The stream's name.
-        stream: String,
-        /// The subjects of the stream.
-        subjects: String,
-        /// The server's description.
-        reason: String,
-    },
-    /// JetStream has no leader.
-    #[error(
-        "JetStream at the NATS server is not available ({reason}): in a cluster a majority of its servers must be there \
-         and know each other; then start this again"
-    )]
-    NoLeader {
-        /// The server's description.
-        reason: String,
-    },
-    /// No response. A user without the permission to ask gets none either.
-    #[error(
-        "JetStream gave no answer within {within_ms} ms: see that the user may publish to $JS.API.> and {subjects} (the NATS \
-         server's log tells of violations) and that a majority of a NATS cluster is there, or raise log.timeout_ms"
-    )]
-    Silent {
-        /// `log.timeout_ms`.
-        within_ms: u128,
-        /// The rooms' log subjects.
-        subjects: String,
-    },
-    /// Any other error.
-    #[error("the stream {stream} cannot be opened: {reason}")]
-    Other {
-        /// The stream's name.
-        stream: String,
-        /// The server's description.
-        reason: String,
-    },
+/// The key of the epoch among a stream's metadata.
+// Metadata, because a mirror that takes a stream's place is another stream with the same records.
+const EPOCH: &str = "shaddock-epoch";
+
+/// Returns the epoch of a stream: that of its metadata, or one by the time of its creation if that
+/// has none, because an operator created the stream.
+pub(super) fn epoch(stream: &Info) -> Epoch {
+    let kept = stream.config.metadata.get(EPOCH).and_then(|epoch| epoch.parse().ok());
+    let created = stream.created.unix_timestamp_nanos() / 1_000_000;
+    Epoch(kept.unwrap_or_else(|| clock::first_epoch(u64::try_from(created).unwrap_or_default())))
 }
 
-/// A setting of the stream that differs from the wanted one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// Its name in the stream's configuration.
-    pub name: &'static str,
-    /// The stream's value.
-    pub found: String,
-    /// The value by our settings.
-    pub wanted: String,
-    /// The option of `nats stream edit` that changes it; none if no option does.
-    pub option: Option<&'static str>,
-    /// The setting of Shaddock that determines it; none if no setting does.
-    pub setting: Option<&'static str>,
+/// Returns the configuration with an epoch.
+pub(super) fn with_epoch(wanted: &Config, epoch: Epoch) -> Config {
+    let mut config = wanted.clone();
+    config.metadata.insert(EPOCH.to_owned(), epoch.0.to_string());
+    config
 }
 
-impl Difference {
-    /// Describes the found and the wanted value, and the command that helps.
-    fn describe(&self, stream: &str) -> String {
-        let Self { name, found, wanted, option, setting } = self;
-        let command = match option {
-            Some(option) => format!("`nats stream edit {stream} {option}={wanted}`"),
-            None => format!(
-                "cannot be changed: remove the stream with all messages (`nats stream rm {stream}`), or use another \
-                 account or nats.prefix"
-            ),
-        };
-        let setting = setting.map(|setting| format!(" or change {setting}")).unwrap_or_default();
-        format!("{name} is {found}, wanted is {wanted} ({command}{setting})")
-    }
-}
-
-fn list(stream: &str, differences: &[Difference]) -> String {
-    differences.iter().map(|difference| difference.describe(stream)).collect::<Vec<_>>().join("; ")
-}
-
-/// Returns the configuration that the settings want.
-pub(super) fn wanted(api: &Api, settings: &LogSettings) -> Config {
-    Config { name: api.stream().to_owned(), subjects: vec![api.logs()], ..limits(settings) }
+/// Returns the configuration that the settings want for a part of the log.
+pub(super) fn wanted(api: &Api, settings: &LogSettings, (parts, part): (LogParts, LogPart)) -> Config {
+    let subjects = subjects::log_patterns(parts, part);
+    let subjects = subjects.iter().map(|pattern| api.prefix().apply(pattern).into_owned()).collect();
+    let max_bytes = signed(settings.max_part_bytes(parts));
+    Config { name: api.stream().to_owned(), subjects, max_bytes, ..limits(settings) }
 }
 
 fn limits(settings: &LogSettings) -> Config {
@@ -183,23 +56,36 @@ fn limits(settings: &LogSettings) -> Config {
         max_bytes: signed(settings.max_total_bytes),
         num_replicas: settings.replicas,
         allow_direct: true,
+        allow_message_ttl: true,
         duplicate_window: DUPLICATE_WINDOW,
         ..Config::default()
     }
 }
 
-/// Creates the stream, or checks the existing one.
-pub(super) async fn open(api: &Api, wanted: &Config, version: &str) -> Result<Info, OpenError> {
-    let explain = |error| explain(error, wanted, api.within());
-    let (info, created) = match api.info().await {
-        Err(error) if error.is(code::NO_STREAM) => create(api, wanted).await.map_err(explain)?,
-        there => (there.map_err(explain)?, false),
+/// A stream that exists now.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) info: Info,
+    /// It was just created.
+    is_new: bool,
+}
+
+/// Returns the stream; creates it if there is none.
+pub(super) async fn find_or_create(api: &Api, wanted: &Config) -> Result<Found, OpenError> {
+    let found = match api.info().await {
+        Err(error) if error.is(code::NO_STREAM) => create(api, wanted).await,
+        info => info.map(|info| Found { info, is_new: false }),
     };
-    let differences = differences(&info.config, wanted);
+    found.map_err(|error| explain(error, wanted, api.within()))
+}
+
+/// Checks that a stream has the wanted settings.
+pub(super) fn check(found: &Found, wanted: &Config, version: &str) -> Result<(), OpenError> {
+    let differences = differences(&found.info.config, wanted);
     // A stream that was just created and differs shows a server that ignores settings it does not
     // know.
-    match (differences.is_empty(), created) {
-        (true, _) => Ok(info),
+    match (differences.is_empty(), found.is_new) {
+        (true, _) => Ok(()),
         (false, true) => {
             let stream = wanted.name.clone();
             Err(OpenError::TooOld { version: version.to_owned(), stream, differences })
@@ -208,11 +94,11 @@ pub(super) async fn open(api: &Api, wanted: &Config, version: &str) -> Result<In
     }
 }
 
-/// Creates the stream. Returns false if another process did so at the same moment.
-async fn create(api: &Api, wanted: &Config) -> Result<(Info, bool), ApiError> {
-    match api.create(wanted).await {
-        Err(error) if error.is(code::STREAM_EXISTS) => Ok((api.info().await?, false)),
-        created => Ok((created?, true)),
+/// Creates the stream with an epoch, unless another process does so at the same moment.
+async fn create(api: &Api, wanted: &Config) -> Result<Found, ApiError> {
+    match api.create(&with_epoch(wanted, Epoch(clock::new_epoch()))).await {
+        Err(error) if error.is(code::STREAM_EXISTS) => Ok(Found { info: api.info().await?, is_new: false }),
+        created => Ok(Found { info: created?, is_new: true }),
     }
 }
 
@@ -248,7 +134,7 @@ fn differences(found: &Config, wanted: &Config) -> Vec<Difference> {
 
 /// Name in the configuration, option of `nats stream edit`, our setting; in the order of
 /// [`values`].
-const SETTINGS: [(&str, Option<&str>, Option<&str>); 20] = [
+const SETTINGS: [(&str, Option<&str>, Option<&str>); 21] = [
     ("subjects", Some("--subjects"), Some("nats.prefix")),
     ("storage", None, None),
     ("retention", None, None),
@@ -261,6 +147,8 @@ const SETTINGS: [(&str, Option<&str>, Option<&str>); 20] = [
     ("max_msg_size", Some("--max-msg-size"), None),
     ("num_replicas", Some("--replicas"), Some("log.replicas")),
     ("allow_direct", Some("--allow-direct"), None),
+    // For records that must outlive `max_age`. No stream that has it can lose it.
+    ("allow_msg_ttl", Some("--allow-msg-ttl"), None),
     ("no_ack", None, None),
     // Each of these would withhold records, change them, or add messages that are no records.
     ("sealed", None, None),
@@ -272,9 +160,11 @@ const SETTINGS: [(&str, Option<&str>, Option<&str>); 20] = [
     ("subject_delete_marker_ttl", Some("--subject-del-markers-ttl"), None),
 ];
 
-fn values(config: &Config) -> [String; 20] {
+fn values(config: &Config) -> [String; 21] {
+    let mut subjects = config.subjects.clone();
+    subjects.sort();
     [
-        config.subjects.join(","),
+        subjects.join(","),
         format!("{:?}", config.storage).to_lowercase(),
         format!("{:?}", config.retention).to_lowercase(),
         format!("{:?}", config.discard).to_lowercase(),
@@ -286,6 +176,7 @@ fn values(config: &Config) -> [String; 20] {
         limit(config.max_message_size.into()),
         config.num_replicas.to_string(),
         config.allow_direct.to_string(),
+        config.allow_message_ttl.to_string(),
         config.no_ack.to_string(),
         config.sealed.to_string(),
         or_none(config.mirror.iter().map(|mirror| mirror.name.as_str())),

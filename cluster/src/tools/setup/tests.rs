@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 
+use model::log_parts::LogParts;
 use runtime::config::load_servers;
 use serde_json::Value;
 use testkit::Scratch;
@@ -99,8 +100,9 @@ fn config() -> PathBuf {
 }
 
 fn rendered(servers: &Servers) -> Value {
-    let users = users::of(servers);
-    Reading::of(&users::render(users.iter().map(|user| (user, &user.name))))
+    let parts = LogParts::ONE;
+    let users = users::of(servers, parts);
+    Reading::of(&users::render(users.iter().map(|user| (user, &user.name)), parts))
 }
 
 #[test]
@@ -114,7 +116,7 @@ fn the_example_for_production_has_the_same_permissions() {
     assert_eq!(written, example);
     assert_eq!(account, wanted);
     assert_eq!(example.len(), 8, "seven servers and the operator");
-    assert!(example["chat-server-1"]["publish"].contains("log.*"), "variables are read");
+    assert!(example["chat-server-1"]["publish"].contains("log.*.*"), "variables are read");
     assert_eq!(tracer["publish"], [r#"{"deny":[">"]}"#.to_owned()].into());
 }
 

@@ -1,5 +1,6 @@
 //! The broker's users: one per server of an environment, and those of operators. Pure.
 
+use model::log_parts::LogParts;
 use model::servers::Servers;
 use model::subjects::permissions::Permissions;
 use serde_json::{Value, json};
@@ -34,19 +35,20 @@ pub(super) enum Rights {
     Server(Permissions),
 }
 
-/// Returns the users of an environment: operators, then servers.
-pub(super) fn of(servers: &Servers) -> Vec<User> {
+/// Returns the users of an environment with a log of so many parts: operators, then servers.
+pub(super) fn of(servers: &Servers, parts: LogParts) -> Vec<User> {
     let others = [(SYS, Rights::System), (OPERATOR, Rights::Everything), (TRACER, Rights::ReadOnly)];
     let others = others.map(|(name, rights)| User { name: name.to_owned(), rights });
     let of_servers = servers.all().filter_map(|(server_type, server)| {
-        let permissions = Permissions::of(server_type, &server.id, servers)?;
+        let permissions = Permissions::of(server_type, &server.id, servers, parts)?;
         Some(User { name: server.id.to_string(), rights: Rights::Server(permissions) })
     });
     others.into_iter().chain(of_servers).collect()
 }
 
-/// Renders the users as a part of the broker's configuration. The broker accepts JSON as a value.
-pub(super) fn render<'a>(users: impl Iterator<Item = (&'a User, &'a String)>) -> String {
+/// Renders the users as a part of the broker's configuration, with an account that may have the
+/// streams of the log. The broker accepts JSON as a value.
+pub(super) fn render<'a>(users: impl Iterator<Item = (&'a User, &'a String)>, parts: LogParts) -> String {
     let (mut system, mut chat) = (Vec::new(), Vec::new());
     for (user, password) in users {
         let list = if matches!(user.rights, Rights::System) { &mut system } else { &mut chat };
@@ -54,7 +56,7 @@ pub(super) fn render<'a>(users: impl Iterator<Item = (&'a User, &'a String)>) ->
     }
     let accounts = json!({
         "SYS": { "users": system },
-        "CHAT": { "jetstream": { "max_streams": 1 }, "users": chat },
+        "CHAT": { "jetstream": { "max_streams": parts.count() }, "users": chat },
     });
     format!(
         "# Written by `shaddock setup`, and written anew whenever that is run.\nsystem_account: SYS\naccounts: {accounts:#}\n"

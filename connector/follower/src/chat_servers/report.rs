@@ -12,12 +12,12 @@ impl ChatServers {
     pub fn note_stats(&mut self, chat: &ServerId, mut stats: ChatStats) {
         let Some(sequence) = self.sequences.get_mut(chat) else { return };
         // Gates have no use for it.
-        sequence.log_shortage = stats.log_shortage.take();
+        sequence.log_shortages = std::mem::take(&mut stats.log_shortages);
         // Longer statistics are left out, or the reports would not fit one message to a gate.
         if stats.fits_report() {
             sequence.stats = Some(stats);
         }
-        self.has_shortage = self.sequences.values().any(|sequence| sequence.log_shortage.is_some());
+        self.has_shortage = self.sequences.values().any(|sequence| !sequence.log_shortages.is_empty());
     }
 
     /// Returns at most `most` chat servers, in the order of the list, without those that have
@@ -48,9 +48,9 @@ impl ChatServers {
 mod tests {
     use std::sync::Arc;
 
-    use model::ids::Incarnation;
+    use model::ids::{Incarnation, RoomId};
     use model::placement::CHAT;
-    use model::rpc::messages::LogShortage;
+    use model::rpc::messages::{LogShortage, LogShortages};
     use model::servers::{Server, Servers};
 
     use super::*;
@@ -131,13 +131,21 @@ mod tests {
     #[test]
     fn a_shortage_of_space_is_that_of_the_last_response_and_is_not_reported() {
         let mut servers = chat_servers();
-        let stats = |log_shortage| ChatStats { log_shortage, ..ChatStats::default() };
-        let shortages = |servers: &ChatServers| [1, 2].map(|number| servers.log_shortage(&chat(number)));
+        let stats = |shortage: Option<LogShortage>| {
+            let mut log_shortages = LogShortages::NONE;
+            shortage.into_iter().for_each(|shortage| log_shortages.add(51..=51, shortage));
+            ChatStats { log_shortages, ..ChatStats::default() }
+        };
+        let [lobby, other] = ["lobby", "room2"].map(|name| RoomId::new(name).unwrap());
+        let shortages = |servers: &ChatServers| {
+            assert_eq!(servers.log_shortage(&chat(1), &other), None, "of another part");
+            [1, 2].map(|number| servers.log_shortage(&chat(number), &lobby))
+        };
         [1, 2].into_iter().for_each(|number| receive(&mut servers, number, RUN));
         servers.note_stats(&chat(1), stats(Some(LogShortage::Pressure)));
         servers.note_stats(&chat(2), stats(None));
         assert_eq!(shortages(&servers), [Some(LogShortage::Pressure), None]);
-        assert!(servers.reports(3).iter().flat_map(|report| &report.stats).all(|stats| stats.log_shortage.is_none()));
+        assert!(servers.reports(3).iter().flat_map(|report| &report.stats).all(|stats| stats.log_shortages.is_empty()));
         servers.note_stats(&chat(1), stats(Some(LogShortage::Reserve)));
         assert_eq!(shortages(&servers), [Some(LogShortage::Reserve), None]);
         servers.note_stats(&chat(1), stats(None));

@@ -108,7 +108,7 @@ impl ConnectorState {
             return Err(QuotaRefusal::AddressMembers);
         }
         let is_new = slot.is_none();
-        if self.chat_servers.log_shortage(slot.map_or(chat, |slot| &slot.chat)).is_some() {
+        if self.chat_servers.log_shortage(slot.map_or(chat, |slot| &slot.chat), room).is_some() {
             self.quotas.take_enter(origin, now)?;
         }
         if is_new {

@@ -12,7 +12,7 @@ use model::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
 use model::room::RoomState;
 use model::rpc;
 use model::rpc::messages::{
-    CatchUp, ChatStats, FromChat, FromConnector, LogPosition, LogShortage, RpcRequest, RpcResponse,
+    CatchUp, ChatStats, FromChat, FromConnector, LogPosition, LogShortage, LogShortages, RpcRequest, RpcResponse,
 };
 use model::servers::{Server, Servers};
 use model::size_limits::SizeLimits;
@@ -130,7 +130,9 @@ impl TestConnector {
     fn receive(&mut self, response: RpcResponse) -> Vec<Effect> {
         self.sent += 1;
         let (v, incarnation, number) = (rpc::VERSION, Incarnation(1), self.sent);
-        let stats = Some(ChatStats { log_shortage: self.log_shortage, ..ChatStats::default() });
+        let mut log_shortages = LogShortages::NONE;
+        self.log_shortage.into_iter().for_each(|shortage| log_shortages.add(0..=63, shortage));
+        let stats = Some(ChatStats { log_shortages, ..ChatStats::default() });
         let body: Bytes = rpc::encode(&FromChat { v, chat: chat(), incarnation, number, stats, response }).unwrap();
         let now = self.now();
         self.state.receive(&body, false, now).unwrap()

@@ -36,7 +36,7 @@ pub struct Context<'a> {
     pub(crate) sessions: &'a mut Sessions,
     /// The quotas of clients.
     pub(crate) quotas: &'a mut Quotas,
-    /// The shortage of space in the log of the room's chat server.
+    /// The shortage of space in the room's part of the log.
     pub(crate) log_shortage: Option<LogShortage>,
     /// Requests to enter that got their responses by this input.
     pub(crate) concluded: Vec<ConcludedEnter>,

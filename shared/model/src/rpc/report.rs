@@ -52,12 +52,14 @@ impl ChatStats {
 mod tests {
     use super::*;
     use crate::rpc;
+    use crate::rpc::messages::LogShortages;
 
     #[test]
     fn the_largest_report_is_within_its_bound() {
         let version = "v".repeat(MAX_VERSION_BYTES);
         let most = u64::MAX;
-        let stats = ChatStats { version, uptime_ms: most, rooms: most, records: most, log_shortage: None };
+        let stats =
+            ChatStats { version, uptime_ms: most, rooms: most, records: most, log_shortages: LogShortages::NONE };
         assert!(stats.fits_report());
         assert!(!ChatStats { version: format!("{}v", stats.version), ..stats.clone() }.fits_report());
         let chat = ServerId::new(&"c".repeat(MAX_SERVER_ID_BYTES)).unwrap();

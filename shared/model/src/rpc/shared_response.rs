@@ -82,9 +82,11 @@ mod tests {
 
     use super::*;
     use crate::ids::Name;
+    use crate::log_parts::SLOTS;
     use crate::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
     use crate::rpc::messages::{
-        CatchUp, FromChat, HistoryMessage, HistoryPage, KnownIncarnation, LogPosition, LogShortage, Unavailable,
+        CatchUp, FromChat, HistoryMessage, HistoryPage, KnownIncarnation, LogPosition, LogShortage, LogShortages,
+        Unavailable,
     };
     use crate::rpc::{self, record_offset};
 
@@ -135,13 +137,13 @@ mod tests {
     }
 
     fn stats() -> impl Strategy<Value = Option<ChatStats>> {
-        let stats = ("[0-9.]{0,40}", any::<[u64; 3]>(), any::<bool>());
-        proptest::option::of(stats.prop_map(|(version, [uptime_ms, rooms, records], is_short)| ChatStats {
-            version,
-            uptime_ms,
-            rooms,
-            records,
-            log_shortage: is_short.then_some(LogShortage::Reserve),
+        let stats = ("[0-9.]{0,40}", any::<[u64; 3]>(), proptest::option::of(0..SLOTS));
+        proptest::option::of(stats.prop_map(|(version, [uptime_ms, rooms, records], short)| {
+            let mut log_shortages = LogShortages::NONE;
+            if let Some(slot) = short {
+                log_shortages.add(slot..=slot, LogShortage::Reserve);
+            }
+            ChatStats { version, uptime_ms, rooms, records, log_shortages }
         }))
     }
 

@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_prefix_is_the_first_token() {
         let staging = SubjectPrefix::new("staging-2");
-        for subject in ["chat.a", "connector.c.>", "log.*", "_INBOX.a.b.7", ">"] {
+        for subject in ["chat.a", "connector.c.>", "log.*.*", "_INBOX.a.b.7", ">"] {
             assert_eq!(staging.apply(subject), format!("staging-2.{subject}"));
             assert_eq!(staging.remove(&staging.apply(subject)), Some(subject));
         }

@@ -11,7 +11,8 @@ use model::room::{Checkpoint, RoomState};
 use model::rpc;
 use model::rpc::messages::{
     CatchUp, ChatStats, Claim, ConnectorStats, FromChat, FromConnector, HistoryMessage, HistoryPage, HistoryQuery,
-    HistoryRange, Item, KnownIncarnation, LogPosition, LogShortage, Ping, Pong, RpcRequest, RpcResponse, Unavailable,
+    HistoryRange, Item, KnownIncarnation, LogPosition, LogShortage, LogShortages, Ping, Pong, RpcRequest, RpcResponse,
+    Unavailable,
 };
 use model::rpc::report::{ChatReport, Liveness};
 
@@ -278,11 +279,14 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
 
 fn chat_stats() -> ChatStats {
     let version = "0.1.0".to_owned();
-    ChatStats { version, uptime_ms: 61_000, rooms: 300, records: 70_000, log_shortage: None }
+    ChatStats { version, uptime_ms: 61_000, rooms: 300, records: 70_000, log_shortages: LogShortages::NONE }
 }
 
 fn stats_of_a_full_log() -> ChatStats {
-    ChatStats { log_shortage: Some(LogShortage::Reserve), ..chat_stats() }
+    let mut log_shortages = LogShortages::NONE;
+    log_shortages.add(0..=31, LogShortage::Pressure);
+    log_shortages.add(32..=63, LogShortage::Reserve);
+    ChatStats { log_shortages, ..chat_stats() }
 }
 
 fn pong() -> Pong {

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
+use model::log_parts::{LogParts, SLOTS};
 use model::room::Checkpoint;
 use model::settings::{FrontendSettings, Settings, Signatures, TlsSettings};
 use model::subjects::SubjectPrefix;
@@ -111,6 +112,7 @@ pub(super) fn check(settings: &Settings) -> Vec<OutOfRange> {
         .chain(pairs)
         .chain(parts(settings))
         .chain(states(settings))
+        .chain(streams(settings))
         .chain(bodies(settings))
         .chain(texts(settings))
         .chain(keys(settings))
@@ -160,6 +162,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         log.pressure_bytes_per_min in 4_096..=1 << 30,
         // Checkpoints of silent rooms come once a day; ten years is below what JetStream can count.
         log.max_age_hours in 48..=10 * 365 * 24,
+        log.streams in 1..=u64::from(SLOTS),
         log.replicas in 1..=MAX_REPLICAS,
         log.timeout_ms in 10..=600_000,
         rpc.request_ms in 100..=600_000,
@@ -216,6 +219,22 @@ fn states(settings: &Settings) -> Option<OutOfRange> {
         found: settings.log.max_room_bytes.to_string(),
         required: format!("at least {bytes} for room.max_members, which is {}", settings.room.max_members),
     })
+}
+
+/// The slots of rooms are divided evenly, and each stream has space for a room.
+fn streams(settings: &Settings) -> Option<OutOfRange> {
+    let log = &settings.log;
+    let broken =
+        |other, required| Some(OutOfRange { key: "log.streams", other, found: log.streams.to_string(), required });
+    match LogParts::new(log.streams) {
+        // Zero and large numbers are out of their range anyway.
+        None if (1..=SLOTS.into()).contains(&log.streams) => broken(None, "1, 2, 4, 8, 16, 32 or 64".to_owned()),
+        Some(parts) if log.max_part_bytes(parts) < log.max_room_bytes && log.max_room_bytes <= log.max_total_bytes => {
+            let most = log.max_total_bytes / log.max_room_bytes.max(1);
+            broken(Some("log.max_total_bytes"), format!("at most {most}, so that each has log.max_room_bytes"))
+        }
+        _ => None,
+    }
 }
 
 /// The largest body must fit into the part of a public address, or it could never be sent.
@@ -382,6 +401,20 @@ mod tests {
         assert_eq!(broken(small), ["room.max_content"]);
         assert_eq!(broken(|settings| settings.rpc.request_ms = 500), ["rpc.repeat_ms"]);
         assert_eq!(broken(|settings| settings.log.max_total_bytes = 8 << 20), ["log.max_room_bytes"]);
+    }
+
+    #[test]
+    fn streams_divide_the_log_evenly_and_have_space_for_a_room() {
+        for streams in [1, 2, 4, 8, 16, 32, 64] {
+            assert_eq!(broken(|settings| settings.log.streams = streams), [""; 0], "{streams}");
+        }
+        for streams in [0, 3, 63, 65, 128] {
+            assert_eq!(broken(|settings| settings.log.streams = streams), ["log.streams"], "{streams}");
+        }
+        let small = |settings: &mut Settings| {
+            (settings.log.streams, settings.log.max_total_bytes) = (4, 4 * settings.log.max_room_bytes - 1);
+        };
+        assert_eq!(broken(small), ["log.streams"]);
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Metric for Counter {
 
 /// A number that rises and falls.
 #[derive(Debug, Clone, Default)]
-pub struct Gauge(PrometheusGauge);
+pub struct Gauge(pub(super) PrometheusGauge);
 
 impl Gauge {
     /// Adds one.

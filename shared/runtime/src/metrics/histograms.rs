@@ -1,5 +1,5 @@
 //! Histograms of sizes and durations, the counters of responses, and the gauges with labels. Every
-//! value of a label is made when the process starts.
+//! value of a label is made when the process starts, or when it opens the log.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use wire::routes;
 
-use super::counters::{Counter, Metric};
+use super::counters::{Counter, Gauge, GaugeShare, Metric};
 use crate::health::{Check, Report};
 
 /// Upper bounds of the buckets for durations, in seconds.
@@ -179,6 +179,34 @@ impl CheckGauges {
 
     fn set(&self, check: Check, fails: bool) {
         self.0.get_or_create_owned(&[("check", check.label())]).set(fails.into());
+    }
+}
+
+/// A number for each stream of the rooms' log, which rises and falls.
+#[derive(Debug, Default)]
+pub struct StreamGauges(Family<[(&'static str, String); 1], PrometheusGauge>);
+
+impl StreamGauges {
+    /// Sets the number of a stream.
+    pub fn set(&self, stream: &str, value: u64) {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        self.0.get_or_create_owned(&[("stream", stream.to_owned())]).set(value);
+    }
+
+    /// Returns a part of the number of a stream, zero at first.
+    pub fn share(&self, stream: &str) -> GaugeShare {
+        Gauge(self.0.get_or_create_owned(&[("stream", stream.to_owned())])).share()
+    }
+
+    /// Returns the number of a stream.
+    pub fn get(&self, stream: &str) -> i64 {
+        self.0.get_or_create_owned(&[("stream", stream.to_owned())]).get()
+    }
+}
+
+impl Metric for StreamGauges {
+    fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(name, help, self.0.clone());
     }
 }
 

@@ -144,7 +144,7 @@ impl ScriptedCluster {
                 let read = positions.into_iter().zip(read);
                 LogResult::Read(Ok(read.map(|(at, record)| (at, record.filter(|_| at >= self.oldest))).collect()))
             }
-            LogOp::Epoch => LogResult::Epoch(Ok(self.log.status().epoch)),
+            LogOp::Epoch => LogResult::Epoch(Ok(self.log.status(self.log.parts().of(&room())).epoch)),
         }
     }
 

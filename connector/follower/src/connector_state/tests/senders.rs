@@ -37,7 +37,7 @@ fn a_ping_is_answered_on_the_inbox_of_a_listed_gate_alone() {
     assert_eq!(check("gate-server-1", own), Ok(()));
     assert_eq!(check("gate-server-1", "_INBOX.shaddock.0a1b.7"), Ok(()));
     for reply in [
-        "log.lobby",
+        "log.51.lobby",
         "_INBOX.gate-server-2.0a1b.7",
         "_INBOX.chat-server-1.0a1b.7",
         "_INBOX.gate-server-1.>",

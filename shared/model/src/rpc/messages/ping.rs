@@ -1,8 +1,11 @@
 //! Messages between gates and connectors, and the statistics in them.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Incarnation, ServerId};
+use crate::ids::{Incarnation, RoomId, ServerId};
+use crate::log_parts::Slot;
 use crate::rpc::report::ChatReport;
 
 /// A gate's request that checks if a connector takes users; on `connector.<server-id>.ping`.
@@ -65,19 +68,84 @@ pub struct ChatStats {
     pub rooms: u64,
     /// Records that it appended since its start.
     pub records: u64,
-    /// Set while the rooms' log is nearly full. For connectors, which limit their clients then and
-    /// leave it out of their reports.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub log_shortage: Option<LogShortage>,
+    /// Set while a part of the rooms' log is nearly full. For connectors, which limit their clients
+    /// then and leave it out of their reports.
+    #[serde(default, skip_serializing_if = "LogShortages::is_empty")]
+    pub log_shortages: LogShortages,
 }
 
-/// The shortage of space in the rooms' log.
+/// The slots whose parts of the log have a shortage of space, as sets of bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogShortages {
+    #[serde(default)]
+    pressure: u64,
+    #[serde(default)]
+    reserve: u64,
+}
+
+impl LogShortages {
+    /// No slot has a shortage.
+    pub const NONE: Self = Self { pressure: 0, reserve: 0 };
+
+    /// Returns true if no slot has a shortage.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::NONE
+    }
+
+    /// Adds the shortage of a part with these slots.
+    pub fn add(&mut self, slots: RangeInclusive<u8>, shortage: LogShortage) {
+        let of_kind = match shortage {
+            LogShortage::Pressure => &mut self.pressure,
+            LogShortage::Reserve => &mut self.reserve,
+        };
+        *of_kind |= slots.fold(0, |set, slot| set | bit(slot));
+    }
+
+    /// Returns the shortage of the part of a room.
+    pub fn of(&self, room: &RoomId) -> Option<LogShortage> {
+        if self.is_empty() {
+            return None;
+        }
+        let bit = bit(Slot::of(room).number());
+        if self.reserve & bit != 0 {
+            return Some(LogShortage::Reserve);
+        }
+        (self.pressure & bit != 0).then_some(LogShortage::Pressure)
+    }
+}
+
+fn bit(slot: u8) -> u64 {
+    1_u64.checked_shl(slot.into()).unwrap_or_default()
+}
+
+/// The shortage of space in a part of the rooms' log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogShortage {
-    /// More than `log.pressure` of the log is used: connectors limit what each client appends.
+    /// More than `log.pressure` of it is used: connectors limit what each client appends.
     Pressure,
-    /// The reserve is reached, the last twentieth of the log: it takes joins and leaves, and no
+    /// The reserve is reached, its last twentieth: it takes joins and leaves, and no
     /// messages.
     Reserve,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log_parts::LogParts;
+
+    #[test]
+    fn a_shortage_is_that_of_the_slots_of_its_part() {
+        let [lobby, other] = ["lobby", "room2"].map(|name| RoomId::new(name).unwrap());
+        let two = LogParts::new(2).unwrap();
+        let mut shortages = LogShortages::NONE;
+        shortages.add(two.slots(two.of(&lobby)), LogShortage::Pressure);
+        assert_eq!([&lobby, &other].map(|room| shortages.of(room)), [Some(LogShortage::Pressure), None]);
+        shortages.add(two.slots(two.of(&other)), LogShortage::Reserve);
+        assert_eq!(shortages.of(&other), Some(LogShortage::Reserve));
+        assert!(!shortages.is_empty() && LogShortages::default().is_empty());
+        let mut all = LogShortages::NONE;
+        all.add(LogParts::ONE.slots(LogParts::ONE.of(&lobby)), LogShortage::Reserve);
+        assert_eq!(all, LogShortages { pressure: 0, reserve: u64::MAX });
+    }
 }

@@ -116,7 +116,7 @@ fn right_signatures_are_admitted_and_wrong_ones_dropped() {
         assert_eq!(chat.admit(Sender::Connector, &stolen), Admission::Dropped);
         assert_eq!(chat.admit(Sender::Chat, &right), Admission::Dropped, "of another kind");
         let elsewhere = Message { subject: "chat.chat-server-2".to_owned(), ..right.clone() };
-        let other_reply = Message { reply: Some("log.lobby".to_owned()), ..right.clone() };
+        let other_reply = Message { reply: Some("log.51.lobby".to_owned()), ..right.clone() };
         let no_reply = Message { reply: None, ..right.clone() };
         let longer = Message { payload: [&right.payload[..], &[0xc0]].concat().into(), ..right.clone() };
         for wrong in [elsewhere, other_reply, no_reply, longer] {

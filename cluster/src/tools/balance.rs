@@ -1,0 +1,59 @@
+//! `shaddock log balance`: spreads the leaders of the log's streams over the servers of a NATS
+//! cluster.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use bus::Bus;
+use chat::log::jetstream::balance::{change_leader, stream_servers};
+use chat::log::jetstream::leaders::moves;
+use model::settings::{LogSettings, NatsSettings};
+use runtime::metrics::Metrics;
+
+use super::table::align;
+use crate::args::Options;
+
+/// Name of the connection, and of the user's inbox.
+const NAME: &str = "operator";
+
+/// Time for the end of the connection.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Changes leaders, and prints each stream with its leaders before and afterwards.
+pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    let config = options.load()?;
+    let url = options.nats.as_deref().context("leaders are those of a NATS cluster: add --nats URL")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let settings = NatsSettings { wait_for_broker: false, ..config.settings.nats.for_server(NAME) };
+    runtime.block_on(balance(url, &settings, &config.settings.log))
+}
+
+async fn balance(url: &str, nats: &NatsSettings, log: &LogSettings) -> anyhow::Result<()> {
+    let bus = Bus::nats(url, nats, NAME, Metrics::new()).await?;
+    let outcome = spread(&bus, log).await;
+    // The streams have their leaders, or the error says why not: a failed drain changes neither.
+    drop(bus.drain(DRAIN_TIMEOUT).await);
+    outcome
+}
+
+async fn spread(bus: &Bus, log: &LogSettings) -> anyhow::Result<()> {
+    let streams = stream_servers(bus, log).await?;
+    let moves = moves(&streams);
+    let mut rows = vec![["stream", "leader", "before"].map(str::to_owned)];
+    for servers in &streams {
+        let change = moves.iter().find(|change| change.stream == servers.stream);
+        // One after the other: the rooms of a stream wait for a moment, those of the others do not.
+        if let Some(change) = change {
+            change_leader(bus, log, change).await?;
+        }
+        let leader = change.map_or(&servers.leader, |change| &change.to);
+        let before = change.map_or("", |change| &change.from);
+        rows.push([servers.stream.clone(), shown(leader), before.to_owned()]);
+    }
+    Ok(super::print(align(&rows).as_bytes())?)
+}
+
+/// Returns the name of a leader as it is printed.
+fn shown(leader: &str) -> String {
+    if leader.is_empty() { "no cluster".to_owned() } else { leader.to_owned() }
+}

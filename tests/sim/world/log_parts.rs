@@ -1,0 +1,172 @@
+//! Faults of one part of the log, and the places of operations at each part.
+
+use chat::operations::{MAX_IN_FLIGHT, Operations, Work, requests};
+use model::log_parts::{LogPart, LogParts};
+
+use super::*;
+
+/// The room of the appends that hang while a part stalls. No server owns it.
+const HANGING: &str = "hanging";
+
+/// Longest wait for the response to a request about a room of a part that works.
+// Requests are held for a moment, retried after a refusal, and carried by ticks.
+const LONGEST_WAIT_MS: u64 = 400;
+
+/// Longest time until a chat server finds that the epoch of a part changed.
+const CHECK_MS: u64 = 3_000;
+
+/// The operations of a chat server.
+pub(super) struct ChatOperations {
+    queues: Operations<(RoomId, LogRequester)>,
+    in_flight: Vec<(RoomId, LogRequester, Work, usize)>,
+    /// The epochs of the parts as its log knows them, and at its own last check.
+    known: Vec<Epoch>,
+    checked: Vec<Epoch>,
+}
+
+/// The faults of parts in a run.
+#[derive(Debug, Default)]
+pub(super) struct PartFaults {
+    lost: Option<LogPart>,
+    stalled: Option<(LogPart, u64)>,
+}
+
+impl ChatOperations {
+    pub(super) fn new(log: &Memory) -> Self {
+        let epochs: Vec<_> = log.parts().iter().map(|part| log.status(part).epoch).collect();
+        Self { queues: Operations::new(log.parts()), in_flight: Vec::new(), known: epochs.clone(), checked: epochs }
+    }
+}
+
+impl World {
+    pub(super) fn plan_part_faults(&mut self) {
+        let troubles = self.scenario.troubles();
+        self.plan_some(troubles.part_losses, |world, _| Event::LosePart(world.some_part()));
+        self.plan_some(troubles.part_stalls, |world, time| {
+            Event::StallPart(world.some_part(), time + world.chance.between(1_000, 6_000))
+        });
+    }
+
+    fn some_part(&mut self) -> LogPart {
+        let parts = self.log.parts();
+        let part = self.chance.index(parts.count());
+        parts.iter().nth(part).unwrap()
+    }
+
+    fn parts(&self) -> LogParts {
+        self.log.parts()
+    }
+
+    /// Returns true if the log of a room goes on from its first record to its last.
+    pub(crate) fn keeps_log_of(&self, room: &RoomId) -> bool {
+        self.scenario.keeps_log() && self.part_faults.lost != Some(self.parts().of(room))
+    }
+
+    /// A part's stream is deleted, and created again. Each chat server finds it at its own moment.
+    pub(super) fn lose_part(&mut self, part: LogPart) {
+        let epoch = Epoch(self.log.status(part).epoch.0 + 1);
+        self.log.lose(part, epoch);
+        self.part_faults.lost = Some(part);
+        let parts = self.parts();
+        self.unanswered.retain(|(room, _)| parts.of(room) != part);
+        for chat in 0..self.chats.len() {
+            let found = self.now + self.chance.between(0, CHECK_MS);
+            self.agenda.at(found, Event::PartFound { chat, part });
+        }
+    }
+
+    /// A chat server checks a part: the rooms of another epoch start over, and no others.
+    pub(super) fn find_part(&mut self, chat: usize, part: LogPart) {
+        let epoch = self.log.status(part).epoch;
+        let node = &mut self.chats[chat];
+        if node.is_dead || node.operations.checked[part.index()] == epoch {
+            return;
+        }
+        if !node.up {
+            return self.agenda.at(self.now + 100, Event::PartFound { chat, part });
+        }
+        (node.operations.known[part.index()], node.operations.checked[part.index()]) = (epoch, epoch);
+        let (now, parts) = (self.chat_now(chat), self.parts());
+        let effects = self.chats[chat].rooms.start_part_over(part, now);
+        for effect in &effects {
+            if let ChatEffect::Log { room, .. } = effect {
+                assert!(parts.of(room) == part, "{room} started over, whose part of the log goes on");
+            }
+        }
+        self.chat_effects(chat, effects);
+    }
+
+    /// Returns true if a part has another epoch than a chat server's log knows: a position of it is
+    /// not believed, and shows the epoch.
+    pub(super) fn is_of_unknown_epoch(&mut self, chat: usize, room: &RoomId) -> bool {
+        let part = self.parts().of(room);
+        let epoch = self.log.status(part).epoch;
+        std::mem::replace(&mut self.chats[chat].operations.known[part.index()], epoch) != epoch
+    }
+
+    /// As many appends as may be in flight hang at each chat server, and nothing of the part
+    /// responds until a time.
+    pub(super) fn stall_part(&mut self, part: LogPart, until: u64) {
+        if self.part_faults.stalled.is_some_and(|(_, before)| before > self.now) {
+            return;
+        }
+        self.part_faults.stalled = Some((part, until));
+        for chat in 0..self.chats.len() {
+            for _ in 0..MAX_IN_FLIGHT {
+                let op = LogOp::Append { expected: Position::NONE, record: bytes::Bytes::new() };
+                let origin = (RoomId::new(HANGING).unwrap(), LogRequester::Owner);
+                self.chats[chat].operations.queues.add(part, Work::Owner, origin, op);
+            }
+            self.start_operations(chat, part);
+        }
+        self.agenda.at(until, Event::PartGoesOn(part));
+    }
+
+    /// The appends that hung end.
+    pub(super) fn end_stall(&mut self, part: LogPart) {
+        for chat in 0..self.chats.len() {
+            let operations = &mut self.chats[chat].operations;
+            let hung = operations.in_flight.extract_if(.., |(room, ..)| room.as_str() == HANGING).count();
+            (0..hung).for_each(|_| operations.queues.end(part, Work::Owner, 1));
+            self.start_operations(chat, part);
+        }
+    }
+
+    /// Returns true if nothing of the room's part responds now.
+    pub(super) fn is_stalled(&self, room: &RoomId) -> bool {
+        self.part_faults.stalled.is_some_and(|(part, until)| until > self.now && part == self.parts().of(room))
+    }
+
+    /// Queues an operation, and starts those for which there are places.
+    pub(super) fn request_operation(&mut self, chat: usize, room: RoomId, asker: LogRequester, op: LogOp) {
+        let part = self.parts().of(&room);
+        self.chats[chat].operations.queues.add(part, Work::of(asker, &op), (room, asker), op);
+        self.start_operations(chat, part);
+    }
+
+    fn start_operations(&mut self, chat: usize, part: LogPart) {
+        while let Some((work, (room, asker), op)) = self.chats[chat].operations.queues.begin(part) {
+            self.chats[chat].operations.in_flight.push((room.clone(), asker, work, requests(&op)));
+            if room.as_str() != HANGING {
+                self.start_operation(chat, room, asker, op);
+            }
+        }
+    }
+
+    /// The result of an operation is there: others may start.
+    pub(super) fn end_operation(&mut self, chat: usize, room: &RoomId, asker: LogRequester) {
+        let part = self.parts().of(room);
+        let operations = &mut self.chats[chat].operations;
+        let at = operations.in_flight.iter().position(|(other, of, ..)| other == room && *of == asker);
+        let (_, _, work, requests) = operations.in_flight.swap_remove(at.unwrap());
+        operations.queues.end(part, work, requests);
+        self.start_operations(chat, part);
+    }
+
+    /// Asserts that a response about a room of a part that works came as if no part stalled.
+    pub(super) fn check_wait(&self, room: &RoomId, waited: u64) {
+        let Some((stalled, _)) = self.part_faults.stalled else { return };
+        let is_other = self.parts().of(room) != stalled;
+        assert!(!is_other || waited <= LONGEST_WAIT_MS, "a response about {room} took {waited} ms");
+    }
+}
