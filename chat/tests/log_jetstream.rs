@@ -12,9 +12,10 @@ use bytes::Bytes;
 use chat::log::jetstream::{JetStream, OpenError};
 use chat::log::{Log, ReadConsistency};
 use futures_util::future::join_all;
-use model::ids::RoomId;
+use model::ids::{Incarnation, Name, RoomId, ServerId};
 use model::log_parts::LogPart;
-use model::record::Position;
+use model::membership::Token;
+use model::record::{DecidedProposal, Entry, LINKS, Outcome, Position, Record, RecordId, VERSION};
 use model::settings::{LogSettings, NatsSettings};
 use owner::log_operation::AppendError;
 use runtime::metrics::Metrics;
@@ -98,6 +99,54 @@ async fn configured(text: &str) -> NatsServer {
 
 async fn refusal(nats: &NatsServer, settings: &LogSettings) -> OpenError {
     JetStream::open(connect(nats).await, settings).await.unwrap_err()
+}
+
+/// A record of one message, as it is in a room among 300 that speak equally much.
+fn usual_record(expected: Position, number: u64) -> Record {
+    let connector = ServerId::new("connector-server-1").unwrap();
+    let incarnation = Incarnation::new(1_796_000_000_000, 7);
+    let membership = Token::new(1).membership();
+    Record {
+        v: VERSION,
+        prev: expected,
+        prev_id: RecordId(u64::MAX / 3 + number),
+        id: RecordId(u64::MAX / 3 + number + 1),
+        links: (1..LINKS as u64).map(|back| Position(expected.0.saturating_sub(300 * back))).collect(),
+        time: 1_796_000_000_000,
+        owner: ServerId::new("chat-server-1").unwrap(),
+        proposals: vec![DecidedProposal { connector, incarnation, number, outcomes: vec![Outcome::Done(0)] }],
+        entries: vec![Entry::Message {
+            from: Name::new("user-0001").unwrap(),
+            content: "x".repeat(200),
+            id: Some(membership.message("1")),
+        }],
+        notify_connectors: Vec::new(),
+        checkpoint: None,
+        part: None,
+    }
+}
+
+/// With the headers and the bookkeeping of JetStream.
+#[tokio::test]
+async fn a_message_of_200_bytes_takes_at_most_420_of_the_log() {
+    const RECORDS: u64 = 100;
+    let world = World::new().await;
+    // Positions of a log that has been in use for a while.
+    let first = stream::Config { first_sequence: Some(1_000_000), ..world.config().await };
+    world.jetstream().delete_stream("ROOMS").await.unwrap();
+    world.jetstream().create_stream(first).await.unwrap();
+    eventually(DEADLINE, "the new stream", async || world.log.status().await.is_ok_and(|status| status.bytes == 0))
+        .await;
+    let mut expected = Position::NONE;
+    let mut encoded = 0;
+    for number in 1_000..1_000 + RECORDS {
+        let bytes = usual_record(expected.max(Position(999_700)), number).encode().unwrap();
+        encoded += bytes.len() as u64;
+        expected = world.log.append(&room("room-0042"), expected, bytes.into()).await.unwrap();
+    }
+    let stored = world.log.status().await.unwrap().bytes / RECORDS;
+    println!("{stored} bytes of the log, {} of the record", encoded / RECORDS);
+    assert!(stored <= 420, "{stored}");
 }
 
 #[tokio::test]

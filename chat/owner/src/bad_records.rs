@@ -112,10 +112,11 @@ pub(crate) mod tests {
 
     #[test]
     fn links_that_do_not_lead_back_are_left_out() {
-        let links = [99, 10, 9, 8, 8, 7].map(Position).into();
+        // None leads forward: the bytes hold how far each is below the one before.
+        let links = [9, 8, 8, 7].map(Position).into();
         let bytes = Record { links, ..record(9, 1, 2) }.encode().unwrap();
         assert_eq!(read(Position(10), &bytes).unwrap().links, [8, 8, 7].map(Position));
-        let links = (1..1_000).map(Position).collect();
+        let links = (1..1_000).rev().map(Position).collect();
         let bytes = Record { links, ..record(1_000, 1, 2) }.encode().unwrap();
         assert_eq!(read(Position(1_001), &bytes).unwrap().links.len(), LINKS - 1);
     }

@@ -267,9 +267,9 @@ mod tests {
     }
 
     #[test]
-    fn fifty_records_are_two_reads_away() {
+    fn fifty_records_are_four_reads_away() {
         let (reads, end) = run(&log(60, None), Until::After(Position(100)));
-        assert_eq!((reads, length(&end)), (2, 50));
+        assert_eq!((reads, length(&end)), (4, 50));
     }
 
     #[test]

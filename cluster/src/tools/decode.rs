@@ -1,4 +1,4 @@
-//! `shaddock decode`: a message of the bus as one line of JSON. What is not MessagePack passes
+//! `shaddock decode`: a message of the bus or a record of the log as one line of JSON. What is not MessagePack passes
 //! through unchanged.
 
 mod stream;
@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::io::{self, Read};
 
+use model::record::Record;
 use rmpv::Value;
 use rmpv::decode::read_value_with_max_depth;
 use serde::de::IgnoredAny;
@@ -30,7 +31,10 @@ pub(crate) fn run(is_stream: bool) -> anyhow::Result<()> {
 fn translate(message: Vec<u8>) -> Vec<u8> {
     let mut rest = message.as_slice();
     let Ok(mut value) = read_value_with_max_depth(&mut rest, MAX_DEPTH) else { return message };
-    decode_record(&mut value);
+    match readable_record(&message).filter(|_| rest.is_empty()) {
+        Some(record) => value = record,
+        None => decode_records(&mut value),
+    }
     let json = match rest {
         [] => Json(&value).to_string(),
         // A text's first byte alone is a number in MessagePack, but never a map or an array.
@@ -56,21 +60,42 @@ fn printable(json: &str) -> String {
     printable
 }
 
-/// Puts the record of a chat server's message in the place of its bytes.
-fn decode_record(message: &mut Value) {
-    let mut value = message;
-    for field in ["answer", "record", "record"] {
-        let Value::Map(fields) = value else { return };
-        let Some((_, inner)) = fields.iter_mut().find(|(name, _)| name.as_str() == Some(field)) else { return };
-        value = inner;
+/// Puts the records of a chat server's message in the places of their bytes.
+fn decode_records(message: &mut Value) {
+    let Some(response) = field(message, "answer") else { return };
+    if let Some(record) = field(response, "record").and_then(|committed| field(committed, "record")) {
+        decode_record(record);
+    } else if let Some(Value::Array(records)) =
+        ["attached", "news", "since", "records"].iter().try_fold(response, |value, name| field(value, name))
+    {
+        // Each is a position and a record.
+        let records = records.iter_mut().filter_map(|record| record.as_array_mut()?.get_mut(1));
+        records.for_each(decode_record);
     }
+}
+
+fn field<'a>(value: &'a mut Value, name: &str) -> Option<&'a mut Value> {
+    let Value::Map(fields) = value else { return None };
+    fields.iter_mut().find(|(key, _)| key.as_str() == Some(name)).map(|(_, value)| value)
+}
+
+/// Puts a record in the place of its bytes.
+fn decode_record(value: &mut Value) {
     let Value::Binary(bytes) = &*value else { return };
     let mut rest = bytes.as_slice();
     if let Ok(record) = read_value_with_max_depth(&mut rest, MAX_DEPTH)
         && rest.is_empty()
     {
-        *value = record;
+        // One of another version is shown as it is.
+        *value = readable_record(bytes).unwrap_or(record);
     }
+}
+
+/// Returns a record with the names of its fields and servers; `None` for bytes that are no record
+/// of this version.
+fn readable_record(bytes: &[u8]) -> Option<Value> {
+    let readable = Record::decode(bytes).ok()?.encode_readable().ok()?;
+    read_value_with_max_depth(&mut readable.as_slice(), MAX_DEPTH).ok()
 }
 
 /// MessagePack as JSON, maps in their own order.

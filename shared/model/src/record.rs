@@ -1,10 +1,12 @@
 //! The content of a room's log: records of entries, their positions, and the outcomes of proposals.
 //! No I/O.
 
-mod links;
+mod head;
 mod refusal;
+mod servers;
 mod shared;
 mod size;
+mod stored;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -16,13 +18,16 @@ use crate::version;
 
 pub use refusal::Refusal;
 pub use shared::SharedRecord;
+pub(crate) use shared::encoded;
+use stored::StoredRecord;
 
 /// Version of records; a reader refuses others.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Predecessors that a record links to, its `prev` among them.
-// Positions far back are then few reads away.
-pub const LINKS: usize = 32;
+// Positions far back are then few reads away. 32 would halve the reads of a page of history, and
+// take a dozen bytes more of each record.
+pub const LINKS: usize = 16;
 
 /// Most entries in one record.
 // With at most 1,000, `seq` = position x 1000 + index is unique.
@@ -97,8 +102,9 @@ impl RecordIds {
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
-/// Entries committed together.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Entries committed together. Serialized, it is the text that operators read; its bytes are those
+/// of [`Record::encode`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Record {
     /// [`VERSION`] of the writer.
     pub v: u8,
@@ -106,34 +112,31 @@ pub struct Record {
     pub prev: Position,
     /// Id of that record, [`RecordId::NONE`] for none.
     // The position alone is not enough: a log that lost its end may give it to another record.
-    #[serde(default)]
     pub prev_id: RecordId,
     /// Id of this record.
-    #[serde(default)]
     pub id: RecordId,
-    /// Positions of the records before `prev`, newest first; left out towards connectors. Written
-    /// as the first of them and the differences between each two.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "links")]
+    /// Positions of the records before `prev`, newest first; left out towards connectors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Position>,
     /// Unix milliseconds at the owner; never less than the previous record's.
     pub time: u64,
     /// The chat server that appended it.
     pub owner: ServerId,
     /// The proposals decided here, whether or not anything came of them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub proposals: Vec<DecidedProposal>,
     /// The entries, in order.
     pub entries: Vec<Entry>,
     /// In the first record of an activation: connectors that may have missed records of the
     /// previous owner, to be notified of it.
-    #[serde(rename = "named", default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "named", skip_serializing_if = "Vec::is_empty")]
     pub notify_connectors: Vec<ServerId>,
     /// The state after this record, now and then, or a part of the state at an earlier one; left
     /// out towards connectors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
     /// Set if the checkpoint is one part of several.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<CheckpointPart>,
 }
 
@@ -151,7 +154,7 @@ pub struct CheckpointPart {
 }
 
 /// The outcome of one proposal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DecidedProposal {
     /// The connector that proposed.
     pub connector: ServerId,
@@ -164,7 +167,7 @@ pub struct DecidedProposal {
 }
 
 /// The outcome of one item of a proposal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It is the entry at this index of the record.
@@ -184,7 +187,7 @@ pub enum Outcome {
 }
 
 /// One event of a room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
     /// An owner activated the room, with nothing else to append.
@@ -192,13 +195,7 @@ pub enum Entry {
     /// A member joined, through a session.
     Join { name: Name, session: SessionId, membership: Membership },
     /// A member continues through another session; it never left.
-    Move {
-        name: Name,
-        from: SessionId,
-        to: SessionId,
-        #[serde(default)]
-        membership: Membership,
-    },
+    Move { name: Name, from: SessionId, to: SessionId, membership: Membership },
     /// A member left.
     Leave { name: Name, session: SessionId },
     /// A member sent a message to the room.
@@ -206,7 +203,7 @@ pub enum Entry {
     Message {
         from: Name,
         content: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<MessageId>,
     },
     /// A member sent a whisper to one other. Only the two memberships may read it later: another
@@ -216,7 +213,7 @@ pub enum Entry {
         to: Name,
         between: [Membership; 2],
         content: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<MessageId>,
     },
 }
@@ -247,20 +244,32 @@ pub enum RecordError {
     #[error("the log holds bytes that are not a record: {0}")]
     Malformed(#[from] rmp_serde::decode::Error),
     /// Written by a version that this one does not know.
-    #[error("the log holds a record of version {0}, this program reads version {VERSION}: run the newer program")]
+    #[error("the log holds a record of version {0}, this program reads version {VERSION}: {remedy}", remedy = remedy(*.0))]
     Version(u8),
+}
+
+/// Returns the operator's step where a log has records of another version.
+fn remedy(version: u8) -> &'static str {
+    // No program reads two versions: version 1 was in no release.
+    if version < VERSION { "stop all servers, and start them with a new log" } else { "run the newer program" }
 }
 
 impl Record {
     /// The record as the log holds it.
     pub fn encode(&self) -> Result<Vec<u8>, rmp_serde::encode::Error> {
+        version::encode(&StoredRecord::from(self))
+    }
+
+    /// The record as MessagePack in which all fields have their names, for operators; no program
+    /// reads it.
+    pub fn encode_readable(&self) -> Result<Vec<u8>, rmp_serde::encode::Error> {
         version::encode(self)
     }
 
     /// Reads what [`Record::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         match version::of(bytes)? {
-            VERSION => Ok(rmp_serde::from_slice(bytes)?),
+            VERSION => Ok(rmp_serde::from_slice::<StoredRecord<'_>>(bytes)?.try_into()?),
             other => Err(RecordError::Version(other)),
         }
     }
@@ -354,6 +363,36 @@ mod tests {
         let record = Record { v: 9, ..record() };
         let decoded = Record::decode(&record.encode().unwrap());
         assert!(matches!(decoded, Err(RecordError::Version(9))), "{decoded:?}");
+    }
+
+    #[test]
+    fn the_remedy_depends_on_the_side_on_which_a_version_is() {
+        let refused = |v| Record::decode(&Record { v, ..record() }.encode().unwrap()).unwrap_err().to_string();
+        assert!(refused(VERSION - 1).ends_with("start them with a new log"));
+        assert!(refused(VERSION + 1).ends_with("run the newer program"));
+    }
+
+    /// Where readers of version 1 look for it, so that they refuse the record by its number.
+    #[test]
+    fn the_version_is_the_first_field_of_a_small_map() {
+        let bytes = record().encode().unwrap();
+        assert!((0x80..=0x8f).contains(&bytes[0]), "{bytes:x?}");
+        assert_eq!(bytes[1..4], [0xa1, b'v', VERSION]);
+    }
+
+    #[test]
+    fn servers_are_listed_once() {
+        let record = record();
+        let bytes = record.encode().unwrap();
+        // The connector of a session and of a proposal.
+        assert_eq!(bytes.windows(2).filter(|window| window == b"\x021").count(), 1);
+        let mut value = rmpv::decode::read_value(&mut bytes.as_slice()).unwrap();
+        let rmpv::Value::Map(fields) = &mut value else { panic!("{value}") };
+        let servers = fields.iter_mut().find(|(name, _)| name.as_str() == Some("s")).map(|(_, servers)| servers);
+        *servers.unwrap() = rmpv::Value::Array(vec![record.owner.as_str().into()]);
+        let mut cut = Vec::new();
+        rmpv::encode::write_value(&mut cut, &value).unwrap();
+        assert!(matches!(Record::decode(&cut), Err(RecordError::Malformed(_))), "an index without a server");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub use shared_response::{EncodedResponse, Envelope};
 pub use trace::Trace;
 
 /// Version of bus messages; a reader refuses others.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Names of the headers of bus messages. Servers use the body and the signature; the other headers
 /// are for people who trace.

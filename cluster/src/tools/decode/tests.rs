@@ -1,5 +1,7 @@
 //! Messages and their translation.
 
+use model::ids::{Name, ServerId};
+use model::record::{Entry, Position, RecordId, VERSION};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -80,6 +82,44 @@ fn a_record_is_shown_as_what_it_holds() {
     let expected = r#"{"v":2,"answer":{"record":{"room":"a","record":{"v":1,"entries":["open"]}}}}"#;
     assert_eq!(message(Value::from(pack(&inner))), format!("{expected}\n"));
     assert!(message(Value::from([pack(&inner), vec![0]].concat())).contains(r#""record":"hex:82"#), "no record");
+}
+
+#[test]
+fn records_have_the_names_of_their_fields_and_servers() {
+    let owner = ServerId::new("chat-server-1").unwrap();
+    let name = Name::new("ann").unwrap();
+    let record = Record {
+        v: VERSION,
+        prev: Position(4),
+        prev_id: RecordId(8),
+        id: RecordId(9),
+        links: vec![Position(3), Position(1)],
+        time: 7,
+        owner: owner.clone(),
+        proposals: Vec::new(),
+        entries: vec![Entry::Message { from: name, content: "hi".to_owned(), id: None }],
+        notify_connectors: vec![owner],
+        checkpoint: None,
+        part: None,
+    };
+    let bytes = record.encode().unwrap();
+    let expected = concat!(
+        r#"{"v":2,"prev":4,"prev_id":8,"id":9,"links":[3,1],"time":7,"owner":"chat-server-1","#,
+        r#""entries":[{"say":{"from":"ann","content":"hi"}}],"named":["chat-server-1"]}"#,
+    );
+    assert_eq!(String::from_utf8(translate(bytes.clone())).unwrap(), format!("{expected}\n"));
+    let shown = translate([bytes.clone(), vec![0]].concat());
+    assert!(shown.starts_with(b"{\"decoded\":") && shown.ends_with(b"\"trailing\":\"hex:00\"}\n"), "{shown:?}");
+    let pair = Value::Array(vec![Value::from(5), Value::from(bytes.clone())]);
+    let since = map(&[("records", Value::Array(vec![pair]))]);
+    let attached = map(&[("attached", map(&[("news", map(&[("since", since)]))]))]);
+    let expected_pair = format!("\"records\":[[5,{expected}]]");
+    assert!(line(&map(&[("answer", attached)])).contains(&expected_pair));
+    let committed = map(&[("record", map(&[("record", Value::from(bytes))]))]);
+    assert_eq!(
+        line(&map(&[("answer", committed)])),
+        format!("{{\"answer\":{{\"record\":{{\"record\":{expected}}}}}}}\n")
+    );
 }
 
 #[test]

@@ -95,6 +95,26 @@ impl<'de> Deserialize<'de> for SharedRecord {
     }
 }
 
+/// Records and their positions, each record as its encoding.
+pub(crate) mod encoded {
+    use super::{Arc, Deserialize, Deserializer, Record, Serializer, SharedRecord};
+    use crate::record::Position;
+
+    pub(crate) fn serialize<S: Serializer>(
+        records: &[(Position, Arc<Record>)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(records.iter().map(|(at, record)| (at, SharedRecord::from(record.clone()))))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<(Position, Arc<Record>)>, D::Error> {
+        let records = Vec::<(Position, SharedRecord)>::deserialize(deserializer)?;
+        Ok(records.into_iter().map(|(at, shared)| (at, shared.0.record.clone())).collect())
+    }
+}
+
 /// Reads a record's encoding.
 struct Encoding;
 

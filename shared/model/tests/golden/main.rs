@@ -1,9 +1,9 @@
 //! The bytes of records and bus messages, as the first release writes them: later releases must
 //! read them for ever, and a change of the written bytes must be deliberate.
 //!
-//! `records-v1.txt` and `bus-v2.txt` have a name and bytes in hexadecimal per line. An intended
+//! `records-v2.txt` and `bus-v3.txt` have a name and bytes in hexadecimal per line. An intended
 //! change (a new field, left out where it is empty) gets new lines; the old ones stay, with the
-//! values that they are decoded as. `bus-v1.txt` is of a version that is refused.
+//! values that they are decoded as. The files of lower numbers are of versions that are refused.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod samples;
@@ -17,7 +17,7 @@ use model::rpc::{self, RpcError};
 use samples::Sample;
 
 fn golden() -> BTreeMap<&'static str, Vec<u8>> {
-    lines(include_str!("records-v1.txt")).chain(lines(include_str!("bus-v2.txt"))).collect()
+    lines(include_str!("records-v2.txt")).chain(lines(include_str!("bus-v3.txt"))).collect()
 }
 
 fn lines(file: &'static str) -> impl Iterator<Item = (&'static str, Vec<u8>)> {
@@ -82,26 +82,39 @@ fn fields_that_are_not_known_are_passed_over() {
 /// With any other fields.
 #[test]
 fn another_version_is_refused_by_its_number() {
-    let future = rmpv::Value::Map(vec![("v".into(), 3.into()), ("who".into(), "knows".into())]);
+    let future = rmpv::Value::Map(vec![("v".into(), 4.into()), ("who".into(), "knows".into())]);
     let mut bytes = Vec::new();
     rmpv::encode::write_value(&mut bytes, &future).unwrap();
-    assert!(matches!(Record::decode(&bytes), Err(RecordError::Version(3))));
-    assert!(matches!(rpc::decode::<FromConnector>(&bytes), Err(RpcError::Version(3))));
-    assert!(matches!(rpc::decode::<FromChat>(&bytes), Err(RpcError::Version(3))));
+    assert!(matches!(Record::decode(&bytes), Err(RecordError::Version(4))));
+    assert!(matches!(rpc::decode::<FromConnector>(&bytes), Err(RpcError::Version(4))));
+    assert!(matches!(rpc::decode::<FromChat>(&bytes), Err(RpcError::Version(4))));
     let shown = rpc::decode::<FromChat>(&bytes).unwrap_err().to_string();
-    assert!(shown.contains("version 3") && shown.contains("one version in the whole cluster"), "{shown}");
+    assert!(shown.contains("version 4") && shown.contains("one version in the whole cluster"), "{shown}");
 }
 
-/// Records were within the map of their message, and none could be signed apart from it.
+/// In version 1 records were within the map of their message, and none could be signed apart from
+/// it; in version 2 they were records of version 1.
 #[test]
-fn the_first_version_of_bus_messages_is_refused_by_its_number() {
-    for (name, bytes) in lines(include_str!("bus-v1.txt")) {
-        let refused = [
-            rpc::decode::<FromConnector>(&bytes).err(),
-            rpc::decode::<FromChat>(&bytes).err(),
-            rpc::decode::<Pong>(&bytes).err(),
-        ];
-        assert!(refused.iter().all(|error| matches!(error, Some(RpcError::Version(1)))), "{name}: {refused:?}");
+fn former_versions_of_bus_messages_are_refused_by_their_numbers() {
+    for (version, file) in [(1, include_str!("bus-v1.txt")), (2, include_str!("bus-v2.txt"))] {
+        for (name, bytes) in lines(file) {
+            let refused = [
+                rpc::decode::<FromConnector>(&bytes).err(),
+                rpc::decode::<FromChat>(&bytes).err(),
+                rpc::decode::<Pong>(&bytes).err(),
+            ];
+            let is_refused = |error: &Option<_>| matches!(error, Some(RpcError::Version(v)) if *v == version);
+            assert!(refused.iter().all(is_refused), "{name}: {refused:?}");
+        }
+    }
+}
+
+#[test]
+fn the_first_version_of_records_is_refused_with_the_remedy() {
+    for (name, bytes) in lines(include_str!("records-v1.txt")) {
+        let refused = Record::decode(&bytes).unwrap_err();
+        assert!(matches!(refused, RecordError::Version(1)), "{name}: {refused}");
+        assert!(refused.to_string().contains("with a new log"), "{refused}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use model::ids::{Incarnation, ServerId};
-use model::record::{DecidedProposal, Entry};
+use model::record::{DecidedProposal, Entry, Record};
 use model::rpc::messages::{Item, LogPosition, RpcResponse, Unavailable};
 
 use super::super::{Attach, Context, Proposal};
@@ -63,8 +63,8 @@ impl Activation {
         let must_expel = self.must_expel();
         let size_limits = self.policy.size_limits();
         let checkpoint = if self.parts.is_empty() { size_limits.checkpoint() } else { size_limits.part() };
-        let reserved_bytes =
-            checkpoint + self.notify_connectors.iter().flatten().map(|id| id.as_str().len() + 2).sum::<usize>();
+        let notices = self.notify_connectors.iter().flatten().map(|id| id.as_str().len() + Record::LISTED);
+        let reserved_bytes = checkpoint + notices.sum::<usize>();
         let at = DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes, space };
         let mut draft = Draft::new(&self.room, &self.policy, &mut self.state, at);
         if must_expel {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ChatStats, HistoryPage, KnownIncarnation, LogPosition};
 use crate::ids::{Incarnation, RoomId, ServerId};
-use crate::record::{Epoch, Position, Record, SharedRecord};
+use crate::record::{Epoch, Position, Record, SharedRecord, encoded};
 use crate::room::Checkpoint;
 
 /// From a chat server to a connector, on `connector.<server-id>.>`.
@@ -67,7 +67,11 @@ pub enum RpcResponse {
 pub enum CatchUp {
     /// The records after the connector's position, oldest first; `more` means that the connector
     /// must attach again for the rest.
-    Since { records: Vec<(Position, Arc<Record>)>, more: bool },
+    Since {
+        #[serde(with = "encoded")]
+        records: Vec<(Position, Arc<Record>)>,
+        more: bool,
+    },
     /// The state at the position that the response names.
     State(Box<Checkpoint>),
     /// One part of the state. The others, `of` in all, come in responses of their own, in order.

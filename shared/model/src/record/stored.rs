@@ -1,0 +1,235 @@
+//! The bytes of a record: a MessagePack map whose fields have names of one letter. Servers are
+//! listed once, and sessions, proposals and notices refer to them by their indexes.
+
+use std::borrow::Cow;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Serialize};
+
+use super::head::Head;
+use super::servers::{ServerTable, StoredServer, StoredSession, server, session};
+use super::{CheckpointPart, DecidedProposal, Entry, Outcome, Record, Refusal, VERSION};
+use crate::ids::{Incarnation, Name};
+use crate::membership::{Membership, MessageId};
+use crate::room::Checkpoint;
+
+pub(super) type Error = rmp_serde::decode::Error;
+
+/// A record as it is encoded.
+// The list of servers is the record's own, not a room's in its checkpoints: each record must be
+// read alone, by the search for the end of a log, by `history`, by connectors and by operators.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredRecord<'a> {
+    // First and under this name in all versions: a reader of any version finds it there.
+    v: u8,
+    #[serde(rename = "h", with = "serde_bytes")]
+    head: Vec<u8>,
+    /// All servers that the record names, the owner first.
+    #[serde(rename = "s")]
+    servers: Vec<StoredServer>,
+    #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
+    proposals: Vec<StoredProposal>,
+    #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
+    entries: Vec<StoredEntry<'a>>,
+    #[serde(rename = "n", default, skip_serializing_if = "Vec::is_empty")]
+    notify_connectors: Vec<usize>,
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    checkpoint: Option<Cow<'a, Checkpoint>>,
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    part: Option<CheckpointPart>,
+}
+
+/// Index of the connector, its run, the number of the proposal, and the outcomes.
+type StoredProposal = (usize, Incarnation, u64, Vec<StoredOutcome>);
+
+/// An outcome; the usual one is its index alone.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredOutcome {
+    Done(u16),
+    Other(OtherOutcome),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum OtherOutcome {
+    #[serde(rename = "u")]
+    Unchanged,
+    #[serde(rename = "o")]
+    Overtaken,
+    /// `seq` and time.
+    #[serde(rename = "a")]
+    Duplicate(u64, u64),
+    #[serde(rename = "r")]
+    Refused(Refusal),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum StoredEntry<'a> {
+    #[serde(rename = "o")]
+    Open,
+    #[serde(rename = "j")]
+    Join {
+        #[serde(rename = "n")]
+        name: Name,
+        #[serde(rename = "s")]
+        session: StoredSession,
+        #[serde(rename = "m")]
+        membership: Membership,
+    },
+    #[serde(rename = "v")]
+    Move {
+        #[serde(rename = "n")]
+        name: Name,
+        #[serde(rename = "f")]
+        from: StoredSession,
+        #[serde(rename = "t")]
+        to: StoredSession,
+        #[serde(rename = "m")]
+        membership: Membership,
+    },
+    #[serde(rename = "l")]
+    Leave {
+        #[serde(rename = "n")]
+        name: Name,
+        #[serde(rename = "s")]
+        session: StoredSession,
+    },
+    // By far the most frequent one: its fields have no names.
+    #[serde(rename = "m")]
+    Message(Name, Cow<'a, str>, Option<MessageId>),
+    #[serde(rename = "w")]
+    Whisper {
+        #[serde(rename = "f")]
+        from: Name,
+        #[serde(rename = "t")]
+        to: Name,
+        #[serde(rename = "b")]
+        between: [Membership; 2],
+        #[serde(rename = "c")]
+        content: Cow<'a, str>,
+        #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+        id: Option<MessageId>,
+    },
+}
+
+impl<'a> From<&'a Record> for StoredRecord<'a> {
+    fn from(record: &'a Record) -> Self {
+        let mut servers = ServerTable::default();
+        servers.index(&record.owner);
+        let Record { prev, prev_id, id, time, .. } = *record;
+        let head = Head { prev, prev_id, id, time, links: record.links.clone() };
+        let proposals = record.proposals.iter().map(|decided| stored_proposal(decided, &mut servers)).collect();
+        let entries = record.entries.iter().map(|entry| StoredEntry::new(entry, &mut servers)).collect();
+        let notify_connectors = record.notify_connectors.iter().map(|connector| servers.index(connector)).collect();
+        Self {
+            v: record.v,
+            head: head.encode(),
+            servers: servers.into_list(),
+            proposals,
+            entries,
+            notify_connectors,
+            checkpoint: record.checkpoint.as_ref().map(Cow::Borrowed),
+            part: record.part,
+        }
+    }
+}
+
+impl TryFrom<StoredRecord<'_>> for Record {
+    type Error = Error;
+
+    fn try_from(stored: StoredRecord<'_>) -> Result<Self, Error> {
+        let servers = stored.servers;
+        let head = Head::decode(&stored.head).ok_or_else(|| Error::custom("a record without a head"))?;
+        let Head { prev, prev_id, id, time, links } = head;
+        let proposals = stored.proposals.into_iter().map(|decided| proposal(decided, &servers));
+        let entries = stored.entries.into_iter().map(|entry| entry.read(&servers));
+        let notify_connectors = stored.notify_connectors.into_iter().map(|index| server(&servers, index));
+        Ok(Self {
+            v: VERSION,
+            prev,
+            prev_id,
+            id,
+            links,
+            time,
+            owner: server(&servers, 0)?,
+            proposals: proposals.collect::<Result<_, _>>()?,
+            entries: entries.collect::<Result<_, _>>()?,
+            notify_connectors: notify_connectors.collect::<Result<_, _>>()?,
+            checkpoint: stored.checkpoint.map(Cow::into_owned),
+            part: stored.part,
+        })
+    }
+}
+
+fn stored_proposal(decided: &DecidedProposal, servers: &mut ServerTable) -> StoredProposal {
+    let outcomes = decided.outcomes.iter().copied().map(StoredOutcome::from).collect();
+    (servers.index(&decided.connector), decided.incarnation, decided.number, outcomes)
+}
+
+fn proposal(stored: StoredProposal, servers: &[StoredServer]) -> Result<DecidedProposal, Error> {
+    let (connector, incarnation, number, outcomes) = stored;
+    let outcomes = outcomes.into_iter().map(Outcome::from).collect();
+    Ok(DecidedProposal { connector: server(servers, connector)?, incarnation, number, outcomes })
+}
+
+impl From<Outcome> for StoredOutcome {
+    fn from(outcome: Outcome) -> Self {
+        Self::Other(match outcome {
+            Outcome::Done(index) => return Self::Done(index),
+            Outcome::Unchanged => OtherOutcome::Unchanged,
+            Outcome::Overtaken => OtherOutcome::Overtaken,
+            Outcome::Duplicate { seq, time } => OtherOutcome::Duplicate(seq, time),
+            Outcome::Refused(refusal) => OtherOutcome::Refused(refusal),
+        })
+    }
+}
+
+impl From<StoredOutcome> for Outcome {
+    fn from(stored: StoredOutcome) -> Self {
+        match stored {
+            StoredOutcome::Done(index) => Self::Done(index),
+            StoredOutcome::Other(OtherOutcome::Unchanged) => Self::Unchanged,
+            StoredOutcome::Other(OtherOutcome::Overtaken) => Self::Overtaken,
+            StoredOutcome::Other(OtherOutcome::Duplicate(seq, time)) => Self::Duplicate { seq, time },
+            StoredOutcome::Other(OtherOutcome::Refused(refusal)) => Self::Refused(refusal),
+        }
+    }
+}
+
+impl<'a> StoredEntry<'a> {
+    fn new(entry: &'a Entry, servers: &mut ServerTable) -> Self {
+        match entry {
+            Entry::Open => Self::Open,
+            Entry::Join { name, session, membership } => {
+                Self::Join { name: name.clone(), session: servers.session(session), membership: *membership }
+            }
+            Entry::Move { name, from, to, membership } => {
+                let (from, to) = (servers.session(from), servers.session(to));
+                Self::Move { name: name.clone(), from, to, membership: *membership }
+            }
+            Entry::Leave { name, session } => Self::Leave { name: name.clone(), session: servers.session(session) },
+            Entry::Message { from, content, id } => Self::Message(from.clone(), Cow::Borrowed(content), *id),
+            Entry::Whisper { from, to, between, content, id } => {
+                let (from, to, content) = (from.clone(), to.clone(), Cow::Borrowed(content.as_str()));
+                Self::Whisper { from, to, between: *between, content, id: *id }
+            }
+        }
+    }
+
+    fn read(self, servers: &[StoredServer]) -> Result<Entry, Error> {
+        Ok(match self {
+            Self::Open => Entry::Open,
+            Self::Join { name, session: joined, membership } => {
+                Entry::Join { name, session: session(servers, joined)?, membership }
+            }
+            Self::Move { name, from, to, membership } => {
+                Entry::Move { name, from: session(servers, from)?, to: session(servers, to)?, membership }
+            }
+            Self::Leave { name, session: left } => Entry::Leave { name, session: session(servers, left)? },
+            Self::Message(from, content, id) => Entry::Message { from, content: content.into_owned(), id },
+            Self::Whisper { from, to, between, content, id } => {
+                Entry::Whisper { from, to, between, content: content.into_owned(), id }
+            }
+        })
+    }
+}
