@@ -69,8 +69,11 @@ fn decode_records(message: &mut Value) {
         ["attached", "news", "since", "records"].iter().try_fold(response, |value, name| field(value, name))
     {
         // Each is a position and a record.
-        let records = records.iter_mut().filter_map(|record| record.as_array_mut()?.get_mut(1));
-        records.for_each(decode_record);
+        for record in records {
+            if let Value::Array(pair) = record {
+                pair.get_mut(1).into_iter().for_each(decode_record);
+            }
+        }
     }
 }
 

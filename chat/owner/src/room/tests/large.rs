@@ -119,7 +119,7 @@ fn a_large_room_is_activated_from_the_parts_of_its_checkpoint() {
     // Checkpoints begin and end in the meantime, and takeovers happen at any point of them.
     for done in 0..140 {
         number += 1;
-        let body = format!(r#"{{"content":"{}","target":"*"}}"#, "x".repeat(40)).into_bytes();
+        let body = format!(r#"{{"content":"{}","target":"*"}}"#, "x".repeat(400)).into_bytes();
         let message = Item::Send { session: 7, membership: Token::new(7).membership(), body: body.into() };
         let items = vec![message; 15];
         first.propose(1, number, items);
