@@ -32,7 +32,12 @@ fn all_expressions() -> Vec<String> {
 
 #[test]
 fn every_figure_that_is_asked_for_is_written() {
-    let mut written = written(&Metrics::new().text());
+    let metrics = Metrics::new();
+    // These are written from a chat server's first look at its log on.
+    for of_stream in [&metrics.log_bytes, &metrics.log_max_bytes, &metrics.log_failing] {
+        of_stream.set("ROOMS", 0);
+    }
+    let mut written = written(&metrics.text());
     let jobs: BTreeSet<String> = targets().into_values().chain(["gate".to_owned()]).collect();
     for own in ITS_OWN {
         written.insert(own.to_owned(), BTreeMap::new());
