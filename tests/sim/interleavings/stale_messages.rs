@@ -252,6 +252,11 @@ fn a_page_for_another_life_of_the_room() {
     cluster.disconnect(BOB);
     cluster.whisper(ANN, "bob", "secret");
     cluster.settle();
+    // A later record has a checkpoint: an owner that starts again reads back to there.
+    for text in ["a", "b", "c", "d"] {
+        cluster.send(ANN, text);
+        cluster.settle();
+    }
     // What an owner decided itself it has at hand.
     cluster.reconnect_chat(HOME);
     cluster.advance(3_000);
@@ -267,6 +272,6 @@ fn a_page_for_another_life_of_the_room() {
     cluster.settle();
     cluster.release(PageReadings(HOME));
     cluster.advance(1_000);
-    assert_eq!(cluster.received(LATER), ["entered: ann carl; ann: one"]);
+    assert_eq!(cluster.received(LATER), ["entered: ann carl; ann: a; ann: b; ann: c; ann: d; ann: one"]);
     assert!(cluster.is_settled());
 }

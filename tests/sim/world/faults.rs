@@ -18,7 +18,7 @@ impl World {
             let mut time = self.chance.between(0, 500);
             while time < BUSY_MS {
                 self.agenda.at(time, Event::UserActs(user));
-                let longest = if self.scenario == Scenario::Flood && user == FLOODER { 160 } else { 600 };
+                let longest = if self.scenario == Scenario::Flood && user == FLOODER { 140 } else { 600 };
                 time += self.chance.between(1, longest);
             }
         }
