@@ -117,9 +117,12 @@ async fn thief(arena: Arena) -> String {
     let entered = async {
         let mut session = arena.session(0, Arena::address(91)).await?;
         let entered = session.enter("owner", "names").await?;
-        io::Result::Ok((session, entered))
+        let mut witness = arena.session(1, Arena::address(92)).await?;
+        witness.enter("witness", "names").await?;
+        io::Result::Ok(((session, entered), witness))
     };
-    let entered = entered.await;
+    let (entered, witness) =
+        entered.await.map_or_else(|error| (Err(error), None), |(owner, witness)| (Ok(owner), Some(witness)));
     arena.plan(20.0, "polls/s");
     arena.begin();
     let owner = async {
@@ -146,5 +149,10 @@ async fn thief(arena: Arena) -> String {
     let (owner, ()) = tokio::join!(owner, attack);
     let is_back = owner.as_ref().is_ok_and(|owner| owner["code"] == 200);
     arena.expect(is_back, || format!("the owner of a name: {owner:?}"));
+    if let Some(mut witness) = witness {
+        // Nobody came or left: the owner has the membership that it had.
+        let pushed = timeout(Duration::from_millis(500), witness.next()).await;
+        arena.expect(pushed.is_err(), || format!("a witness in the owner's room: {pushed:?}"));
+    }
     String::new()
 }
