@@ -115,7 +115,8 @@ fn is_known(subject: &str) -> bool {
     let is_plain = |token: &str| !token.is_empty() && !token.contains(['*', '>', ' ', '\r', '\n', '\t']);
     tokens.iter().all(|token| is_plain(token))
         && match tokens[0] {
-            "log" | "chat" => tokens.len() == 2,
+            "chat" => tokens.len() == 2,
+            "log" => tokens.len() == 3 && tokens[1].parse::<u8>().is_ok_and(|slot| slot < 64),
             "connector" => tokens.len() >= 3,
             "_INBOX" | "$JS" | "gate" => true,
             _ => false,
