@@ -348,7 +348,11 @@ impl Rooms {
     }
 
     fn with_all(&mut self, action: impl Fn(&mut Owner, &mut Context<'_>)) {
-        for room in self.owners.keys().cloned().collect::<Vec<_>>() {
+        self.with_each(|_| true, action);
+    }
+
+    fn with_each(&mut self, concerned: impl Fn(&RoomId) -> bool, action: impl Fn(&mut Owner, &mut Context<'_>)) {
+        for room in self.owners.keys().filter(|room| concerned(room)).cloned().collect::<Vec<_>>() {
             self.with_owner(&room, &action);
         }
     }

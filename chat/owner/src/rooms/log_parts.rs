@@ -37,13 +37,10 @@ impl Rooms {
         // makes it attach again; where the room goes on, that changes nothing.
         self.links.values_mut().for_each(|link| link.number += 1);
         self.readers.start_over();
-        let rooms: Vec<_> = self.owners.keys().filter(|room| concerned(room)).cloned().collect();
-        for room in rooms {
-            self.with_owner(&room, |owner, cx| {
-                owner.start_over(now);
-                owner.tick(now, cx);
-            });
-        }
+        self.with_each(concerned, |owner, cx| {
+            owner.start_over(now);
+            owner.tick(now, cx);
+        });
         self.take_effects()
     }
 }
