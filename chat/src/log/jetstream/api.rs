@@ -12,8 +12,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bus::{Bus, BusError, Headers, Message, OutgoingMessage};
 use bytes::Bytes;
+use model::log_parts::{LogPart, LogParts};
 use model::record::Position;
-use model::subjects::SubjectPrefix;
+use model::settings::LogSettings;
+use model::subjects::{self, SubjectPrefix};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -142,15 +144,15 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// Takes the stream's name without a prefix.
-    pub(super) fn new(bus: Bus, stream: &str, within: Duration) -> Self {
-        let stream = bus.prefix().stream(stream);
-        Self::of_stream(bus, &stream, within)
+    /// Reaches the stream of a part of the log.
+    pub(super) fn new(bus: &Bus, settings: &LogSettings, (parts, part): (LogParts, LogPart)) -> Self {
+        let stream = bus.prefix().stream(&subjects::log_stream(parts, part));
+        Self::of_stream(bus, settings, stream)
     }
 
-    /// Takes the stream's whole name.
-    pub(super) fn of_stream(bus: Bus, stream: &str, within: Duration) -> Self {
-        Self { prefix: bus.prefix(), bus, stream: stream.to_owned(), within }
+    /// Reaches the stream of this name, its prefix included.
+    pub(super) fn of_stream(bus: &Bus, settings: &LogSettings, stream: String) -> Self {
+        Self { bus: bus.clone(), prefix: bus.prefix(), stream, within: settings.timeout() }
     }
 
     /// Returns the name of the stream.

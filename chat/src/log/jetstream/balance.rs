@@ -6,7 +6,6 @@ use std::time::Duration;
 use bus::Bus;
 use model::log_parts::{LogPart, LogParts};
 use model::settings::LogSettings;
-use model::subjects;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 
@@ -57,12 +56,12 @@ pub enum BalanceError {
 /// # Errors
 /// If there is no log, or a stream has no leader now.
 pub async fn stream_servers(bus: &Bus, settings: &LogSettings) -> Result<Vec<StreamServers>, BalanceError> {
-    let first = api(bus, settings, (LogParts::ONE, LogPart::default()));
+    let first = Api::new(bus, settings, (LogParts::ONE, LogPart::default()));
     let info = first.info().await.map_err(|error| failed(&first, &error))?;
     let parts = layout::division(first.stream(), &info.config.subjects, first.prefix(), LogParts::ONE)?;
     let mut streams = Vec::new();
     for part in parts.iter() {
-        streams.push(servers(&api(bus, settings, (parts, part))).await?);
+        streams.push(servers(&Api::new(bus, settings, (parts, part))).await?);
     }
     Ok(streams)
 }
@@ -73,7 +72,7 @@ pub async fn stream_servers(bus: &Bus, settings: &LogSettings) -> Result<Vec<Str
 /// If the stream has another leader in the end.
 pub async fn change_leader(bus: &Bus, settings: &LogSettings, change: &LeaderMove) -> Result<(), BalanceError> {
     let LeaderMove { stream, to, .. } = change;
-    let api = Api::of_stream(bus.clone(), stream, settings.timeout());
+    let api = Api::of_stream(bus, settings, stream.clone());
     api.step_down(to).await.map_err(|error| failed(&api, &error))?;
     let until = Instant::now() + MOVE_WITHIN;
     loop {
@@ -86,10 +85,6 @@ pub async fn change_leader(bus: &Bus, settings: &LogSettings, change: &LeaderMov
             _ => sleep(LOOK_EVERY).await,
         }
     }
-}
-
-fn api(bus: &Bus, settings: &LogSettings, (parts, part): (LogParts, LogPart)) -> Api {
-    Api::new(bus.clone(), &subjects::log_stream(parts, part), settings.timeout())
 }
 
 async fn servers(api: &Api) -> Result<StreamServers, BalanceError> {

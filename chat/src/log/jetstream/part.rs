@@ -79,9 +79,9 @@ impl Part {
         Ok(part)
     }
 
-    fn new(bus: &Bus, settings: &LogSettings, (parts, part): (LogParts, LogPart)) -> Self {
-        let api = Api::new(bus.clone(), &subjects::log_stream(parts, part), settings.timeout());
-        let wanted = stream::wanted(&api, settings, (parts, part));
+    fn new(bus: &Bus, settings: &LogSettings, place @ (parts, part): (LogParts, LogPart)) -> Self {
+        let api = Api::new(bus, settings, place);
+        let wanted = stream::wanted(&api, settings, place);
         Self {
             probe: subjects::log_probe(parts, part),
             epochs: EpochTracker::new(bus.connection()),
