@@ -189,18 +189,21 @@ pub struct StreamGauges(Family<[(&'static str, String); 1], PrometheusGauge>);
 impl StreamGauges {
     /// Sets the number of a stream.
     pub fn set(&self, stream: &str, value: u64) {
-        let value = i64::try_from(value).unwrap_or(i64::MAX);
-        self.0.get_or_create_owned(&[("stream", stream.to_owned())]).set(value);
+        self.of(stream).set(i64::try_from(value).unwrap_or(i64::MAX));
     }
 
     /// Returns a part of the number of a stream, zero at first.
     pub fn share(&self, stream: &str) -> GaugeShare {
-        Gauge(self.0.get_or_create_owned(&[("stream", stream.to_owned())])).share()
+        Gauge(self.of(stream)).share()
     }
 
     /// Returns the number of a stream.
     pub fn get(&self, stream: &str) -> i64 {
-        self.0.get_or_create_owned(&[("stream", stream.to_owned())]).get()
+        self.of(stream).get()
+    }
+
+    fn of(&self, stream: &str) -> PrometheusGauge {
+        self.0.get_or_create_owned(&[("stream", stream.to_owned())])
     }
 }
 
