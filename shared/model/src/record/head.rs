@@ -1,5 +1,7 @@
 //! The numbers that every record has, as one run of bytes: LEB128, without names and types.
 
+use std::borrow::Cow;
+
 use super::{Position, RecordId};
 
 /// Bits of a number in a byte of LEB128.
@@ -9,15 +11,15 @@ const BITS: u32 = 7;
 // As MessagePack fields they would take thirty bytes more of each record: most of them are large,
 // and there are many links.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct Head<'a> {
     pub(super) prev: Position,
     pub(super) prev_id: RecordId,
     pub(super) id: RecordId,
     pub(super) time: u64,
-    pub(super) links: Vec<Position>,
+    pub(super) links: Cow<'a, [Position]>,
 }
 
-impl Head {
+impl Head<'_> {
     /// In this order: `prev`; `prev_id`, eight bytes; how far `id` is above it, modulo 2^64, which
     /// is 1 within an activation; the time; for each link how far it is below the one before, for
     /// the first how far it is below `prev`. No link is above that.
@@ -28,7 +30,7 @@ impl Head {
         write(&mut bytes, self.id.0.wrapping_sub(self.prev_id.0));
         write(&mut bytes, self.time);
         let mut newer = self.prev;
-        for link in &self.links {
+        for link in &*self.links {
             write(&mut bytes, newer.0.saturating_sub(link.0));
             newer = *link;
         }
@@ -49,7 +51,7 @@ impl Head {
             newer = Position(newer.0.saturating_sub(read(rest)?));
             links.push(newer);
         }
-        Some(Self { prev, prev_id, id, time, links })
+        Some(Self { prev, prev_id, id, time, links: links.into() })
     }
 }
 
@@ -82,9 +84,9 @@ mod tests {
 
     use super::*;
 
-    fn head() -> Head {
+    fn head() -> Head<'static> {
         let (prev_id, id) = (RecordId(u64::MAX), RecordId(0));
-        Head { prev: Position(300), prev_id, id, time: 5, links: vec![Position(299), Position(99)] }
+        Head { prev: Position(300), prev_id, id, time: 5, links: vec![Position(299), Position(99)].into() }
     }
 
     #[test]
@@ -119,7 +121,7 @@ mod tests {
                 newer = newer.saturating_sub(below.into());
                 Position(newer)
             });
-            let links = links.collect();
+            let links = links.collect::<Vec<_>>().into();
             let head = Head { prev: Position(prev), prev_id: RecordId(prev_id), id: RecordId(id), time, links };
             prop_assert_eq!(Head::decode(&head.encode()), Some(head));
         }

@@ -117,7 +117,7 @@ impl<'a> From<&'a Record> for StoredRecord<'a> {
         let mut servers = ServerTable::default();
         servers.index(&record.owner);
         let Record { prev, prev_id, id, time, .. } = *record;
-        let head = Head { prev, prev_id, id, time, links: record.links.clone() };
+        let head = Head { prev, prev_id, id, time, links: Cow::Borrowed(&record.links) };
         let proposals = record.proposals.iter().map(|decided| stored_proposal(decided, &mut servers)).collect();
         let entries = record.entries.iter().map(|entry| StoredEntry::new(entry, &mut servers)).collect();
         let notify_connectors = record.notify_connectors.iter().map(|connector| servers.index(connector)).collect();
@@ -149,7 +149,7 @@ impl TryFrom<StoredRecord<'_>> for Record {
             prev,
             prev_id,
             id,
-            links,
+            links: links.into_owned(),
             time,
             owner: server(&servers, 0)?,
             proposals: proposals.collect::<Result<_, _>>()?,
