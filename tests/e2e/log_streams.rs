@@ -11,19 +11,26 @@ use crate::test_cluster::{DEADLINE, Member, Setup, TestCluster};
 const KEPT: &str = "room2";
 const AWAY: &str = "lobby";
 
-async fn two_streams() -> (TestCluster, Context) {
+/// A cluster with two streams, and two members of a room of each, who have talked.
+async fn two_streams() -> (TestCluster, Context, [Pair; 2]) {
     let test = Setup::over_nats().with(|settings| settings.log.streams = 2).start().await;
     let nats = async_nats::connect(test.nats.as_ref().unwrap().url()).await.unwrap();
-    (test, jetstream::new(nats))
+    let mut pairs = [pair(&test, KEPT).await, pair(&test, AWAY).await];
+    for pair in &mut pairs {
+        exchange(pair, "begin").await;
+    }
+    (test, jetstream::new(nats), pairs)
 }
 
 /// Two members of a room.
-async fn pair(test: &TestCluster, room: &str) -> (Member, Member) {
+type Pair = (Member, Member);
+
+async fn pair(test: &TestCluster, room: &str) -> Pair {
     (test.join_at(0, &format!("ann-{room}"), room).await, test.join_at(1, &format!("bob-{room}"), room).await)
 }
 
 /// The first member sends a message, and the second receives just that.
-async fn exchange((ann, bob): &mut (Member, Member), text: &str) {
+async fn exchange((ann, bob): &mut Pair, text: &str) {
     ann.send(text).await;
     let before = bob.events_before(text).await;
     assert!(before.is_empty(), "{before:?}");
@@ -43,10 +50,7 @@ async fn faults(test: &TestCluster) -> (Vec<String>, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_does_not_respond_is_named_and_concerns_its_rooms_only() {
-    let (test, context) = two_streams().await;
-    let (mut kept, mut away) = (pair(&test, KEPT).await, pair(&test, AWAY).await);
-    exchange(&mut kept, "begin").await;
-    exchange(&mut away, "begin").await;
+    let (test, context, [mut kept, away]) = two_streams().await;
     let good = context.get_stream("ROOMS-1").await.unwrap().cached_info().config.clone();
     let without = Config { subjects: vec!["away".to_owned()], ..good.clone() };
     context.update_stream(&without).await.unwrap();
@@ -73,10 +77,7 @@ async fn a_stream_that_does_not_respond_is_named_and_concerns_its_rooms_only() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_in_rooms_of_another_stream_than_the_lost_one_notice_nothing() {
-    let (test, context) = two_streams().await;
-    let (mut kept, mut lost) = (pair(&test, KEPT).await, pair(&test, AWAY).await);
-    exchange(&mut kept, "begin").await;
-    exchange(&mut lost, "begin").await;
+    let (test, context, [mut kept, mut lost]) = two_streams().await;
     context.delete_stream("ROOMS-1").await.unwrap();
     for number in 0..20 {
         exchange(&mut kept, &format!("message {number}")).await;
