@@ -41,7 +41,7 @@ pub struct HistoryReader {
     epoch: Option<Epoch>,
     /// Records were read from the log, whose epoch may have changed since.
     has_read: bool,
-    /// Those that were read.
+    /// Records that were read.
     fresh: Vec<PlacedRecord>,
 }
 

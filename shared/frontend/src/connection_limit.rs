@@ -60,7 +60,7 @@ struct Counts {
     sweep_at: usize,
 }
 
-/// What the sessions of a public address share. Clones are the same.
+/// Limits that the sessions of a public address share. Clones are the same.
 #[derive(Debug, Clone)]
 struct Shared {
     rate: AddressRate,

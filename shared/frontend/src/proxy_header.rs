@@ -28,7 +28,7 @@ const SIGNATURE_V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Most bytes of version 1.
 const MOST_V1: usize = 107;
 
-/// What a header says of the connection.
+/// A header's statement about the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProxyHeader {
     /// The proxy's client has this address.

@@ -25,12 +25,12 @@ impl QueuedBytes {
         Self(Arc::new(Inner { bytes: AtomicUsize::new(0), most }))
     }
 
-    /// Those of a server.
+    /// Creates the limit of a server.
     pub(crate) fn of_server(settings: &FrontendSettings) -> Self {
         Self::new(settings.max_queued_bytes)
     }
 
-    /// Those of a public address.
+    /// Creates the limit of a public address.
     pub(crate) fn of_address(settings: &FrontendSettings) -> Self {
         Self::new(settings.max_queued_bytes / FrontendSettings::QUEUED_SHARE)
     }

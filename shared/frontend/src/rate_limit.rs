@@ -70,7 +70,7 @@ impl TokenBucket {
     }
 }
 
-/// What a request costs.
+/// Price of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Price {
     units: u32,

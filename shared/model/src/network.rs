@@ -66,7 +66,7 @@ fn parse_network(text: &str) -> Option<IpNet> {
     text.parse::<IpNet>().ok().filter(|network| network.addr() == network.network()).or_else(single)
 }
 
-/// What a limit per address counts as one: an IPv4 address, or the network of an IPv6 customer.
+/// Unit of a limit per address: an IPv4 address, or the network of an IPv6 customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddressGroup(IpAddr);
 

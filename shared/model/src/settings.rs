@@ -165,7 +165,7 @@ pub enum TlsVersion {
 pub enum PlainClients {
     /// None.
     Never,
-    /// Those of the server's own machine, for health checks.
+    /// Addresses of the server's own machine, for health checks.
     Loopback,
     /// All, while clients are switched over.
     Always,

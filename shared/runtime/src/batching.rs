@@ -1,19 +1,19 @@
-//! How often something is sent: at once while there is little, at most once per gap when there is
-//! much, so that what comes meanwhile goes out together. Pure; times are arguments.
+//! Rate of sending: at once while there is little, at most once per gap when there is much, so that
+//! what comes meanwhile goes out together. Pure; times are arguments.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How much may be sent at once after a silence.
+/// Sendings that may follow one another at once after a silence.
 const BURST: u32 = 8;
 
-/// When something may be sent next. Each sending costs one gap, and time pays them back, up to a
+/// Time at which something may be sent next. Each sending costs one gap, and time pays them back, up to a
 /// burst of them: what is sent more rarely than once per gap never waits.
 #[derive(Debug)]
 pub struct BatchTimer {
     gap: Duration,
-    /// When all that was sent is paid back.
+    /// Time at which all that was sent is paid back.
     paid_at: Instant,
 }
 

@@ -28,7 +28,7 @@ const FETCH_SITE: &str = "sec-fetch-site";
 /// client whose it is.
 pub(super) type Handoff = Arc<Mutex<Option<(OnUpgrade, Peer)>>>;
 
-/// What the HTTP handler of a connection knows about it.
+/// A connection, as its HTTP handler knows it.
 #[derive(Clone)]
 pub(super) struct Client {
     pub(super) peer: Peer,

@@ -53,7 +53,7 @@ fn the_remedy_depends_on_the_side_on_which_a_version_is() {
     assert!(refused(VERSION + 1).ends_with("run the newer program"));
 }
 
-/// Where readers of version 1 look for it, so that they refuse the record by its number.
+/// The version is where readers of version 1 look for it, so that they refuse the record by its number.
 #[test]
 fn the_version_is_the_first_field_of_a_small_map() {
     let bytes = record().encode().unwrap();

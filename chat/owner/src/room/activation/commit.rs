@@ -12,7 +12,7 @@ use crate::draft::MessageTally;
 use crate::event::Event;
 use crate::rooms::outgoing::Receiver;
 
-/// What a committed record was.
+/// Properties of a record that was committed.
 #[derive(Debug, Default)]
 pub(in super::super) struct Committed {
     /// Bytes of its messages.
