@@ -14,10 +14,12 @@ const WINDOW: Duration = Duration::from_millis(50);
 // gain as much from a hold as many in small rooms.
 const PUSHES_PER_REQUEST: f64 = 128.0;
 
-/// Work, in requests, for whose arrival a hold gives up time.
-// A length in proportion to the rate's inverse would keep the size of batches, but then twice as
-// much work would wake the processes twice as often, just when processors are busy.
-const UNHELD: f64 = 1.25;
+/// Work, in requests, whose arrival within the limit makes holds as long as the limit. With less
+/// work, holds are shorter in proportion.
+// Steeper would hold the requests of middling work for longer than the next one takes to arrive,
+// which costs the median more than it saves; flatter would wake the processes more often just when
+// processors are busy.
+const FULL_WORK: f64 = 7.0;
 
 /// Requests that fill a hold.
 // A batch of twice as many saves little more, and clients that wait for responses before they send
@@ -88,8 +90,8 @@ impl AdaptiveHold {
             |current: u64, previous: u64| (current as f64 + previous as f64 * lacking) / WINDOW.as_secs_f64();
         let requests = per_second(self.current.requests, self.previous.requests);
         let pushes = per_second(self.current.pushes, self.previous.pushes);
-        let unheld = UNHELD / (requests + pushes / PUSHES_PER_REQUEST);
-        let length = self.limit.saturating_sub(Duration::try_from_secs_f64(unheld).unwrap_or(Duration::MAX));
+        let work = requests + pushes / PUSHES_PER_REQUEST;
+        let length = self.limit.mul_f64((work * self.limit.as_secs_f64() / FULL_WORK).min(1.0));
         let length = length.min(Duration::try_from_secs_f64(FULL / requests).unwrap_or(Duration::MAX));
         if requests * length.as_secs_f64() < COMPANIONS { Duration::ZERO } else { length }
     }
@@ -142,7 +144,7 @@ mod tests {
     #[test]
     fn the_hold_grows_with_the_load_towards_the_limit() {
         for (per_second, members, micros) in
-            [(1_000, 4, 1_788), (2_000, 4, 2_394), (4_000, 4, 2_697), (690, 100, 1_983)]
+            [(1_000, 4, 1_326), (2_000, 4, 2_652), (4_000, 4, 3_000), (690, 100, 1_580)]
         {
             let length = length_after(LIMIT, per_second, members);
             assert!(is_about(length, micros), "{per_second}/s to {members}: {length:?}");
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_hold_gathers_no_more_than_fill_it() {
-        for (per_second, micros) in [(8_000, 2_848), (16_000, 2_000), (64_000, 500)] {
+        for (per_second, micros) in [(8_000, 3_000), (16_000, 2_000), (64_000, 500)] {
             let length = length_after(LIMIT, per_second, 4);
             assert!(is_about(length, micros), "{per_second}/s: {length:?}");
         }
@@ -164,7 +166,7 @@ mod tests {
         hold.record_requests(30, start);
         assert_eq!(hold.begin(start, start), None);
         hold.record_requests(70, start);
-        assert!(hold.begin(start, start).is_some_and(|end| is_about(end - start, 2_375)));
+        assert!(hold.begin(start, start).is_some_and(|end| is_about(end - start, 2_571)));
     }
 
     #[test]
@@ -187,7 +189,7 @@ mod tests {
         hold.record_requests(200, first);
         let seen = first + LIMIT / 3;
         let end = hold.begin(first, seen).unwrap();
-        assert!(is_about(end - first, 2_688));
+        assert!(is_about(end - first, 3_000));
         // A second connector.
         assert_eq!(hold.begin(seen, seen), Some(end));
         assert_eq!((hold.end(seen), hold.end(end)), (Some(end), None));
