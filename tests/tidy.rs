@@ -52,8 +52,9 @@ const PURE: [&str; 5] = ["wire", "model", "follower", "owner", "witness"];
 
 /// The external crates below those, procedural macros aside. `libc` comes with `cpufeatures`, which
 /// asks the processor for its instructions on some platforms; the `icu` crates have Unicode tables,
-/// and `litemap` to `zerovec` are their containers.
-const PURE_USES: [&str; 50] = [
+/// and `litemap` to `zerovec` are their containers. `unicode-security` has the table of characters
+/// that look alike, which `icu` lacks, and brings a normalizer and the scripts for it.
+const PURE_USES: [&str; 54] = [
     "base64",
     "block-buffer",
     "bytes",
@@ -95,7 +96,11 @@ const PURE_USES: [&str; 50] = [
     "stable_deref_trait",
     "thiserror",
     "tinystr",
+    "tinyvec",
     "typenum",
+    "unicode-normalization",
+    "unicode-script",
+    "unicode-security",
     "utf8_iter",
     "utf_types",
     "writeable",

@@ -20,6 +20,7 @@ use follower::route::ClientRoute;
 use frontend::{self, Options, WriteQueue, routes};
 use model::ids::ServerId;
 use model::lineage::Lineage;
+use model::names::NamePolicy;
 use model::rpc::{self, RpcError};
 use model::subjects;
 use node::Node;
@@ -155,6 +156,7 @@ impl Connector {
                 max_content: settings.room.max_content,
                 new_rooms_per_min: settings.session.new_rooms_per_min,
             },
+            names: NamePolicy::new(&settings.names),
         };
         let chat_servers = ChatServers::new(node.server_list.now(), u64::from(settings.room.lease_secs) * 1_000);
         Self {

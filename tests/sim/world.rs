@@ -24,10 +24,12 @@ use model::ending::Ending;
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::lineage::Lineage;
 use model::membership::Token;
+use model::names::NamePolicy;
 use model::network::AddressGroup;
 use model::placement::{CHAT, CONNECTOR, GATE};
 use model::record::{Epoch, Position};
 use model::rpc::Trace;
+use model::settings::NameSettings;
 use model::size_limits::SizeLimits;
 use owner::log_operation::{AppendError, LogOp, LogResult, ReadError};
 use owner::room::Now;
@@ -182,6 +184,7 @@ pub(crate) fn connector_limits() -> Limits {
         attaches_per_tick: 100,
         members_per_address: 100,
         quotas,
+        names: NamePolicy::new(&NameSettings::default()),
     }
 }
 

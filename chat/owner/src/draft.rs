@@ -32,6 +32,7 @@ pub struct RoomPolicy {
     rules: Rules,
     max_members: usize,
     newest_wins: bool,
+    refuses_imitations: bool,
     max_records: usize,
     presence_records_per_min: usize,
     size_limits: SizeLimits,
@@ -125,6 +126,7 @@ impl RoomPolicy {
             rules: Rules::new(room),
             max_members: room.max_members,
             newest_wins: room.newest_wins,
+            refuses_imitations: settings.names.refuses_imitations(),
             max_records: log.max_records,
             presence_records_per_min: room.presence_records_per_min,
             size_limits,
@@ -294,6 +296,9 @@ impl<'a> Draft<'a> {
         let old = self.state.name_of(&before).cloned();
         if old.as_ref() == Some(name) && self.state.membership_of(name) == Some(membership) {
             return Ok(Outcome::Unchanged);
+        }
+        if self.policy.refuses_imitations && self.state.is_imitation(name) {
+            return Err(Refusal::NameTaken);
         }
         let (from, displaced) = match self.state.members().get(name).cloned() {
             // The session joined with an older membership, whose end the log lost: `old` leaves.

@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use model::backoff;
 use model::ending::Ending;
 use model::ids::{RoomId, ServerId};
+use model::names::NamePolicy;
 use model::network::AddressGroup;
 use model::size_limits::SizeLimits;
 
@@ -43,6 +44,7 @@ pub struct ConnectorState {
     request_ms: u64,
     sessions: Sessions,
     quotas: Quotas,
+    names: NamePolicy,
     members_per_address: usize,
     // Ordered maps, as for `ticking`: effects must depend on the inputs alone, not on a hash seed,
     // or a simulated run could not be repeated.
@@ -88,6 +90,7 @@ impl ConnectorState {
             sessions: Sessions::default(),
             quotas: Quotas::new(limits.quotas, chat_servers.connectors()),
             chat_servers,
+            names: limits.names,
             members_per_address: limits.members_per_address,
             rooms: BTreeMap::new(),
             rooms_by_serial: HashMap::new(),

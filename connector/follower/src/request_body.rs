@@ -2,6 +2,7 @@
 
 use model::ids::{IdError, Name, RoomId};
 use model::membership::Token;
+use model::names::{NameFault, NamePolicy};
 use model::record::Epoch;
 use model::rpc::messages::HistoryRange;
 use serde_json::{Map, Value};
@@ -67,6 +68,9 @@ pub enum BodyError {
     /// A field is not a name.
     #[error("bad-{0}: {0} {1}")]
     Bad(&'static str, IdError),
+    /// The name is none that a client may have.
+    #[error("bad-name: username {0}")]
+    BadName(NameFault),
     /// The room's id is kept for the system.
     #[error("bad-rid: rid must not begin with ~")]
     ReservedRoom,
@@ -88,11 +92,12 @@ pub enum BodyError {
 const RESERVED: char = '~';
 
 impl EnterRequest {
-    /// Parses the body of a request.
-    pub fn parse(body: &[u8]) -> Result<Self, BodyError> {
+    /// Parses the body of a request, with a name that `names` allow.
+    pub fn parse(body: &[u8], names: &NamePolicy) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let text = |field| body.get(field).and_then(value::text).ok_or(BodyError::Missing(field));
         let name = Name::new(&text("username")?).map_err(|error| BodyError::Bad("username", error))?;
+        names.check(&name).map_err(BodyError::BadName)?;
         let room = RoomId::new(&text("rid")?).map_err(|error| BodyError::Bad("rid", error))?;
         if room.as_str().starts_with(RESERVED) {
             return Err(BodyError::ReservedRoom);
@@ -156,18 +161,24 @@ fn number(body: &Map<String, Value>, field: &'static str) -> Result<Option<u64>,
 
 #[cfg(test)]
 mod tests {
+    use model::settings::NameSettings;
+
     use super::*;
+
+    fn parse(body: &[u8]) -> Result<EnterRequest, BodyError> {
+        EnterRequest::parse(body, &NamePolicy::new(&NameSettings::default()))
+    }
 
     #[test]
     fn a_name_and_a_room() {
-        let enter = EnterRequest::parse(r#"{"username":"ann","rid":"lobby"}"#.as_bytes()).unwrap();
+        let enter = parse(br#"{"username":"ann","rid":"lobby"}"#).unwrap();
         assert_eq!((enter.name.as_str(), enter.room.as_str()), ("ann", "lobby"));
         assert_eq!((enter.token, enter.since), (None, None));
     }
 
     #[test]
     fn whole_numbers_are_names_and_rooms() {
-        let enter = EnterRequest::parse(br#"{"username":1001,"rid":1.0}"#).unwrap();
+        let enter = parse(br#"{"username":1001,"rid":1.0}"#).unwrap();
         assert_eq!((enter.name.as_str(), enter.room.as_str()), ("1001", "1"));
     }
 
@@ -175,10 +186,9 @@ mod tests {
     fn a_resuming_client_names_its_position() {
         let token = Token::new(7);
         let body = format!(r#"{{"username":"ann","rid":"lobby","token":"{token}","since":12000,"epoch":5}}"#);
-        let enter = EnterRequest::parse(body.as_bytes()).unwrap();
+        let enter = parse(body.as_bytes()).unwrap();
         assert_eq!((enter.token, enter.since), (Some(token), Some(ClientPosition { epoch: Epoch(5), seq: 12_000 })));
-        let enter =
-            EnterRequest::parse(br#"{"username":"ann","rid":"a","since":2000.0,"epoch":1795874817241.0}"#).unwrap();
+        let enter = parse(br#"{"username":"ann","rid":"a","since":2000.0,"epoch":1795874817241.0}"#).unwrap();
         assert_eq!(enter.since, Some(ClientPosition { epoch: Epoch(1_795_874_817_241), seq: 2_000 }));
     }
 
@@ -221,13 +231,16 @@ mod tests {
 
     #[test]
     fn errors_name_the_field() {
-        let error = |body: &str| EnterRequest::parse(body.as_bytes()).unwrap_err();
+        let error = |body: &str| parse(body.as_bytes()).unwrap_err();
         assert_eq!(error(""), BodyError::Missing("username"));
         assert_eq!(error("[]"), BodyError::NotAnObject);
         assert_eq!(error(r#"{"username":"ann"}"#), BodyError::Missing("rid"));
         assert_eq!(error(r#"{"username":1.5,"rid":"lobby"}"#), BodyError::Missing("username"));
         assert_eq!(error(r#"{"username":"ann","rid":true}"#), BodyError::Missing("rid"));
         assert_eq!(error(r#"{"username":"*","rid":"lobby"}"#), BodyError::Bad("username", IdError::BadChar('*')));
+        let invisible = BodyError::BadName(NameFault::Invisible(0x200b));
+        assert_eq!(error("{\"username\":\"ann\u{200b}\",\"rid\":\"lobby\"}"), invisible);
+        assert!(invisible.to_string().starts_with("bad-name: "));
         assert_eq!(error(r#"{"username":"ann","rid":""}"#), BodyError::Bad("rid", IdError::Empty));
         assert_eq!(error(r#"{"username":"ann","rid":"~all"}"#), BodyError::ReservedRoom);
         assert_eq!(error(r#"{"username":"ann","rid":"lobby","token":"x"}"#), BodyError::BadToken);

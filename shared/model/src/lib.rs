@@ -13,6 +13,7 @@ pub mod ids;
 pub mod lineage;
 pub mod log_parts;
 pub mod membership;
+pub mod names;
 pub mod network;
 pub mod placement;
 pub mod record;

@@ -1,5 +1,6 @@
 //! A room's state: what folding its records gives. Knows nothing of tasks, buses, logs or clocks.
 
+mod ascii_names;
 mod checkpoint;
 mod dedup_window;
 
@@ -8,8 +9,10 @@ use std::sync::Arc;
 
 use crate::ids::{Incarnation, Name, ServerId, SessionId};
 use crate::membership::{Membership, MessageId, Sender};
+use crate::names::imitated_skeleton;
 use crate::record::{Entry, Position, Record};
 
+use ascii_names::AsciiNames;
 pub use checkpoint::Checkpoint;
 pub use dedup_window::MAX_IDS;
 use dedup_window::{DedupWindow, SentMessage};
@@ -22,6 +25,7 @@ pub struct RoomState {
     /// Names by the runs of connectors and the numbers of their sessions; none is empty.
     runs: BTreeMap<ServerId, BTreeMap<Incarnation, BTreeMap<u64, Name>>>,
     name_bytes: usize,
+    ascii_names: AsciiNames,
     proposals: BTreeMap<ServerId, LastProposal>,
     dedup_window: DedupWindow,
     time: u64,
@@ -150,12 +154,14 @@ impl RoomState {
         let SessionId { connector, incarnation, number } = member.session.clone();
         self.runs.entry(connector).or_default().entry(incarnation).or_default().insert(number, name.clone());
         self.name_bytes += name.as_str().len();
+        self.ascii_names.add(&name);
         self.members.insert(name, member);
     }
 
     fn remove(&mut self, name: &Name) {
         let Some(Member { session, .. }) = self.members.remove(name) else { return };
         self.name_bytes -= name.as_str().len();
+        self.ascii_names.remove(name);
         let Some(runs) = self.runs.get_mut(&session.connector) else { return };
         let Some(names) = runs.get_mut(&session.incarnation) else { return };
         names.remove(&session.number);
@@ -210,6 +216,16 @@ impl RoomState {
     /// The name that a session has in the room.
     pub fn name_of(&self, session: &SessionId) -> Option<&Name> {
         self.runs.get(&session.connector)?.get(&session.incarnation)?.get(&session.number)
+    }
+
+    /// Returns true if a name that is not in the room looks like an ASCII name that is.
+    // Takes the state mutably for an index that is made when it is first needed.
+    pub fn is_imitation(&mut self, name: &Name) -> bool {
+        if self.members.contains_key(name) {
+            return false;
+        }
+        let skeleton = imitated_skeleton(name.as_str());
+        skeleton.is_some_and(|skeleton| self.ascii_names.have(&skeleton, self.members.keys()))
     }
 
     /// All members, by name.

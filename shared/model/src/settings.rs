@@ -48,6 +48,8 @@ section! {
         session: SessionSettings = SessionSettings::default(),
         /// Rooms and their messages.
         room: RoomSettings = RoomSettings::default(),
+        /// Names of members.
+        names: NameSettings = NameSettings::default(),
         /// The rooms' log.
         log: LogSettings = LogSettings::default(),
         /// RPC between servers.
@@ -257,6 +259,39 @@ pub enum Forbidden {
 }
 
 section! {
+    /// `[names]`: names of members.
+    NameSettings {
+        /// Names that may enter.
+        profile: NameProfile = NameProfile::Strict,
+        /// Names that no client may have, nor one that looks alike. Of the strict profile only, as
+        /// is the next.
+        reserved: Vec<String> = vec!["system".to_owned()],
+        /// Treatment of a name that looks like an ASCII name in the room.
+        confusable: ConfusableNames = ConfusableNames::Refuse,
+    }
+}
+
+/// Names that may enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NameProfile {
+    /// Those without invisible characters, in Unicode's composed form.
+    Strict,
+    /// All without control characters and `*`.
+    Any,
+}
+
+/// Treatment of a name that looks like an ASCII name in the room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConfusableNames {
+    /// It counts as taken.
+    Refuse,
+    /// It is another name.
+    Allow,
+}
+
+section! {
     /// `[log]`: the rooms' log, and the form of what servers log on stderr.
     LogSettings {
         /// Form of the lines that servers log on stderr.
@@ -413,6 +448,13 @@ impl NatsSettings {
             tls_key_file: named(&self.tls_key_file),
             ..self.clone()
         }
+    }
+}
+
+impl NameSettings {
+    /// Returns true if a name that looks like an ASCII name in the room counts as taken.
+    pub fn refuses_imitations(&self) -> bool {
+        self.profile == NameProfile::Strict && self.confusable == ConfusableNames::Refuse
     }
 }
 

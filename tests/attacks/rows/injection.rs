@@ -54,6 +54,17 @@ pub(crate) fn rows() -> Vec<Row> {
         Row {
             quick_secs: Some(2),
             counters: ANSWERED,
+            undefended: Undefended::Settings(&[("names.profile", "\"any\"")]),
+            ..Row::new(
+                "AI5",
+                "E1",
+                "names that look like `ann`, and like `system`; invisible and decomposed ones",
+                |arena| Box::pin(lookalikes(arena)),
+            )
+        },
+        Row {
+            quick_secs: Some(2),
+            counters: ANSWERED,
             undefended: Undefended::Patch("constructor"),
             ..Row::new("AI6", "", "routes of prototypes, of other servers, of no server", |arena| {
                 Box::pin(prototypes(arena))
@@ -147,7 +158,7 @@ async fn subjects(arena: Arena) -> String {
             arena.expect(is_refused == is_bad, || format!("the room {text:?}: {entered}"));
             let named =
                 session.ask(routes::ENTER, &json!({"username": text, "rid": format!("ai1-{}", number % 40)})).await?;
-            let is_bad = text.contains('*') || text.chars().any(char::is_control);
+            let is_bad = is_bad_name(text);
             arena.expect((named["code"] == 500) == is_bad || named["code"] == 429 || is_taken(&named), || {
                 format!("the name {text:?}: {named}")
             });
@@ -161,6 +172,11 @@ async fn subjects(arena: Arena) -> String {
         0 => String::new(),
         count => format!("{count} subjects traced"),
     }
+}
+
+/// Returns true for the texts of [`texts`] that no member may have as a name.
+fn is_bad_name(text: &str) -> bool {
+    text.contains(['*', '\u{2028}']) || text.chars().any(char::is_control) || text.trim() != text
 }
 
 fn is_taken(response: &Value) -> bool {
@@ -279,6 +295,73 @@ async fn paths(arena: Arena) -> String {
         let file = http_get(arena.orders.gate, path, &["Host: 127.0.0.1"]).await.map(|response| response.status);
         arena.expect(file == Some(200), || format!("{path}: {file:?}"));
     }
+    String::new()
+}
+
+/// Names that no client may have beside `ann`, and the word of their refusal.
+const IMITATIONS: [(&str, &str); 34] = [
+    ("аnn", "name-taken"),
+    ("аոո", "name-taken"),
+    ("𝐚𝐧𝐧", "name-taken"),
+    ("ａｎｎ", "name-taken"),
+    ("ann\u{200d}", "bad-name"),
+    ("ann\u{200b}", "bad-name"),
+    ("ann\u{3164}", "bad-name"),
+    ("\u{3164}", "bad-name"),
+    ("\u{200b}", "bad-name"),
+    ("\u{202e}nna", "bad-name"),
+    ("ann ", "bad-name"),
+    (" ann", "bad-name"),
+    ("cafe\u{301}", "bad-name"),
+    ("ann\u{fe0f}", "bad-name"),
+    ("system", "bad-name"),
+    ("SYSTEM", "bad-name"),
+    ("System", "bad-name"),
+    ("sYsTeM", "bad-name"),
+    ("ｓｙｓｔｅｍ", "bad-name"),
+    ("ＳＹＳＴＥＭ", "bad-name"),
+    ("ѕystem", "bad-name"),
+    ("sуstem", "bad-name"),
+    ("ѕуѕtеm", "bad-name"),
+    ("SYSTEМ", "bad-name"),
+    ("SYSTΕM", "bad-name"),
+    ("ЅYSTEM", "bad-name"),
+    ("𝐬𝐲𝐬𝐭𝐞𝐦", "bad-name"),
+    ("𝕤𝕪𝕤𝕥𝕖𝕞", "bad-name"),
+    ("𝓼𝔂𝓼𝓽𝓮𝓶", "bad-name"),
+    ("ⓢⓨⓢⓣⓔⓜ", "bad-name"),
+    ("systern", "bad-name"),
+    ("ꜱystem", "bad-name"),
+    ("sүstem", "bad-name"),
+    ("ＳYSTEＭ", "bad-name"),
+];
+
+/// Names that people distinguish, although the first two, and the last two, look alike.
+const DISTINCT: [&str; 4] = ["al", "a1", "力", "カ"];
+
+async fn lookalikes(arena: Arena) -> String {
+    arena.plan(50.0, "requests/s");
+    arena
+        .work(10, |worker, arena| async move {
+            let (room, mut number) = (format!("ai5-{worker}"), worker);
+            let mut there = Vec::new();
+            for name in ["ann"].iter().chain(DISTINCT.iter().filter(|_| worker == 0)) {
+                let mut session = arena.session(number, Arena::address(worker)).await?;
+                let entered = session.enter(name, &room).await?;
+                arena.expect(entered["code"] == 200, || format!("{name:?}: {entered}"));
+                there.push(session);
+            }
+            while arena.attempt().await {
+                let (name, word) = IMITATIONS[number % IMITATIONS.len()];
+                number += 10;
+                let mut session = arena.session(number, Arena::address(number % 100)).await?;
+                let entered = session.enter(name, &room).await?;
+                let is_refused = entered["reason"].as_str().is_some_and(|reason| reason.starts_with(word));
+                arena.expect(entered["code"] == 500 && is_refused, || format!("{name:?}: {entered}"));
+            }
+            Ok(())
+        })
+        .await;
     String::new()
 }
 

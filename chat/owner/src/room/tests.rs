@@ -27,6 +27,7 @@ mod incarnations;
 mod large;
 mod log_failures;
 mod log_space;
+mod names;
 mod payload_limit;
 mod poison;
 mod presence;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::ids::{RoomId, ServerId};
+use model::names::NamePolicy;
 
 use super::quotas::{QuotaLimits, QuotaRefusal};
 use crate::event::Event;
@@ -94,7 +95,7 @@ pub struct Gauges {
 }
 
 /// Limits of sessions.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// Most requests of a session in flight.
     pub max_in_flight: usize,
@@ -106,4 +107,6 @@ pub struct Limits {
     pub members_per_address: usize,
     /// Quotas of addresses and sessions.
     pub quotas: QuotaLimits,
+    /// The names that may enter.
+    pub names: NamePolicy,
 }

@@ -65,7 +65,8 @@ impl ConnectorState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ClientResponse> {
-        let enter = EnterRequest::parse(body).map_err(|error| ClientResponse::BadBody { error, enter: true })?;
+        let enter =
+            EnterRequest::parse(body, &self.names).map_err(|error| ClientResponse::BadBody { error, enter: true })?;
         let EnterRequest { name, room, token, since, resumes } = enter;
         let entering =
             Entering { token: token.unwrap_or(Token::new(now.chance)), is_resuming: token.is_some(), since, resumes };

@@ -15,6 +15,7 @@ use model::rpc::messages::{
     CatchUp, ChatStats, FromChat, FromConnector, LogPosition, LogShortage, LogShortages, RpcRequest, RpcResponse,
 };
 use model::servers::{Server, Servers};
+use model::settings::NameSettings;
 use model::size_limits::SizeLimits;
 
 use super::*;
@@ -84,6 +85,7 @@ impl TestConnector {
             attaches_per_tick: ATTACHES,
             members_per_address: 3,
             quotas,
+            names: NamePolicy::new(&NameSettings::default()),
         };
         Self {
             state: ConnectorState::new(common, ChatServers::new(Arc::new(servers), 10_000), limits),

@@ -69,6 +69,24 @@ fn a_leave_of_another_session_changes_nothing() {
 }
 
 #[test]
+fn a_name_imitates_ascii_names_that_are_in_the_room() {
+    let (ann, imitation) = (Name::new("ann").unwrap(), Name::new("аnn").unwrap());
+    let mut state = RoomState::default();
+    assert!(!state.is_imitation(&imitation));
+    state.apply(&Entry::Join { name: ann.clone(), session: session(1), membership: membership(1) });
+    assert!(state.is_imitation(&imitation), "the index is kept");
+    assert!(!state.is_imitation(&ann));
+    let member = state.members()[&ann].clone();
+    state.restore_member(ann.clone(), None);
+    assert!(!state.is_imitation(&imitation), "undone");
+    state.restore_member(ann, Some(member));
+    assert!(state.is_imitation(&imitation));
+    state.apply(&Entry::Join { name: imitation.clone(), session: session(2), membership: membership(2) });
+    assert!(!state.is_imitation(&imitation), "it is in the room itself");
+    assert_eq!(state, RoomState::from(&Checkpoint::from(&state)), "the index is no part of the state");
+}
+
+#[test]
 fn a_move_changes_the_session_and_nothing_else() {
     let mut state = RoomState::default();
     let moved =

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::ops::RangeInclusive;
 
+use model::ids::Name;
 use model::log_parts::{LogParts, SLOTS};
 use model::room::Checkpoint;
 use model::settings::{FrontendSettings, Settings, Signatures, TlsSettings};
@@ -262,9 +263,13 @@ fn texts(settings: &Settings) -> Vec<OutOfRange> {
     // An empty word would match every message.
     let words = settings.room.forbidden_words.iter().filter(|word| word.trim().is_empty());
     let words = words.map(|word| broken("room.forbidden_words", word, "a word"));
+    let names = settings.names.reserved.iter().filter(|name| Name::new(name).is_err());
+    let names = names.map(|name| {
+        broken("names.reserved", name, "a name of 1 to 64 characters, none of them a control character or *")
+    });
     let prefix = Some(&settings.nats.prefix).filter(|prefix| !SubjectPrefix::is_valid(prefix));
     let prefix = prefix.map(|prefix| broken("nats.prefix", prefix, &prefix_form()));
-    origins.chain(hosts).chain(words).chain(prefix).collect()
+    origins.chain(hosts).chain(words).chain(names).chain(prefix).collect()
 }
 
 fn prefix_form() -> String {
@@ -421,6 +426,15 @@ mod tests {
     fn the_largest_body_fits_into_the_part_of_an_address() {
         let queued = |bytes| broken(|settings| settings.frontend.max_queued_bytes = bytes);
         assert_eq!((queued(8 * 65_536), queued(8 * 65_536 - 1)), (vec![], vec!["frontend.max_queued_bytes"]));
+    }
+
+    #[test]
+    fn reserved_names_are_names() {
+        let reserve = |name: &str| broken(|settings| settings.names.reserved = vec![name.to_owned()]);
+        assert_eq!(
+            (reserve("admin"), reserve(""), reserve("*")),
+            (vec![], vec!["names.reserved"], vec!["names.reserved"])
+        );
     }
 
     #[test]
