@@ -1,0 +1,92 @@
+//! A user as the application knows it: what a token of the application says.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::ids::Name;
+
+/// Longest id of a user, in bytes.
+pub const MAX_UID_BYTES: usize = 128;
+
+/// A user's id in the application: 1 to [`MAX_UID_BYTES`] bytes, no control characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid(Arc<str>);
+
+impl Uid {
+    /// Returns the id if `text` is one.
+    pub fn new(text: &str) -> Option<Self> {
+        let is_uid = (1..=MAX_UID_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+        is_uid.then(|| Self(text.into()))
+    }
+
+    /// The id as the application has it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// A user whose token was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The user's id, the claim `sub`.
+    pub uid: Uid,
+    /// The name in rooms; `None` if the client may choose one.
+    pub name: Option<Name>,
+    /// The end of the token's time, Unix seconds.
+    pub expires_at: u64,
+}
+
+/// The user of a session, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// What the token says.
+    pub principal: Principal,
+    /// The end of the token's time, in ticks of the connector.
+    // The wall clock is read once, when the token is verified: a session does not end because a
+    // clock is set.
+    pub until: u64,
+}
+
+/// The reason for which a client is not the user that its token names: a stable word, a colon, a
+/// sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginRefusal(Cow<'static, str>);
+
+impl LoginRefusal {
+    /// The token is refused for a reason.
+    pub fn new(word: &str, reason: &dyn fmt::Display) -> Self {
+        Self(format!("{word}: {reason}").into())
+    }
+
+    /// There is no token, and there must be one.
+    pub fn missing() -> Self {
+        Self(Cow::Borrowed("token-missing: log in with a token of the application"))
+    }
+
+    /// The token's time is over.
+    pub fn expired() -> Self {
+        Self(Cow::Borrowed("token-expired: the token's time is over; get a new one"))
+    }
+
+    /// The servers read no tokens.
+    pub fn off() -> Self {
+        Self(Cow::Borrowed("token-bad: the servers read no tokens"))
+    }
+
+    /// The code of the response.
+    pub fn code(&self) -> u16 {
+        401
+    }
+
+    /// The reason of the response.
+    pub fn reason(&self) -> &str {
+        &self.0
+    }
+}
