@@ -14,7 +14,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
     ("auth", &["model"]),
     ("runtime", &["model", "wire"]),
     ("bus", &["model", "runtime"]),
-    ("node", &["bus", "model", "runtime"]),
+    ("node", &["auth", "bus", "model", "runtime"]),
     ("frontend", &["model", "node", "runtime", "wire"]),
     ("witness", &[]),
     ("testkit", &["model", "runtime", "witness"]),

@@ -22,6 +22,7 @@ use model::servers::{Server, Servers};
 use model::settings::Settings;
 use model::subjects;
 use node::Node;
+use node::auth::{AuthFileError, AuthKeyReloader};
 use node::payload::{self, PayloadWatch};
 use node::signing::{KeyFileError, KeyringReloader};
 use node::tls::{CertificateReloader, ClientTls};
@@ -48,6 +49,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Cluster {
     keeper: ServerListWriter,
     signing: KeyringReloader,
+    auth: AuthKeyReloader,
     /// Taken by the thread that watches the files.
     certificate: Option<CertificateReloader>,
     node: Node,
@@ -93,6 +95,7 @@ impl Cluster {
         let (signing_keeper, signing) = keys::start_signing(&environment, &settings.rpc, nats.is_some(), &own)?;
         let metrics = Metrics::new();
         let (certificate, tls) = CertificateReloader::start(&settings.tls, &metrics)?;
+        let (auth_keeper, auth) = keys::start_auth(&environment, &settings.auth)?;
         // All listeners before any server: a taken port must not leave half of a cluster running.
         let bound = BoundServer::bind_all(&mut servers, &settings, is_ours);
         let bound = bound.await.into_iter().collect::<anyhow::Result<Vec<BoundServer>>>()?;
@@ -111,12 +114,25 @@ impl Cluster {
         let (lifecycle, health) = (Lifecycle::new(), Health::default());
         let payload = PayloadWatch::default();
         let hold = SharedHold::start(settings.rpc.gather(), Instant::now())?;
-        let node =
-            Node { environment, server_list, settings, bus, signing, tls, metrics, payload, hold, lifecycle, health };
+        let node = Node {
+            environment,
+            server_list,
+            settings,
+            bus,
+            signing,
+            tls,
+            auth,
+            metrics,
+            payload,
+            hold,
+            lifecycle,
+            health,
+        };
         let (signing, running) = (signing_keeper, BTreeMap::new());
         let mut cluster = Self {
             keeper,
             signing,
+            auth: auth_keeper,
             certificate: Some(certificate),
             node,
             log_kind: log,
@@ -192,6 +208,19 @@ impl Cluster {
     /// If the keys are invalid; the keys of before stay.
     pub fn reload_keys(&mut self) -> Option<Result<(), KeyFileError>> {
         self.reload_keys_for(&self.keeper.now())
+    }
+
+    /// Reads the keys that verify clients' tokens again if their files changed. `None` if not.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be used; the keys of before stay.
+    pub fn reload_auth_keys(&mut self) -> Option<Result<(), AuthFileError>> {
+        let looked = self.auth.reload_if_changed();
+        if let Some(Ok(())) = looked {
+            info!("the keys for clients' tokens changed");
+        }
+        looked
     }
 
     fn reload_keys_for(&mut self, servers: &Servers) -> Option<Result<(), KeyFileError>> {

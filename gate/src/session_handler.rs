@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use frontend::{self, App, Ending, ErrorBody, Peer, Session, WriteQueue, routes};
+use model::identity::Principal;
 use model::ids::ServerId;
 use runtime::metrics::{Metrics, RouteLabel};
 use runtime::server_list::ServerList;
@@ -50,7 +51,7 @@ pub(crate) struct GateSession {
 impl App for GateState {
     type Session = GateSession;
 
-    fn open(&self, peer: Peer, write_queue: WriteQueue) -> GateSession {
+    fn open(&self, peer: Peer, write_queue: WriteQueue, _user: Option<Principal>) -> GateSession {
         GateSession { gate: self.clone(), peer, write_queue }
     }
 }

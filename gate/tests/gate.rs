@@ -27,6 +27,7 @@ use model::servers::{Server, Servers};
 use model::settings::Settings;
 use model::subjects;
 use node::Node;
+use node::auth::Authenticator;
 use node::payload::PayloadWatch;
 use node::signing::Signing;
 use node::tls::ClientTls;
@@ -101,10 +102,22 @@ impl GateFixture {
         let (settings, lifecycle) = (Arc::new(settings), Lifecycle::new());
         let (environment, health) = (environment.into(), Health::default());
         let payload = PayloadWatch::default();
-        let (signing, tls) = (Signing::off(), ClientTls::off());
+        let (signing, tls, auth) = (Signing::off(), ClientTls::off(), Authenticator::off());
         let hold = SharedHold::start(settings.rpc.gather(), tokio::time::Instant::now()).unwrap();
-        let node =
-            Node { environment, server_list, settings, bus, signing, tls, metrics, payload, lifecycle, health, hold };
+        let node = Node {
+            environment,
+            server_list,
+            settings,
+            bus,
+            signing,
+            tls,
+            auth,
+            metrics,
+            payload,
+            lifecycle,
+            health,
+            hold,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Gate::start(server(GATE, 1), node.clone(), listener);

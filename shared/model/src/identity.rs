@@ -48,6 +48,8 @@ pub struct Principal {
 pub struct User {
     /// What the token says.
     pub principal: Principal,
+    /// The time at which the token was verified, in ticks of the connector.
+    pub since: u64,
     /// The end of the token's time, in ticks of the connector.
     // The wall clock is read once, when the token is verified: a session does not end because a
     // clock is set.

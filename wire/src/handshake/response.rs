@@ -124,6 +124,21 @@ impl HandshakeRefusal {
     }
 }
 
+/// Encodes the response to a client that may not log in; the server closes the connection
+/// afterwards.
+///
+/// # Errors
+/// None in practice: every part has a JSON form.
+pub fn encode_denial(code: u16, reason: &str) -> Result<Bytes, WireError> {
+    to_json(&Denied { code, reason }).map(Bytes::from)
+}
+
+#[derive(Serialize)]
+struct Denied<'a> {
+    code: u16,
+    reason: &'a str,
+}
+
 /// A server's response, decoded by a client.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HandshakeResponse {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use model::ids::Name;
 use model::log_parts::{LogParts, SLOTS};
 use model::room::Checkpoint;
-use model::settings::{FrontendSettings, Settings, Signatures, TlsSettings};
+use model::settings::{AuthMode, FrontendSettings, Settings, Signatures, TlsSettings};
 use model::subjects::SubjectPrefix;
 
 use super::{origin, sign_in};
@@ -48,6 +48,8 @@ const MAX_STORED: u64 = i64::MAX.unsigned_abs();
 /// Longest heartbeat interval.
 // Several heartbeats fit in the shortest lease.
 const MAX_HEARTBEAT_MS: u64 = 1_000;
+/// Bytes of a handshake, or of an `enter`, besides its token.
+const BESIDES_TOKEN: usize = 512;
 const HOUR_SECS: u64 = 3_600;
 const DAY_SECS: u64 = 24 * HOUR_SECS;
 
@@ -117,6 +119,7 @@ pub(super) fn check(settings: &Settings) -> Vec<OutOfRange> {
         .chain(bodies(settings))
         .chain(texts(settings))
         .chain(keys(settings))
+        .chain(token(settings))
         .chain(certificate(&settings.tls))
         .chain(sign_in::contradictions(&settings.nats))
         .collect()
@@ -138,6 +141,10 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         frontend.backlog in 1..=65_535,
         frontend.send_buffer_bytes in 0..=1 << 30,
         frontend.message_secs in 1..=HOUR_SECS,
+        auth.leeway_secs in 0..=600,
+        auth.max_age_hours in 0..=10 * 365 * 24,
+        auth.max_token_bytes in 64..=60_000,
+        auth.expiry_grace_secs in 0..=DAY_SECS,
         session.max_package_before_enter in 256..=MAX_PACKAGE,
         session.max_package in 256..=MAX_PACKAGE,
         session.requests_per_sec in 1..=1_000_000,
@@ -277,6 +284,17 @@ fn prefix_form() -> String {
     format!(
         "one token of ASCII letters, digits, - and _ that begins with a letter or digit, at most {most} characters, and none of {own}"
     )
+}
+
+/// A handshake with the largest token must fit into a package.
+fn token(settings: &Settings) -> Option<OutOfRange> {
+    let (bytes, most) = (settings.auth.max_token_bytes, settings.session.max_package_before_enter);
+    (settings.auth.mode != AuthMode::Off && bytes + BESIDES_TOKEN > most).then(|| OutOfRange {
+        key: "auth.max_token_bytes",
+        other: Some("session.max_package_before_enter"),
+        found: bytes.to_string(),
+        required: format!("at most {BESIDES_TOKEN} less than session.max_package_before_enter, which is {most}"),
+    })
 }
 
 /// A server that signs needs a key.
@@ -426,6 +444,15 @@ mod tests {
     fn the_largest_body_fits_into_the_part_of_an_address() {
         let queued = |bytes| broken(|settings| settings.frontend.max_queued_bytes = bytes);
         assert_eq!((queued(8 * 65_536), queued(8 * 65_536 - 1)), (vec![], vec!["frontend.max_queued_bytes"]));
+    }
+
+    #[test]
+    fn a_token_fits_into_a_package() {
+        let sized =
+            |bytes, mode| broken(|settings| (settings.auth.max_token_bytes, settings.auth.mode) = (bytes, mode));
+        assert_eq!(sized(4_096 - 512, AuthMode::Required), [""; 0]);
+        assert_eq!(sized(4_096 - 511, AuthMode::Optional), ["auth.max_token_bytes"]);
+        assert_eq!(sized(4_096, AuthMode::Off), [""; 0]);
     }
 
     #[test]
