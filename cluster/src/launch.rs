@@ -59,6 +59,8 @@ pub struct Cluster {
     only: Option<ServerId>,
     running: BTreeMap<ServerId, RunningServer>,
     start_retries: StartRetries,
+    /// The keys of auth.jwks_url are fetched.
+    fetches_keys: bool,
 }
 
 /// A server of this process.
@@ -140,6 +142,7 @@ impl Cluster {
             only,
             running,
             start_retries: StartRetries::default(),
+            fetches_keys: false,
         };
         for bound in sorted_by_start_order(bound) {
             if let Err(error) = cluster.start_server(bound).await {
@@ -267,6 +270,9 @@ impl Cluster {
             running.admin.spawn_main(async move { admin::serve(&listener, ClientTls::off(), router, lifecycle).await });
         }
         self.running.insert(id.clone(), running);
+        if kind == CONNECTOR || (kind == GATE && node.settings.auth.gate) {
+            self.fetch_keys();
+        }
         let started = match role {
             Role::Chat => Chat::start(id.clone(), node, self.log().await?).await.map_err(anyhow::Error::from),
             Role::Connector(listener) => Connector::start(&server, node, listener).await.map_err(anyhow::Error::from),
@@ -276,6 +282,17 @@ impl Cluster {
             }
         };
         started.with_context(|| format!("{id} cannot start"))
+    }
+
+    /// Fetches the keys of auth.jwks_url from now on, if there is one: once a server of the process
+    /// reads tokens.
+    fn fetch_keys(&mut self) {
+        let node = &self.node;
+        if !std::mem::replace(&mut self.fetches_keys, true)
+            && let Some(fetching) = node.auth.fetching(node.metrics.clone(), node.lifecycle.clone())
+        {
+            node.lifecycle.spawn_main(fetching);
+        }
     }
 
     /// The log of this process's chat servers.

@@ -288,6 +288,7 @@ impl Connector {
         let messages = Depth::within(settings.rpc.subscription_queue, "bus messages", messages);
         let fault = self.queues.check(metrics.dropped_on_full_queues(), &[commands, messages], Instant::now());
         health.set(Check::Queues, fault);
+        health.set(Check::Auth, self.node.auth.fault());
         health.set(Check::Identity, self.has_rival.then_some(DUPLICATE_ID));
         if self.state.has_received_from_chat() {
             // Never set back: chat servers that fail later are replaced by failover owners.

@@ -6,6 +6,9 @@ use std::sync::Arc;
 
 use crate::ids::Name;
 
+/// The code of a refused token.
+const DENIED: u16 = 401;
+
 /// Longest id of a user, in bytes.
 pub const MAX_UID_BYTES: usize = 128;
 
@@ -59,36 +62,48 @@ pub struct User {
 /// The reason for which a client is not the user that its token names: a stable word, a colon, a
 /// sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoginRefusal(Cow<'static, str>);
+pub struct LoginRefusal {
+    code: u16,
+    reason: Cow<'static, str>,
+}
 
 impl LoginRefusal {
     /// The token is refused for a reason.
     pub fn new(word: &str, reason: &dyn fmt::Display) -> Self {
-        Self(format!("{word}: {reason}").into())
+        Self { code: DENIED, reason: format!("{word}: {reason}").into() }
     }
 
     /// There is no token, and there must be one.
     pub fn missing() -> Self {
-        Self(Cow::Borrowed("token-missing: log in with a token of the application"))
+        Self::denied("token-missing: log in with a token of the application")
     }
 
     /// The token's time is over.
     pub fn expired() -> Self {
-        Self(Cow::Borrowed("token-expired: the token's time is over; get a new one"))
+        Self::denied("token-expired: the token's time is over; get a new one")
     }
 
     /// The servers read no tokens.
     pub fn off() -> Self {
-        Self(Cow::Borrowed("token-bad: the servers read no tokens"))
+        Self::denied("token-bad: the servers read no tokens")
+    }
+
+    /// The servers have no keys yet, so no token can be verified; a client tries again.
+    pub fn no_keys() -> Self {
+        Self { code: 503, reason: Cow::Borrowed("no-keys: the servers have no keys for tokens yet; try again") }
+    }
+
+    const fn denied(reason: &'static str) -> Self {
+        Self { code: DENIED, reason: Cow::Borrowed(reason) }
     }
 
     /// The code of the response.
     pub fn code(&self) -> u16 {
-        401
+        self.code
     }
 
     /// The reason of the response.
     pub fn reason(&self) -> &str {
-        &self.0
+        &self.reason
     }
 }

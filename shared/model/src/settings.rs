@@ -274,6 +274,13 @@ section! {
         public_keys_file: String = String::new(),
         /// File with a set of JSON Web Keys.
         jwks_file: String = String::new(),
+        /// `https` URL of such a set, at an identity provider.
+        jwks_url: String = String::new(),
+        /// File with the certificates of the authorities to trust for that, as PEM, instead of the
+        /// system's.
+        jwks_ca_file: String = String::new(),
+        /// Allows `http` to hosts other than this machine.
+        jwks_allow_http: bool = false,
         /// The audience that a token must be for; empty: any, as of the next.
         audience: String = String::new(),
         /// The issuer that a token must be of.

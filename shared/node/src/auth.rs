@@ -1,16 +1,22 @@
 //! Logins of clients by tokens of the application: the keys that verify them, and the check of one
 //! token. The rules are those of the crate `auth`.
 
+mod fetch;
 mod files;
 mod issue;
+mod jwks_url;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use ::auth::keys::KeySet;
+use ::auth::keys::{Jwks, KeySet};
 use ::auth::{ClaimRules, NameSource, TokenError};
 use model::identity::{LoginRefusal, Principal};
 use model::settings::{AuthMode, AuthSettings, TokenName};
 use runtime::clock;
+use runtime::lifecycle::Lifecycle;
+use runtime::metrics::Metrics;
+
+use jwks_url::JwksUrl;
 
 pub use files::{AuthFileError, AuthKeyReloader};
 pub use issue::{TokenRequest, issue};
@@ -23,8 +29,25 @@ pub struct Authenticator(Option<Arc<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
-    keys: RwLock<Arc<KeySet>>,
+    keys: RwLock<Keys>,
     rules: ClaimRules,
+    url: Option<JwksUrl>,
+}
+
+/// All keys, and those that are replaced apart from the others.
+#[derive(Debug, Default)]
+struct Keys {
+    all: Arc<KeySet>,
+    of_files: KeySet,
+    fetched: Option<Jwks>,
+}
+
+impl Keys {
+    fn combine(&mut self) {
+        let mut all = self.of_files.clone();
+        self.fetched.iter().for_each(|jwks| all.add_jwks(jwks));
+        self.all = Arc::new(all);
+    }
 }
 
 impl Authenticator {
@@ -33,12 +56,28 @@ impl Authenticator {
         Self(None)
     }
 
-    fn new(settings: &AuthSettings, keys: KeySet) -> Self {
+    fn new(settings: &AuthSettings, of_files: KeySet, url: Option<JwksUrl>) -> Self {
         if settings.mode == AuthMode::Off {
             return Self::off();
         }
-        let rules = rules(settings);
-        Self(Some(Arc::new(Inner { keys: RwLock::new(Arc::new(keys)), rules })))
+        let auth = Self(Some(Arc::new(Inner { keys: RwLock::default(), rules: rules(settings), url })));
+        auth.replace(of_files);
+        auth
+    }
+
+    /// Returns the task that fetches keys until the process stops, if there is a place to fetch
+    /// them from.
+    pub fn fetching(&self, metrics: Arc<Metrics>, lifecycle: Lifecycle) -> Option<impl Future<Output = ()> + Send + use<>> {
+        Some(self.url()?.clone().run(self.clone(), metrics, lifecycle))
+    }
+
+    /// Returns the reason for which no keys are known yet.
+    pub fn fault(&self) -> Option<String> {
+        self.url()?.fault()
+    }
+
+    fn url(&self) -> Option<&JwksUrl> {
+        self.0.as_ref()?.url.as_ref()
     }
 
     /// Returns true if clients may log in.
@@ -63,15 +102,34 @@ impl Authenticator {
         if !self.is_on() {
             return Err(LoginRefusal::off());
         }
-        self.verify(token).map_err(|error| match error {
+        let mut verdict = self.verify(token);
+        if let (Err(TokenError::UnknownKey(_)), Some(url)) = (&verdict, self.url())
+            && url.wait_for_fetch().await
+        {
+            verdict = self.verify(token);
+        }
+        verdict.map_err(|error| match error {
             TokenError::Expired => LoginRefusal::expired(),
+            TokenError::UnknownKey(_) | TokenError::Algorithm | TokenError::Signature if self.fault().is_some() => {
+                LoginRefusal::no_keys()
+            }
             error => LoginRefusal::new("token-bad", &error),
         })
     }
 
-    fn replace(&self, keys: KeySet) {
+    fn replace(&self, of_files: KeySet) {
+        self.change(|keys| keys.of_files = of_files);
+    }
+
+    fn replace_fetched(&self, fetched: Jwks) {
+        self.change(|keys| keys.fetched = Some(fetched));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Keys)) {
         if let Some(inner) = &self.0 {
-            *inner.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+            let mut keys = inner.keys.write().unwrap_or_else(PoisonError::into_inner);
+            change(&mut keys);
+            keys.combine();
         }
     }
 }
@@ -79,7 +137,7 @@ impl Authenticator {
 impl Inner {
     fn keys(&self) -> Arc<KeySet> {
         // Nothing panics while holding the lock.
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).all.clone()
     }
 }
 

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::Authenticator;
+use super::jwks_url::JwksUrl;
 
 /// Failure to read keys. The operator's matter.
 #[derive(Debug, Error)]
@@ -37,9 +38,12 @@ pub enum AuthFileError {
     },
     /// Logins are on, and no key is named.
     #[error(
-        "auth.mode is not \"off\", and no key is named: set auth.hmac_file, auth.public_keys_file or auth.jwks_file"
+        "auth.mode is not \"off\", and no key is named: set auth.hmac_file, auth.public_keys_file, auth.jwks_file or auth.jwks_url"
     )]
     NoKeys,
+    /// The place of keys cannot be requested.
+    #[error("auth.jwks_url cannot be requested: give an https URL")]
+    Url,
     /// A token is to be made, and there is no shared key.
     #[error("auth.hmac_file is empty: `shaddock token` signs with the shared key alone")]
     NoSharedKey,
@@ -65,7 +69,7 @@ impl AuthKeyReloader {
             return Ok((Self { settings, authenticator: Authenticator::off(), seen: [0; 32] }, Authenticator::off()));
         }
         let seen = fingerprint(&settings);
-        let authenticator = Authenticator::new(&settings, read(&settings)?);
+        let authenticator = Authenticator::new(&settings, read(&settings)?, JwksUrl::new(&settings)?);
         Ok((Self { settings, authenticator: authenticator.clone(), seen }, authenticator))
     }
 
@@ -128,5 +132,5 @@ fn read(settings: &AuthSettings) -> Result<KeySet, AuthFileError> {
         };
         added.map_err(|fault| AuthFileError::Keys { setting, path: path.to_owned(), fault })?;
     }
-    if keys.is_empty() { Err(AuthFileError::NoKeys) } else { Ok(keys) }
+    if keys.is_empty() && settings.jwks_url.is_empty() { Err(AuthFileError::NoKeys) } else { Ok(keys) }
 }

@@ -1,3 +1,5 @@
+mod jwks;
+
 use std::fs;
 
 use ::auth::TokenError;

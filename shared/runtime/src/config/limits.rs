@@ -1,6 +1,7 @@
 //! The valid ranges of settings. Names the range of a value outside it, not its remedy.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use model::ids::Name;
@@ -274,9 +275,31 @@ fn texts(settings: &Settings) -> Vec<OutOfRange> {
     let names = names.map(|name| {
         broken("names.reserved", name, "a name of 1 to 64 characters, none of them a control character or *")
     });
+    let keys = Some(&settings.auth.jwks_url).filter(|url| !is_key_url(url, settings.auth.jwks_allow_http));
+    let keys = keys.map(|url| {
+        broken("auth.jwks_url", url, "a URL: https, or http at this machine (auth.jwks_allow_http: at any)")
+    });
     let prefix = Some(&settings.nats.prefix).filter(|prefix| !SubjectPrefix::is_valid(prefix));
     let prefix = prefix.map(|prefix| broken("nats.prefix", prefix, &prefix_form()));
-    origins.chain(hosts).chain(words).chain(names).chain(prefix).collect()
+    origins.chain(hosts).chain(words).chain(names).chain(keys).chain(prefix).collect()
+}
+
+/// Returns true for a URL of keys: nobody on the way may exchange them.
+fn is_key_url(url: &str, allows_http: bool) -> bool {
+    let host = |rest: &str| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = authority.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+        host.map_or(authority, |(host, _)| host).trim_matches(['[', ']']).to_owned()
+    };
+    let is_local = |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let is_plain = url.chars().all(|c| c.is_ascii_graphic()) && !url.contains(['@', '{', '}', '\\']);
+    match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        _ if url.is_empty() => true,
+        _ if !is_plain => false,
+        (Some(rest), _) => !host(rest).is_empty(),
+        (_, Some(rest)) => is_local(&host(rest)) || (allows_http && !host(rest).is_empty()),
+        _ => false,
+    }
 }
 
 fn prefix_form() -> String {
@@ -453,6 +476,24 @@ mod tests {
         assert_eq!(sized(4_096 - 512, AuthMode::Required), [""; 0]);
         assert_eq!(sized(4_096 - 511, AuthMode::Optional), ["auth.max_token_bytes"]);
         assert_eq!(sized(4_096, AuthMode::Off), [""; 0]);
+    }
+
+    #[test]
+    fn keys_come_over_tls_or_from_this_machine() {
+        for url in
+            ["", "https://id.example/jwks", "https://id.example:8443", "http://127.0.0.1:9/jwks", "http://[::1]/"]
+        {
+            assert!(is_key_url(url, false), "{url}");
+        }
+        let elsewhere = ["http://id.example/jwks", "http://10.0.0.1:80/"];
+        for url in elsewhere {
+            assert!(!is_key_url(url, false) && is_key_url(url, true), "{url}");
+        }
+        for url in
+            ["id.example/jwks", "file:///etc/passwd", "https://", "https://{tenant}/x", "https://a@b/", "https://a b/"]
+        {
+            assert!(!is_key_url(url, true), "{url}");
+        }
     }
 
     #[test]
