@@ -7,6 +7,8 @@
 mod answers;
 #[path = "gate/http_requests.rs"]
 mod http_requests;
+#[path = "gate/logins.rs"]
+mod logins;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,7 +29,7 @@ use model::servers::{Server, Servers};
 use model::settings::Settings;
 use model::subjects;
 use node::Node;
-use node::auth::Authenticator;
+use node::auth::AuthKeyReloader;
 use node::payload::PayloadWatch;
 use node::signing::Signing;
 use node::tls::ClientTls;
@@ -102,7 +104,8 @@ impl GateFixture {
         let (settings, lifecycle) = (Arc::new(settings), Lifecycle::new());
         let (environment, health) = (environment.into(), Health::default());
         let payload = PayloadWatch::default();
-        let (signing, tls, auth) = (Signing::off(), ClientTls::off(), Authenticator::off());
+        let (signing, tls) = (Signing::off(), ClientTls::off());
+        let (_, auth) = AuthKeyReloader::start(&settings.auth).unwrap();
         let hold = SharedHold::start(settings.rpc.gather(), tokio::time::Instant::now()).unwrap();
         let node = Node {
             environment,
@@ -201,8 +204,12 @@ struct WebsocketClient(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl WebsocketClient {
     async fn connect(fixture: &GateFixture) -> (Self, Value) {
+        Self::connect_with(fixture, &json!({"sys": {}})).await
+    }
+
+    async fn connect_with(fixture: &GateFixture, handshake: &Value) -> (Self, Value) {
         let mut client = Self(connect_async(format!("ws://{}/", fixture.address)).await.unwrap().0);
-        client.send(Package::new(PackageKind::Handshake, &b"{\"sys\":{}}"[..]).encode().unwrap()).await;
+        client.send(Package::new(PackageKind::Handshake, handshake.to_string()).encode().unwrap()).await;
         let response = client.next().await.unwrap();
         assert_eq!(response.kind, PackageKind::Handshake);
         client.send(Package::empty(PackageKind::HandshakeAck).encode().unwrap()).await;

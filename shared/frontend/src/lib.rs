@@ -133,7 +133,7 @@ impl Options {
     /// A gate's: no heartbeats, as Pomelo's has none; each session ends soon.
     pub fn for_gate(node: &Node) -> Self {
         // A gate responds at once, so no session waits for a response when it stops.
-        Self { heartbeat_secs: 0, close_on_stop: true, auth: Authenticator::off(), ..Self::for_connector(node) }
+        Self { heartbeat_secs: 0, close_on_stop: true, auth: node.gate_auth(), ..Self::for_connector(node) }
     }
 
     /// Time from the connection to the handshake's ack.

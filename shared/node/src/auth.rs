@@ -67,7 +67,11 @@ impl Authenticator {
 
     /// Returns the task that fetches keys until the process stops, if there is a place to fetch
     /// them from.
-    pub fn fetching(&self, metrics: Arc<Metrics>, lifecycle: Lifecycle) -> Option<impl Future<Output = ()> + Send + use<>> {
+    pub fn fetching(
+        &self,
+        metrics: Arc<Metrics>,
+        lifecycle: Lifecycle,
+    ) -> Option<impl Future<Output = ()> + Send + use<>> {
         Some(self.url()?.clone().run(self.clone(), metrics, lifecycle))
     }
 

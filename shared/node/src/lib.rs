@@ -65,6 +65,11 @@ impl Node {
         Self { lifecycle: self.lifecycle.sibling(), health: Health::default(), ..self.clone() }
     }
 
+    /// The logins of gates, which read tokens only if `auth.gate` says so.
+    pub fn gate_auth(&self) -> Authenticator {
+        if self.settings.auth.gate { self.auth.clone() } else { Authenticator::off() }
+    }
+
     /// Notes what shows of a server's readiness from outside its task. Done before each report, and
     /// by the task, for a fault's beginning to be known.
     pub fn update_health(&self, id: &ServerId) {
