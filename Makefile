@@ -14,6 +14,7 @@ test: tools ## Everything that CI runs
 
 interop: tools ## Run Shaddock behind nginx and HAProxy, and with native clients
 	@scripts/fetch-pypomelo
+	@scripts/fetch-pyjwt
 	@scripts/fetch-proxies
 	cargo test --package system-tests --test interop
 

@@ -1,7 +1,7 @@
 /** A client of Shaddock, and of other servers of Pomelo's chat. */
 
 /** Routes, in Pomelo's words. */
-export const ROUTES: Readonly<Record<'QUERY_ENTRY' | 'ENTER' | 'SEND' | 'HISTORY' | 'MEMBERS', string>>;
+export const ROUTES: Readonly<Record<'QUERY_ENTRY' | 'ENTER' | 'SEND' | 'HISTORY' | 'MEMBERS' | 'REFRESH', string>>;
 
 /** The reason of a failure. */
 export class ChatError extends Error {
@@ -12,7 +12,7 @@ export class ChatError extends Error {
    * `no-such-member`, ...; `refused` from servers that give none), or one of the client: `timeout`,
    * `closed`, `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol`
    * (no Pomelo server, or one that is not understood), `unknown` (the membership ended before the
-   * response), `bad-options`, `bad-target` (a whisper to no name), `bad-body` (a value without a
+   * response), `jwt` (the function of that name failed), `bad-options`, `bad-target` (a whisper to no name), `bad-body` (a value without a
    * JSON form).
    */
   readonly code: string;
@@ -140,6 +140,13 @@ export interface ConnectOptions {
   /** The room's name: likewise. */
   room: string;
   /**
+   * A token of the application (a JWT) to log in with; `user` is the name in it. A function is
+   * called for each connection and before its token expires; while it fails, the client tries
+   * again. With a text, or once the server refuses a token, the room ends with `expired`,
+   * `token-expired`, ...
+   */
+  jwt?: string | (() => string | Promise<string>);
+  /**
    * A membership to resume, from `room.session`. With `seq` and `epoch` missed messages are
    * delivered.
    */
@@ -261,6 +268,8 @@ export interface SocketOptions {
   timeout?: number;
   WebSocket?: WebSocketConstructor;
   signal?: AbortSignal;
+  /** Sent in the handshake, as `{ jwt }`. */
+  user?: Record<string, unknown>;
   onPush?: (route: string, body: Record<string, unknown>) => void;
   onKick?: (reason: string) => void;
   /** Called when bytes arrive: a sign of life. */

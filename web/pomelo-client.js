@@ -21,6 +21,7 @@ export const ROUTES = Object.freeze({
   SEND: 'chat.chatHandler.send',
   HISTORY: 'chat.chatHandler.history',
   MEMBERS: 'chat.chatHandler.members',
+  REFRESH: 'connector.entryHandler.refresh',
 });
 
 // --- Errors --------------------------------------------------------------------------------------
@@ -31,8 +32,8 @@ export const ROUTES = Object.freeze({
  * `code` is a stable word: that of the server (`name-taken`, `forbidden`, `too-long`, `rate`,
  * `no-such-member`, ...; `refused` from servers that give none), or one of the client: `timeout`,
  * `closed`, `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol` (no
- * Pomelo server, or one that is not understood), `bad-options`, `bad-target`, `bad-body` (not
- * JSON).
+ * Pomelo server, or one that is not understood), `jwt` (the function of that name failed),
+ * `bad-options`, `bad-target`, `bad-body` (not JSON).
  */
 export class ChatError extends Error {
   /**
@@ -343,12 +344,12 @@ export class PomeloSocket {
    * Connects and shakes hands.
    *
    * @param {string} url
-   * @param {{ timeout?: number, WebSocket?: Function, signal?: AbortSignal, onPush?: (route:
-   *   string, body: object) => void, onKick?: (reason: string) => void, onReceive?: () => void }}
-   *   [options] times are in milliseconds; errors that callbacks throw are reported, as by {@link
-   *   Room.on}
+   * @param {{ timeout?: number, WebSocket?: Function, signal?: AbortSignal, user?: object, onPush?:
+   *   (route: string, body: object) => void, onKick?: (reason: string) => void, onReceive?: () =>
+   *   void }} [options] times are in milliseconds; `user` is sent in the handshake, as `{ jwt }`;
+   *   errors that callbacks throw are reported, as by {@link Room.on}
    * @returns {Promise<PomeloSocket>} rejected with `connect`, `timeout`, `protocol`, `bad-options`,
-   *   or `closed` if aborted
+   *   the refusal of the server (`token-bad`, ...), or `closed` if aborted
    */
   static async open(url, options = {}) {
     const socket = new PomeloSocket(url, options);
@@ -458,7 +459,8 @@ export class PomeloSocket {
   }
 
   #sendHandshake() {
-    this.#write(encodePackage(PackageType.HANDSHAKE, toJson({ sys: { type: 'js-module', version: '0.1.0' } })));
+    const { user } = this.#options;
+    this.#write(encodePackage(PackageType.HANDSHAKE, toJson({ sys: { type: 'js-module', version: '0.1.0' }, user })));
   }
 
   /** Throws if the connection has ended. A websocket that refuses the bytes ends it. */
@@ -519,7 +521,10 @@ export class PomeloSocket {
     }
   }
 
-  #acceptHandshake({ code, sys = {} }) {
+  #acceptHandshake({ code, reason, sys = {} }) {
+    if (code !== 200 && typeof reason === 'string') {
+      succeeded({ code, reason });
+    }
     if (code !== 200 || sys.useProto) {
       const why = sys.useProto ? 'the server speaks protobuf' : `the server refused the handshake: ${code}`;
       throw new ChatError('protocol', why, { status: code === 200 ? 0 : code });
@@ -780,6 +785,8 @@ const MAX_IN_FLIGHT = 16;
 const REPEAT_PAUSE = 300;
 /** A connection that lasted this long resets the backoff. */
 const STABLE_AFTER = 5_000;
+/** Pause before the next try to replace a token that expires. */
+const REFRESH_PAUSE = 5_000;
 /** Time for a sign of life when the application requests a check of the connection. */
 const PROBE_TIMEOUT = 1_500;
 const HISTORY_PAGE = 100;
@@ -915,8 +922,11 @@ class Attempt {
 
   async #connect() {
     const { WebSocket, requestTimeout: timeout, address, gate } = this.#options;
+    const jwt = this.#canFetchJwt ? await this.#fetchJwt() : this.#options.jwt;
+    this.#check();
     const onReceive = () => this.#timers.stop('probe');
-    const options = { WebSocket, timeout, signal: this.#abort.signal, onReceive };
+    const user = jwt === undefined ? undefined : { jwt };
+    const options = { WebSocket, timeout, signal: this.#abort.signal, user, onReceive };
     const entry = await queryEntry(gate, this.#membership.user, options);
     this.#check();
     const onPush = (route, body) => this.#receivePush(route, body);
@@ -925,6 +935,38 @@ class Attempt {
     this.#check();
     this.#socket = socket;
     socket.closed.then((error) => this.end(error));
+  }
+
+  get #canFetchJwt() {
+    return typeof this.#options.jwt === 'function';
+  }
+
+  /** Returns a token of the application, from its function. */
+  async #fetchJwt() {
+    const { jwt, requestTimeout } = this.#options;
+    const late = settler();
+    this.#timers.start('jwt', requestTimeout, () => late.reject(new ChatError('timeout', `no token within ${requestTimeout} ms`)));
+    try {
+      return requireToken(await Promise.race([callJwt(jwt), late.promise]));
+    } finally {
+      this.#timers.stop('jwt');
+    }
+  }
+
+  /** Replaces the token before it expires. */
+  async #refresh() {
+    try {
+      const jwt = await this.#fetchJwt();
+      await this.#request(ROUTES.REFRESH, { jwt });
+    } catch (error) {
+      const isRefused = error.status === 401 || error.status === 403 || error.code === 'bad-options';
+      if (isRefused) {
+        this.end(error);
+      } else {
+        // The token is good for a while yet; the timers end with the attempt.
+        this.#timers.start('refresh', REFRESH_PAUSE, () => this.#refresh());
+      }
+    }
   }
 
   async #request(route, body, onResponse) {
@@ -1088,6 +1130,11 @@ class Attempt {
 
   /** Takes a push, or an own whisper, in the order of the connection. */
   #receivePush(route, body) {
+    if (route === 'onExpire' && this.#canFetchJwt) {
+      // At once, also while the client enters.
+      this.#refresh();
+      return;
+    }
     if (route === 'onGap') {
       this.#epoch = body.epoch;
     }
@@ -1329,7 +1376,8 @@ class Attempt {
  * Enters a room, through a gate, and remains its member until it is closed or refused. See the
  * declarations for all options.
  *
- * @param {{ gate: string, user: string, room: string, session?: object }} options
+ * @param {{ gate: string, user: string, room: string, jwt?: string | (() => string |
+ *   Promise<string>), session?: object }} options
  * @returns {Promise<Room>} fulfilled in the room; rejected with the refusal of the server, or after
  *   `connectTimeout` with the last failure. Handlers that are added at once when it is fulfilled
  *   miss nothing.
@@ -1378,6 +1426,9 @@ export class Room {
       throw new ChatError('bad-options', 'gate, user and room must be strings');
     }
     requireFunctions(all, ['address']);
+    if (all.jwt !== undefined && typeof all.jwt !== 'function') {
+      requireToken(all.jwt);
+    }
     const wrong = Object.keys(DEFAULTS).find((name) => !(typeof all[name] === 'number' && all[name] >= 0));
     if (wrong !== undefined) {
       throw new ChatError('bad-options', `${wrong} must be a number, and not below 0`);
@@ -1599,7 +1650,8 @@ export class Room {
       return true;
     }
     if (error.code === 'kicked') {
-      return error.reason !== 'slow';
+      const mayReturn = error.reason === 'slow' || (error.reason === 'expired' && typeof this.#options.jwt === 'function');
+      return !mayReturn;
     }
     if (error.code === 'protocol') {
       return !this.#membership.hasBegun;
@@ -1706,6 +1758,23 @@ export class Room {
     for (const draft of this.#membership.sendQueue.list(onlySent)) {
       this.#settle(draft, new ChatError(code, message, { status, reason, unknown: draft.tries > 0 }));
     }
+  }
+}
+
+/** Returns a token of the application, if this is one. */
+function requireToken(jwt) {
+  if (typeof jwt !== 'string' || jwt === '') {
+    throw new ChatError('bad-options', 'jwt must be a token, or a function that gives one');
+  }
+  return jwt;
+}
+
+/** Calls the application's function for a token. A failure is one of the network, which may pass. */
+async function callJwt(jwt) {
+  try {
+    return await jwt();
+  } catch (error) {
+    throw new ChatError('jwt', `there is no token: ${error?.message ?? error}`);
   }
 }
 

@@ -8,19 +8,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::debug;
-use wire::{
-    Dictionary, HandshakeRequest, HandshakeResponse, Kick, Message, OfferedDictionary, Package, PackageKind, RouteRef,
-    WireError, decode_frame,
-};
+use wire::{Dictionary, Kick, Message, Package, PackageKind, RouteRef, WireError, decode_frame};
 
+use crate::handshake::{ServerHandshake, shake_hands};
+use crate::jwt::Refresh;
 use crate::socket::{Socket, SocketError};
-use crate::{Address, ClientError, Event, Events, Options};
+use crate::{Address, ClientError, Event, Events, Options, routes};
 
 /// Requests that may wait to be written.
 // A full queue is an error for the caller, so that a server that does not read costs bounded
@@ -64,9 +63,13 @@ impl Connection {
         let cannot = |reason: String| ClientError::Connect { address: address.to_owned(), reason };
         let target: Address = address.parse()?;
         let opening = async {
+            let jwt = match &options.jwt {
+                Some(jwt) => Some(jwt.token().await.map_err(ClientError::NoToken)?),
+                None => None,
+            };
             let connected = Socket::open(&target, options.tls.as_ref()).await;
             let mut socket = connected.map_err(|error| cannot(error.to_string()))?;
-            let handshake = shake_hands(&mut socket).await?;
+            let handshake = shake_hands(&mut socket, jwt).await?;
             Ok::<_, ClientError>((socket, handshake))
         };
         let (socket, handshake) =
@@ -93,6 +96,7 @@ impl Connection {
             heartbeat_at: None,
             received_at: Instant::now(),
             waiting: HashMap::new(),
+            refresh: Refresh::new(options.jwt.clone(), options.request_timeout),
             next_id: 0,
             events,
             kick: kick.clone(),
@@ -113,42 +117,6 @@ impl Connection {
     pub(crate) fn closed(&self) -> ClientError {
         ClientError::Closed { kick: self.kick.lock().unwrap_or_else(PoisonError::into_inner).clone() }
     }
-}
-
-/// The server's handshake.
-struct ServerHandshake {
-    dictionary: Option<Dictionary>,
-    heartbeat: Option<Duration>,
-}
-
-async fn shake_hands(socket: &mut Socket) -> Result<ServerHandshake, ClientError> {
-    let request = HandshakeRequest {
-        client_type: Some("shaddock-rust".to_owned()),
-        version: Some(env!("CARGO_PKG_VERSION").to_owned()),
-        ..HandshakeRequest::default()
-    };
-    let hello = Package::new(PackageKind::Handshake, request.encode()?).encode()?;
-    let closed = |_| ClientError::Closed { kick: None };
-    socket.send(hello).await.map_err(closed)?;
-    let response = match socket.next().await {
-        Some(Ok(frame)) => decode_frame(&frame, wire::MAX_BODY)?.next(),
-        Some(Err(SocketError::Protocol(error))) => return Err(error.into()),
-        None | Some(Err(_)) => return Err(ClientError::Closed { kick: None }),
-    };
-    let package = response.filter(|p| p.kind == PackageKind::Handshake).ok_or(WireError::Handshake("expected"))?;
-    let handshake = match HandshakeResponse::parse(&package.body)? {
-        HandshakeResponse::Accepted { heartbeat_secs, dictionary, .. } => ServerHandshake {
-            dictionary: match dictionary {
-                OfferedDictionary::New(dictionary) => Some(dictionary),
-                OfferedDictionary::Off | OfferedDictionary::Known => None,
-            },
-            heartbeat: (heartbeat_secs > 0).then(|| Duration::from_secs(heartbeat_secs.into())),
-        },
-        HandshakeResponse::Refused { code } => return Err(ClientError::Handshake(code)),
-    };
-    let ack = Package::empty(PackageKind::HandshakeAck).encode()?;
-    socket.send(ack).await.map_err(closed)?;
-    Ok(handshake)
 }
 
 /// The reason of a connection's end.
@@ -188,6 +156,7 @@ struct ConnectionTask {
     heartbeat_at: Option<Instant>,
     received_at: Instant,
     waiting: HashMap<u32, oneshot::Sender<Value>>,
+    refresh: Refresh,
     next_id: u32,
     events: mpsc::Sender<Event>,
     kick: Arc<Mutex<Option<String>>>,
@@ -233,13 +202,14 @@ impl ConnectionTask {
                 written?;
                 self.ending.take().map_or(Ok(()), Err)
             },
+            token = self.refresh.fetched(), if self.refresh.is_fetching() => token.map_or(Ok(()), |jwt| self.bring(&jwt)),
             () = until(wake_at) => self.wake(),
         }
     }
 
     fn wake_at(&self) -> Option<Instant> {
         let silent = self.heartbeat.map(|heartbeat| self.received_at + 3 * heartbeat);
-        [self.heartbeat_at, silent, self.write_by].into_iter().flatten().min()
+        [self.heartbeat_at, silent, self.write_by, self.refresh.retry_at()].into_iter().flatten().min()
     }
 
     fn wake(&mut self) -> Result<(), End> {
@@ -253,7 +223,25 @@ impl ConnectionTask {
         if self.heartbeat_at.take_if(|at| *at <= now).is_some() {
             self.send(Package::empty(PackageKind::Heartbeat).encode()?);
         }
+        if self.refresh.retry_at().is_some_and(|at| at <= now) {
+            self.refresh.begin();
+        }
         Ok(())
+    }
+
+    /// Sends the server a newer token.
+    fn bring(&mut self, jwt: &str) -> Result<(), End> {
+        let (id, route) = (self.take_id(), self.abbreviate(routes::REFRESH.to_owned()));
+        let body = wire::to_json(&json!({ "jwt": jwt }))?.into();
+        self.send(Message::Request { id, route, body }.encode_package()?);
+        self.refresh.sent(id);
+        Ok(())
+    }
+
+    /// Returns the id of the next request. Ids begin at 1: 0 would be a notify.
+    fn take_id(&mut self) -> u32 {
+        self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+        self.next_id
     }
 
     fn send(&mut self, frame: Bytes) {
@@ -267,12 +255,11 @@ impl ConnectionTask {
         while let Some(command) = next {
             let frame = match command {
                 Command::Request { route, body, response } => {
-                    // Ids begin at 1: 0 would be a notify.
-                    self.next_id = self.next_id.checked_add(1).unwrap_or(1);
+                    let id = self.take_id();
                     // The entry is made before the frame is written: the response may arrive before
                     // the write returns.
-                    self.waiting.insert(self.next_id, response);
-                    Message::Request { id: self.next_id, route: self.abbreviate(route), body }.encode_package()?
+                    self.waiting.insert(id, response);
+                    Message::Request { id, route: self.abbreviate(route), body }.encode_package()?
                 }
                 Command::Notify { route, body } => {
                     Message::Notify { route: self.abbreviate(route), body }.encode_package()?
@@ -331,9 +318,13 @@ impl ConnectionTask {
     fn message(&mut self, body: &Bytes) -> Result<(), End> {
         match Message::decode(body)? {
             Message::Response { id, body } => {
+                let body = json_of(&body);
+                if self.refresh.take_response(id, &body) {
+                    return Ok(());
+                }
                 if let Some(response) = self.waiting.remove(&id) {
                     // A caller that timed out has dropped its receiver.
-                    response.send(json(&body)).ok();
+                    response.send(body).ok();
                 }
                 Ok(())
             }
@@ -345,7 +336,10 @@ impl ConnectionTask {
                         known.ok_or(WireError::RouteParts)?.to_owned()
                     }
                 };
-                self.emit(Event::of_push(route, json(&body)))
+                if route == routes::ON_EXPIRE && self.refresh.begin() {
+                    return Ok(());
+                }
+                self.emit(Event::of_push(route, json_of(&body)))
             }
             // Nothing that a server sends.
             Message::Request { .. } | Message::Notify { .. } => Ok(()),
@@ -379,7 +373,7 @@ async fn write(sink: &mut SplitSink<Socket, Bytes>, unsent: &mut VecDeque<Bytes>
 }
 
 /// Parses a body; `Null` if it is no JSON.
-fn json(body: &[u8]) -> Value {
+fn json_of(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or(Value::Null)
 }
 

@@ -6,7 +6,7 @@ use wire::WireError;
 /// An error of a connection or a request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ClientError {
-    /// The server refused the request.
+    /// The server refused the request, or the handshake with a reason, as that of a bad token.
     #[error("refused ({code}): {reason}")]
     Refused {
         /// The `code` of the response.
@@ -43,7 +43,10 @@ pub enum ClientError {
         /// The cause.
         reason: String,
     },
-    /// The server refused the handshake.
+    /// The function of [`Options::jwt`](crate::Options::jwt) gave no token.
+    #[error("there is no token to log in with: {0}")]
+    NoToken(String),
+    /// The server refused the handshake, without a reason.
     #[error("the server refused the handshake with code {0}")]
     Handshake(u64),
     /// Bytes and values do not fit the protocol: what the server sent, or, from

@@ -23,6 +23,8 @@ mod connection;
 mod error;
 mod event;
 mod gate;
+mod handshake;
+mod jwt;
 mod socket;
 mod stream;
 mod tls;
@@ -35,6 +37,7 @@ pub use chat::ChatClient;
 pub use error::ClientError;
 pub use event::{Chat, Event, Events, Gap};
 pub use gate::query_entry;
+pub use jwt::Jwt;
 pub use stream::ByteStream;
 pub use tls::{Tls, TlsError};
 pub use wire::routes;
@@ -46,7 +49,9 @@ pub struct Options {
     /// The authorities that are trusted where the address requires TLS; those of the platform if
     /// `None`.
     pub tls: Option<Tls>,
-    /// Time for TCP, TLS, websocket and handshake together.
+    /// The token to log in with, at gates and connectors; `None` to be anonymous.
+    pub jwt: Option<Jwt>,
+    /// Time for the token, TCP, TLS, websocket and handshake together.
     pub connect_timeout: Duration,
     /// Time for the response to a request.
     pub request_timeout: Duration,
@@ -64,6 +69,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             tls: None,
+            jwt: None,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
             event_queue: 16_384,

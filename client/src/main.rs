@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
-use client::{Address, ChatClient, ClientError, Event, Events, Options, Tls, without_display_controls};
+use client::{Address, ChatClient, ClientError, Event, Events, Jwt, Options, Tls, without_display_controls};
 use tokio::io::{AsyncBufReadExt, BufReader, Split, Stdin};
 
 use crate::screen::Screen;
@@ -39,6 +39,9 @@ struct Args {
     /// File with the certificates of the authorities to trust with TLS; PEM [default: the system's]
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
+    /// File with a token of the application to log in with; it is read again before the token expires
+    #[arg(long, value_name = "FILE")]
+    jwt_file: Option<PathBuf>,
 }
 
 struct Terminal {
@@ -80,9 +83,19 @@ fn start(args: Args) -> anyhow::Result<Input> {
     ended
 }
 
-async fn chat(Args { user, room, gate, ca_file }: Args) -> anyhow::Result<Input> {
+/// Returns the token in a file, as often as it is needed.
+fn token_in(file: PathBuf) -> Jwt {
+    Jwt::fetched_by(move || {
+        let token = std::fs::read_to_string(&file).map(|token| token.trim().to_owned());
+        let token = token.map_err(|error| format!("{}: {error}", file.display()));
+        async { token }
+    })
+}
+
+async fn chat(Args { user, room, gate, ca_file, jwt_file }: Args) -> anyhow::Result<Input> {
     let gate = gate.to_string();
-    let options = Options { tls: ca_file.map(Tls::trusting_file).transpose()?, ..Options::default() };
+    let (tls, jwt) = (ca_file.map(Tls::trusting_file).transpose()?, jwt_file.map(token_in));
+    let options = Options { tls, jwt, ..Options::default() };
     let found = ChatClient::via_gate(&gate, &user, options).await;
     let (chat, events) = found.map_err(|error| {
         let is_away = matches!(error, ClientError::Connect { .. });

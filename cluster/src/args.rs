@@ -92,6 +92,19 @@ pub(crate) enum Command {
         #[arg(value_name = "USER", value_parser = server_id)]
         user: Option<ServerId>,
     },
+    /// Print a token of a user, signed with the key in auth.hmac_file; for tests: an application
+    /// makes its own tokens
+    Token {
+        /// Id of the user, the claim `sub`
+        #[arg(value_name = "UID")]
+        sub: String,
+        /// Name in rooms [default: the id]
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// Seconds until it expires
+        #[arg(long, value_name = "SECS", default_value_t = 3_600)]
+        secs: u64,
+    },
 }
 
 /// A task of `shaddock log`.

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use model::ids::ServerId;
 use model::placement::{CHAT, CONNECTOR, GATE};
 use model::servers::Servers;
-use model::settings::{RpcSettings, Signatures};
+use model::settings::{AuthMode, AuthSettings, RpcSettings, Signatures};
+use node::auth::{AuthFileError, AuthKeyReloader, Authenticator};
 use node::signing::{KeyFileError, KeyringReloader, Signing};
 use tracing::{info, warn};
 
@@ -42,4 +43,25 @@ pub(crate) fn start_signing(
         Signatures::Off | Signatures::Accept | Signatures::Require => {}
     }
     KeyringReloader::start(settings, own)
+}
+
+/// Reads the keys that verify clients' tokens, if the settings name any.
+pub(crate) fn start_auth(
+    environment: &str,
+    settings: &AuthSettings,
+) -> Result<(AuthKeyReloader, Authenticator), AuthFileError> {
+    let is_shared = !settings.hmac_file.is_empty() || !settings.hmac_previous_file.is_empty();
+    match settings.mode {
+        _ if environment != PRODUCTION => {}
+        AuthMode::Off => {
+            warn!("auth.mode is \"off\": every client takes any name that is free (docs/how-to/logins.md)");
+        }
+        AuthMode::Optional | AuthMode::Required if is_shared && settings.audience.is_empty() => {
+            warn!(
+                "auth.audience is empty, and the key is shared: tokens that the application signs with it for other programs are logins here"
+            );
+        }
+        AuthMode::Optional | AuthMode::Required => {}
+    }
+    AuthKeyReloader::start(settings)
 }

@@ -22,6 +22,7 @@ use model::servers::{Server, Servers};
 use model::settings::Settings;
 use model::subjects;
 use node::Node;
+use node::auth::{AuthFileError, AuthKeyReloader};
 use node::payload::{self, PayloadWatch};
 use node::signing::{KeyFileError, KeyringReloader};
 use node::tls::{CertificateReloader, ClientTls};
@@ -48,6 +49,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Cluster {
     keeper: ServerListWriter,
     signing: KeyringReloader,
+    auth: AuthKeyReloader,
     /// Taken by the thread that watches the files.
     certificate: Option<CertificateReloader>,
     node: Node,
@@ -57,6 +59,8 @@ pub struct Cluster {
     only: Option<ServerId>,
     running: BTreeMap<ServerId, RunningServer>,
     start_retries: StartRetries,
+    /// The keys of auth.jwks_url are fetched.
+    fetches_keys: bool,
 }
 
 /// A server of this process.
@@ -93,6 +97,7 @@ impl Cluster {
         let (signing_keeper, signing) = keys::start_signing(&environment, &settings.rpc, nats.is_some(), &own)?;
         let metrics = Metrics::new();
         let (certificate, tls) = CertificateReloader::start(&settings.tls, &metrics)?;
+        let (auth_keeper, auth) = keys::start_auth(&environment, &settings.auth)?;
         // All listeners before any server: a taken port must not leave half of a cluster running.
         let bound = BoundServer::bind_all(&mut servers, &settings, is_ours);
         let bound = bound.await.into_iter().collect::<anyhow::Result<Vec<BoundServer>>>()?;
@@ -111,12 +116,25 @@ impl Cluster {
         let (lifecycle, health) = (Lifecycle::new(), Health::default());
         let payload = PayloadWatch::default();
         let hold = SharedHold::start(settings.rpc.gather(), Instant::now())?;
-        let node =
-            Node { environment, server_list, settings, bus, signing, tls, metrics, payload, hold, lifecycle, health };
+        let node = Node {
+            environment,
+            server_list,
+            settings,
+            bus,
+            signing,
+            tls,
+            auth,
+            metrics,
+            payload,
+            hold,
+            lifecycle,
+            health,
+        };
         let (signing, running) = (signing_keeper, BTreeMap::new());
         let mut cluster = Self {
             keeper,
             signing,
+            auth: auth_keeper,
             certificate: Some(certificate),
             node,
             log_kind: log,
@@ -124,6 +142,7 @@ impl Cluster {
             only,
             running,
             start_retries: StartRetries::default(),
+            fetches_keys: false,
         };
         for bound in sorted_by_start_order(bound) {
             if let Err(error) = cluster.start_server(bound).await {
@@ -194,6 +213,19 @@ impl Cluster {
         self.reload_keys_for(&self.keeper.now())
     }
 
+    /// Reads the keys that verify clients' tokens again if their files changed. `None` if not.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be used; the keys of before stay.
+    pub fn reload_auth_keys(&mut self) -> Option<Result<(), AuthFileError>> {
+        let looked = self.auth.reload_if_changed();
+        if let Some(Ok(())) = looked {
+            info!("the keys for clients' tokens changed");
+        }
+        looked
+    }
+
     fn reload_keys_for(&mut self, servers: &Servers) -> Option<Result<(), KeyFileError>> {
         let looked = self.signing.reload_if_changed(&keys::own_servers(servers, self.only.as_ref()));
         if let Some(Ok(())) = looked {
@@ -238,6 +270,9 @@ impl Cluster {
             running.admin.spawn_main(async move { admin::serve(&listener, ClientTls::off(), router, lifecycle).await });
         }
         self.running.insert(id.clone(), running);
+        if kind == CONNECTOR || (kind == GATE && node.settings.auth.gate) {
+            self.fetch_keys();
+        }
         let started = match role {
             Role::Chat => Chat::start(id.clone(), node, self.log().await?).await.map_err(anyhow::Error::from),
             Role::Connector(listener) => Connector::start(&server, node, listener).await.map_err(anyhow::Error::from),
@@ -247,6 +282,17 @@ impl Cluster {
             }
         };
         started.with_context(|| format!("{id} cannot start"))
+    }
+
+    /// Fetches the keys of auth.jwks_url from now on, if there is one: once a server of the process
+    /// reads tokens.
+    fn fetch_keys(&mut self) {
+        let node = &self.node;
+        if !std::mem::replace(&mut self.fetches_keys, true)
+            && let Some(fetching) = node.auth.fetching(node.metrics.clone(), node.lifecycle.clone())
+        {
+            node.lifecycle.spawn_main(fetching);
+        }
     }
 
     /// The log of this process's chat servers.

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
+use node::auth::TokenRequest;
 
 use crate::args::{Args, Command, LogTask, Options};
 
@@ -53,6 +54,10 @@ fn run_command(command: &Command, options: &Options) -> anyhow::Result<()> {
         Command::Ready => tools::ready::run(&options.load()?, options.only.as_ref()),
         Command::Setup { directory, user: None } => tools::setup::run(options, directory),
         Command::Setup { directory, user: Some(user) } => tools::setup::sign_in::run(directory, user),
+        Command::Token { sub, name, secs } => {
+            let request = TokenRequest { sub, name: name.as_deref(), secs: *secs };
+            tools::token::run(&options.load()?.settings.auth, &request)
+        }
         Command::Decode { stream } => tools::decode::run(*stream),
     }
 }

@@ -159,6 +159,9 @@ async fn apply_configuration_changes(cluster: &mut Cluster, mut file: ServersFil
         if let Some(Err(error)) = cluster.reload_keys() {
             error!("keys are refused, those of before stay: {error}");
         }
+        if let Some(Err(error)) = cluster.reload_auth_keys() {
+            error!("keys for clients' tokens are refused, those of before stay: {error}");
+        }
         match file.read_changed() {
             None => {}
             Some(Ok(servers)) => {

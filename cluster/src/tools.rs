@@ -8,6 +8,7 @@ pub(crate) mod place;
 pub(crate) mod ready;
 pub(crate) mod setup;
 mod table;
+pub(crate) mod token;
 
 use std::io::{self, ErrorKind, Write};
 

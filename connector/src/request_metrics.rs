@@ -73,6 +73,9 @@ fn limit<'a>(response: &ClientResponse, refused: &'a OverloadRefusals) -> &'a Co
         ClientResponse::EnterRefused(_) | ClientResponse::Room(_, RoomResponse::QuotaRefused(_)) => &refused.quota,
         ClientResponse::Room(..)
         | ClientResponse::BadBody { .. }
+        | ClientResponse::LoginRefused { .. }
+        | ClientResponse::NotAllowed { .. }
+        | ClientResponse::Refreshed { .. }
         | ClientResponse::NotInRoom
         | ClientResponse::NoChatServer => &refused.room,
     }

@@ -13,17 +13,19 @@ use std::time::Duration;
 
 use bus::{self, Message, Subscription};
 use follower::chat_servers::ChatServers;
-use follower::connector_state::{ConnectorState, Limits, Now, QuotaLimits};
+use follower::connector_state::{ConnectorState, Limits, LoginRules, Now, QuotaLimits};
 use follower::drain_schedule::DrainSchedule;
 use follower::room::Common;
 use follower::route::ClientRoute;
 use frontend::{self, Options, WriteQueue, routes};
+use model::identity::{Principal, User};
 use model::ids::ServerId;
 use model::lineage::Lineage;
 use model::names::NamePolicy;
 use model::rpc::{self, RpcError};
 use model::subjects;
 use node::Node;
+use node::auth::now_secs;
 use node::signing::{Admission, Sender, Signer};
 use runtime::clock;
 use runtime::config::Server;
@@ -129,7 +131,11 @@ impl Connector {
         let connector = Self::new(server.id.clone(), address.port(), node.clone());
         let options = Options::for_connector(&node);
         node.lifecycle.spawn_main(connector.run((node.hold.ends(), asked), inbox));
-        node.lifecycle.spawn_main(frontend::serve(listener, SessionHandlers::new(commands), options));
+        node.lifecycle.spawn_main(frontend::serve(
+            listener,
+            SessionHandlers::new(commands, node.auth.clone()),
+            options,
+        ));
         info!(server = %server.id, %address, "connector ready");
         Ok(())
     }
@@ -157,6 +163,13 @@ impl Connector {
                 new_rooms_per_min: settings.session.new_rooms_per_min,
             },
             names: NamePolicy::new(&settings.names),
+            logins: LoginRules {
+                mode: settings.auth.mode,
+                anonymous_prefix: settings.auth.anonymous_prefix.clone(),
+                on_expiry: settings.auth.on_expiry,
+                grace_ms: u64::from(settings.auth.expiry_grace_secs) * 1_000,
+                leeway_ms: u64::from(settings.auth.leeway_secs) * 1_000,
+            },
         };
         let chat_servers = ChatServers::new(node.server_list.now(), u64::from(settings.room.lease_secs) * 1_000);
         Self {
@@ -275,6 +288,7 @@ impl Connector {
         let messages = Depth::within(settings.rpc.subscription_queue, "bus messages", messages);
         let fault = self.queues.check(metrics.dropped_on_full_queues(), &[commands, messages], Instant::now());
         health.set(Check::Queues, fault);
+        health.set(Check::Auth, self.node.auth.fault());
         health.set(Check::Identity, self.has_rival.then_some(DUPLICATE_ID));
         if self.state.has_received_from_chat() {
             // Never set back: chat servers that fail later are replaced by failover owners.
@@ -303,12 +317,15 @@ impl Connector {
     fn on_command(&mut self, command: Command) {
         let now = self.now();
         match command {
-            Command::Open { session, address, write_queue, entered } => {
+            Command::Open { session, address, write_queue, entered, user } => {
                 let (timers, is_leaving) = (RequestTimers::default(), false);
                 self.clients.insert(session, ClientState { write_queue, entered, timers, is_leaving });
                 self.state.open(session, address);
+                if let Some(principal) = user {
+                    self.state.log_in(session, user_at(principal, now));
+                }
             }
-            Command::Request { session, id, request } => {
+            Command::Request { session, id, mut request, login } => {
                 self.requests += 1;
                 if request.route == ClientRoute::Enter {
                     fault::point(self.id.as_str(), &request.body);
@@ -319,6 +336,7 @@ impl Connector {
                 if let Some(id) = id {
                     client.timers.start(id, request.route);
                 }
+                request.login = login.map(|login| login.map(|principal| user_at(principal, now)));
                 let effects = self.state.handle_request(session, id, request, now);
                 self.perform(effects);
             }
@@ -368,4 +386,16 @@ impl Connector {
             warn!(server = %self.id, from, %error, suppressed, "a message was ignored");
         }
     }
+}
+
+/// Returns the user of a token that was verified, with the end of its time in ticks.
+fn user_at(principal: Principal, now: Now) -> User {
+    let (exp, now_secs) = (principal.expires_at, now_secs());
+    let millis = |secs: u64| secs.saturating_mul(1_000);
+    // A token may be past its time by the leeway.
+    let until = match exp.checked_sub(now_secs) {
+        Some(left) => now.ticks.saturating_add(millis(left)),
+        None => now.ticks.saturating_sub(millis(now_secs - exp)),
+    };
+    User { since: now.ticks, until, principal }
 }

@@ -8,21 +8,34 @@ use bytes::Bytes;
 use follower::connector_state::ClientRequest;
 use follower::route::ClientRoute;
 use frontend::{App, Ending, Peer, Session, WriteQueue};
+use model::identity::{LoginRefusal, Principal};
 use model::network::AddressGroup;
+use node::auth::Authenticator;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use wire::Body;
 
 /// A message from a session to the connector's task.
 #[derive(Debug)]
 pub(crate) enum Command {
     /// A client connected, from an address if that is known; the connector sets `entered` once the
     /// client is in a room.
-    Open { session: u64, address: Option<AddressGroup>, write_queue: WriteQueue, entered: Arc<AtomicBool> },
-    /// A client sent a request, or a notify if `id` is `None`.
-    Request { session: u64, id: Option<u32>, request: ClientRequest },
+    Open {
+        session: u64,
+        address: Option<AddressGroup>,
+        write_queue: WriteQueue,
+        entered: Arc<AtomicBool>,
+        /// The user whose token the handshake had.
+        user: Option<Principal>,
+    },
+    /// A client sent a request, or a notify if `id` is `None`; what its token says, if it has one.
+    Request { session: u64, id: Option<u32>, request: ClientRequest, login: Option<Login> },
     /// The client's connection ended.
     Closed { session: u64, ending: Ending },
 }
+
+/// What a token says.
+pub(crate) type Login = Result<Principal, LoginRefusal>;
 
 /// Creates and numbers the handlers of sessions.
 #[derive(Clone)]
@@ -31,12 +44,13 @@ pub(crate) struct SessionHandlers {
     /// connector's task is busy.
     commands: mpsc::Sender<(Instant, Command)>,
     sessions: Arc<AtomicU64>,
+    auth: Authenticator,
 }
 
 impl SessionHandlers {
     /// Returns handlers that send their commands to the receiver of `commands`.
-    pub(crate) fn new(commands: mpsc::Sender<(Instant, Command)>) -> Self {
-        Self { commands, sessions: Arc::default() }
+    pub(crate) fn new(commands: mpsc::Sender<(Instant, Command)>, auth: Authenticator) -> Self {
+        Self { commands, sessions: Arc::default(), auth }
     }
 }
 
@@ -50,20 +64,48 @@ pub(crate) struct ClientHandler {
     // A session has at most one: the socket is not read again before it is taken, which is the
     // backpressure on a client that sends faster than the connector decides.
     pending: Option<Command>,
+    /// The token of the request that waits, which is not verified yet.
+    token: Option<String>,
+    auth: Authenticator,
 }
 
 impl App for SessionHandlers {
     type Session = ClientHandler;
 
-    fn open(&self, peer: Peer, write_queue: WriteQueue) -> ClientHandler {
+    fn open(&self, peer: Peer, write_queue: WriteQueue, user: Option<Principal>) -> ClientHandler {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let entered = Arc::new(AtomicBool::new(false));
         // The address of a proxy is none of a client.
         let address = (!peer.is_proxy).then(|| AddressGroup::of(peer.address.ip()));
-        let open =
-            Command::Open { session: number, address, write_queue: write_queue.clone(), entered: entered.clone() };
-        ClientHandler { number, write_queue, entered, commands: self.commands.clone(), pending: Some(open) }
+        let (queue, is_entered) = (write_queue.clone(), entered.clone());
+        let open = Command::Open { session: number, address, write_queue: queue, entered: is_entered, user };
+        let (commands, auth) = (self.commands.clone(), self.auth.clone());
+        ClientHandler { number, write_queue, entered, commands, pending: Some(open), token: None, auth }
     }
+}
+
+impl ClientHandler {
+    /// Verifies the token of the request that waits, if it has one.
+    async fn verify_token(&mut self) {
+        let Some(token) = &self.token else { return };
+        let verdict = self.auth.log_in(token).await;
+        // Only now: if this is dropped while it waits, the token is verified anew.
+        self.token = None;
+        if let Some(Command::Request { login, .. }) = &mut self.pending {
+            *login = Some(verdict);
+        }
+    }
+}
+
+/// Returns the token in the body of a request that may have one. One that is no text is none that
+/// can be right, and is no reason to take the client for anonymous.
+fn token(route: ClientRoute, body: &[u8]) -> Option<String> {
+    if !matches!(route, ClientRoute::Enter | ClientRoute::Refresh) {
+        return None;
+    }
+    let members = Body::parse(body).into_members()?;
+    let token = members.get("jwt").filter(|token| !token.is_null())?;
+    Some(token.as_str().unwrap_or_default().to_owned())
 }
 
 impl Session for ClientHandler {
@@ -71,14 +113,16 @@ impl Session for ClientHandler {
         let Some(route) = ClientRoute::parse(route) else {
             return frontend::unknown_route(&self.write_queue, id, route);
         };
+        self.token = token(route, &body).filter(|_| self.auth.is_on());
         let request = ClientRequest::new(route, body);
-        self.pending = Some(Command::Request { session: self.number, id, request });
+        self.pending = Some(Command::Request { session: self.number, id, request, login: None });
     }
 
     async fn ready(&mut self) {
         if self.pending.is_none() {
             return;
         }
+        self.verify_token().await;
         match self.commands.reserve().await {
             Ok(permit) => {
                 if let Some(command) = self.pending.take() {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use model::identity::{LoginRefusal, Principal};
 use model::ids::ServerId;
 use model::placement;
 use model::servers::Server;
@@ -39,7 +40,7 @@ impl ConnectorAddress {
 }
 
 /// The reason why there is no address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EntryError {
     /// The request's fault: no `uid`.
     #[error("bad-uid: uid must be a string of 1 to {MAX_UID} bytes, or a whole number")]
@@ -47,6 +48,36 @@ pub enum EntryError {
     /// Our fault: no connector is up.
     #[error("no-connector: no connector takes users now; try again")]
     NoConnector,
+    /// There is no token, and there must be one; or it is refused.
+    #[error("{}", .0.reason())]
+    Login(LoginRefusal),
+}
+
+impl EntryError {
+    /// The code of the response: 500 where Pomelo's gate has that.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::Login(refusal) => refusal.code(),
+            Self::BadUid | Self::NoConnector => 500,
+        }
+    }
+}
+
+/// Returns the text that places a client: the id of the user whose token it has, else the `uid` of
+/// its request.
+///
+/// # Errors
+/// If there is neither, or a token `is_required` and missing.
+pub fn place_by(
+    user: Option<&Principal>,
+    is_required: bool,
+    requested: impl FnOnce() -> Result<String, EntryError>,
+) -> Result<String, EntryError> {
+    match user {
+        Some(user) => Ok(user.uid.as_str().to_owned()),
+        None if is_required => Err(EntryError::Login(LoginRefusal::missing())),
+        None => requested(),
+    }
 }
 
 /// Reads `uid` from the body of `queryEntry`.

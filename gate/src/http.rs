@@ -9,10 +9,11 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use frontend::ErrorBody;
 use frontend::admin;
+use model::identity::Principal;
 use model::settings::{FrontendSettings, Settings};
 use runtime::config::origin;
 
-use crate::entry::EntryError;
+use crate::entry::{self, EntryError};
 use crate::page;
 use crate::session_handler::GateState;
 use crate::status_page::{AccessDecision, ServerLine, StatusAccess, StatusPage};
@@ -40,7 +41,7 @@ pub(crate) fn router(gate: GateState, settings: &Settings) -> Router {
     let state = HttpState { gate, settings: Arc::new(settings.frontend.clone()), access };
     let front =
         if settings.gate.demo_page { page::router() } else { Router::new().route("/", get(|| async { ABOUT })) };
-    front.route("/entry", any(entry)).route("/status", get(status)).with_state(state)
+    front.route("/entry", any(respond_entry)).route("/status", get(status)).with_state(state)
 }
 
 /// Of no page's business: there are no headers for other origins.
@@ -61,16 +62,20 @@ async fn status(State(HttpState { gate, access, .. }): State<HttpState>, headers
 }
 
 /// Every response, refusals included, allows the page that sent the request to read it.
-async fn entry(State(state): State<HttpState>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+async fn respond_entry(State(state): State<HttpState>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let Some(page) = allowed_page(&state, &headers) else {
         return error_response(StatusCode::FORBIDDEN, &"bad-origin: pages of this origin may not ask");
     };
     let mut response = match method {
-        Method::GET | Method::HEAD => match state.gate.entry(uid_of(&uri)) {
-            Ok(entry) => Json(entry).into_response(),
-            Err(error @ EntryError::BadUid) => error_response(StatusCode::BAD_REQUEST, &error),
-            Err(error @ EntryError::NoConnector) => error_response(StatusCode::SERVICE_UNAVAILABLE, &error),
-        },
+        Method::GET | Method::HEAD => {
+            let uid = log_in(&state.gate, &headers)
+                .await
+                .and_then(|user| entry::place_by(user.as_ref(), state.gate.needs_token, || uid_of(&uri)));
+            match state.gate.entry(uid) {
+                Ok(entry) => Json(entry).into_response(),
+                Err(error) => refuse(&error),
+            }
+        }
         Method::OPTIONS => preflight(&headers),
         _ => {
             let response = error_response(StatusCode::METHOD_NOT_ALLOWED, &"bad-method: ask with GET");
@@ -93,13 +98,42 @@ fn uid_of(uri: &Uri) -> Result<String, EntryError> {
     uids.next().filter(|_| uids.next().is_none()).ok_or(EntryError::BadUid)
 }
 
+/// Returns the user of the token in `Authorization`, if the gate reads tokens and there is one.
+async fn log_in(gate: &GateState, headers: &HeaderMap) -> Result<Option<Principal>, EntryError> {
+    let Some(value) = headers.get(header::AUTHORIZATION).filter(|_| gate.auth.is_on()) else { return Ok(None) };
+    // Another scheme, or bytes that are no text, make no token that can be right, and are no reason
+    // to take the client for anonymous.
+    let token = value.to_str().ok().and_then(bearer).unwrap_or_default();
+    gate.auth.log_in(token).await.map(Some).map_err(EntryError::Login)
+}
+
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn refuse(error: &EntryError) -> Response {
+    let status = match error {
+        EntryError::BadUid => StatusCode::BAD_REQUEST,
+        EntryError::NoConnector => StatusCode::SERVICE_UNAVAILABLE,
+        EntryError::Login(refusal) if refusal.code() == 503 => StatusCode::SERVICE_UNAVAILABLE,
+        EntryError::Login(_) => StatusCode::UNAUTHORIZED,
+    };
+    let body = ErrorBody { code: error.code(), error: true, reason: &error.to_string() };
+    let mut response = (status, Json(body)).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
 fn error_response(status: StatusCode, reason: &impl ToString) -> Response {
     (status, Json(ErrorBody { code: 500, error: true, reason: &reason.to_string() })).into_response()
 }
 
 /// Responds to a preflight, and allows all headers that the page names.
 fn preflight(headers: &HeaderMap) -> Response {
-    // The gate ignores these headers, so they are harmless.
+    // The gate reads none of these headers but `Authorization`, with a token that the page has.
     let mut response = StatusCode::NO_CONTENT.into_response();
     let allowed = response.headers_mut();
     allowed.insert(header::ALLOW, HeaderValue::from_static(METHODS));

@@ -84,6 +84,7 @@ pub(crate) async fn run(me: ServerId, node: Node, statuses: ServerStatuses) {
     let mut tick = interval(period);
     let view = node.server_list.now().view_hash();
     let signer = Signer::new(&me, &node);
+    let auth = node.gate_auth();
     let mut prober = Prober { me: me.clone(), view, signer, node: node.clone() };
     let stopping = node.lifecycle.stopping();
     tokio::pin!(stopping);
@@ -94,6 +95,7 @@ pub(crate) async fn run(me: ServerId, node: Node, statuses: ServerStatuses) {
         }
         node.health.record_alive();
         node.update_health(&me);
+        node.health.set(Check::Auth, auth.fault());
         let servers = node.server_list.now();
         statuses.retain_listed(&servers);
         prober.view = servers.view_hash();

@@ -3,6 +3,7 @@
 use frontend::admin;
 use frontend::{self, Options};
 use model::servers::Server;
+use model::settings::AuthMode;
 use node::Node;
 use runtime::health::{Check, NO_CONNECTOR};
 use tokio::net::TcpListener;
@@ -25,6 +26,8 @@ impl Gate {
             server_list: node.server_list.clone(),
             statuses: ServerStatuses::default(),
             tls: node.settings.tls.is_for_clients(),
+            auth: node.gate_auth(),
+            needs_token: node.settings.auth.gate && node.settings.auth.mode == AuthMode::Required,
             metrics: node.metrics.clone(),
         };
         node.health.set(Check::Peers, Some(NO_CONNECTOR));

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use frontend::{self, App, Ending, ErrorBody, Peer, Session, WriteQueue, routes};
+use model::identity::Principal;
 use model::ids::ServerId;
+use node::auth::Authenticator;
 use runtime::metrics::{Metrics, RouteLabel};
 use runtime::server_list::ServerList;
 
@@ -20,11 +22,15 @@ pub(crate) struct GateState {
     pub(crate) statuses: ServerStatuses,
     /// True if clients have to connect with TLS: to the connectors, or to a proxy before them.
     pub(crate) tls: bool,
+    /// Verifies tokens, where the gate reads them.
+    pub(crate) auth: Authenticator,
+    /// True if it places no client without a token.
+    pub(crate) needs_token: bool,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 impl GateState {
-    /// Chooses the connector for the `uid` of a request.
+    /// Chooses the connector for a user, or for the `uid` of a request.
     pub(crate) fn entry(&self, uid: Result<String, EntryError>) -> Result<ConnectorAddress, EntryError> {
         let is_unavailable = |id: &_| self.statuses.is_unavailable(id);
         let listens = |id: &_| self.statuses.client_port(id);
@@ -34,7 +40,7 @@ impl GateState {
             address.tls = self.tls;
             address
         });
-        let code = if entry.is_ok() { 200 } else { 500 };
+        let code = entry.as_ref().map_or_else(EntryError::code, |_| 200);
         self.metrics.requests_answered.add(RouteLabel::of(routes::QUERY_ENTRY), code);
         entry
     }
@@ -45,13 +51,15 @@ pub(crate) struct GateSession {
     gate: GateState,
     peer: Peer,
     write_queue: WriteQueue,
+    /// The user whose token the handshake had.
+    user: Option<Principal>,
 }
 
 impl App for GateState {
     type Session = GateSession;
 
-    fn open(&self, peer: Peer, write_queue: WriteQueue) -> GateSession {
-        GateSession { gate: self.clone(), peer, write_queue }
+    fn open(&self, peer: Peer, write_queue: WriteQueue, user: Option<Principal>) -> GateSession {
+        GateSession { gate: self.clone(), peer, write_queue, user }
     }
 }
 
@@ -61,12 +69,15 @@ impl Session for GateSession {
             return frontend::unknown_route(&self.write_queue, id, route);
         }
         let Some(id) = id else { return };
-        let response = match self.gate.entry(entry::read_uid(&body)) {
+        let uid = entry::place_by(self.user.as_ref(), self.gate.needs_token, || entry::read_uid(&body));
+        let response = match self.gate.entry(uid) {
             // Browsers make a URL of the host. Native clients pass it to the system's resolver, which
             // knows no brackets.
             Ok(entry) if self.peer.is_native => frontend::response(id, &entry.without_brackets()),
             Ok(entry) => frontend::response(id, &entry),
-            Err(error) => frontend::response(id, &ErrorBody { code: 500, error: true, reason: &error.to_string() }),
+            Err(error) => {
+                frontend::response(id, &ErrorBody { code: error.code(), error: true, reason: &error.to_string() })
+            }
         };
         // A closed write queue needs no response.
         self.write_queue.push(response).ok();

@@ -7,6 +7,8 @@
 mod answers;
 #[path = "gate/http_requests.rs"]
 mod http_requests;
+#[path = "gate/logins.rs"]
+mod logins;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +29,7 @@ use model::servers::{Server, Servers};
 use model::settings::Settings;
 use model::subjects;
 use node::Node;
+use node::auth::AuthKeyReloader;
 use node::payload::PayloadWatch;
 use node::signing::Signing;
 use node::tls::ClientTls;
@@ -102,9 +105,22 @@ impl GateFixture {
         let (environment, health) = (environment.into(), Health::default());
         let payload = PayloadWatch::default();
         let (signing, tls) = (Signing::off(), ClientTls::off());
+        let (_, auth) = AuthKeyReloader::start(&settings.auth).unwrap();
         let hold = SharedHold::start(settings.rpc.gather(), tokio::time::Instant::now()).unwrap();
-        let node =
-            Node { environment, server_list, settings, bus, signing, tls, metrics, payload, lifecycle, health, hold };
+        let node = Node {
+            environment,
+            server_list,
+            settings,
+            bus,
+            signing,
+            tls,
+            auth,
+            metrics,
+            payload,
+            lifecycle,
+            health,
+            hold,
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         Gate::start(server(GATE, 1), node.clone(), listener);
@@ -188,8 +204,12 @@ struct WebsocketClient(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl WebsocketClient {
     async fn connect(fixture: &GateFixture) -> (Self, Value) {
+        Self::connect_with(fixture, &json!({"sys": {}})).await
+    }
+
+    async fn connect_with(fixture: &GateFixture, handshake: &Value) -> (Self, Value) {
         let mut client = Self(connect_async(format!("ws://{}/", fixture.address)).await.unwrap().0);
-        client.send(Package::new(PackageKind::Handshake, &b"{\"sys\":{}}"[..]).encode().unwrap()).await;
+        client.send(Package::new(PackageKind::Handshake, handshake.to_string()).encode().unwrap()).await;
         let response = client.next().await.unwrap();
         assert_eq!(response.kind, PackageKind::Handshake);
         client.send(Package::empty(PackageKind::HandshakeAck).encode().unwrap()).await;

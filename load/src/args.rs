@@ -1,6 +1,8 @@
 //! The command line.
 
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use clap::{ArgGroup, Parser};
 use client::{Address, Tls, TlsError};
@@ -86,6 +88,9 @@ pub(crate) struct Args {
     /// Prefix of the names of users and rooms
     #[arg(long, default_value = "load")]
     name_prefix: String,
+    /// File with a token that every user logs in with; servers need `auth.name = "free"`
+    #[arg(long, value_name = "FILE", value_parser = token)]
+    jwt_file: Option<Arc<str>>,
     /// Print a JSON object per rate instead of a table
     #[arg(long)]
     pub(crate) json: bool,
@@ -117,6 +122,7 @@ impl Args {
             measured: Duration::from_secs_f64(self.secs),
             pids: self.pid.clone(),
             name_prefix: self.name_prefix.clone(),
+            jwt: self.jwt_file.clone(),
             ..Plan::default()
         }
     }
@@ -134,6 +140,10 @@ impl Args {
 
 fn trusting(file: &str) -> Result<Tls, TlsError> {
     Tls::trusting_file(file)
+}
+
+fn token(file: &str) -> io::Result<Arc<str>> {
+    Ok(fs::read_to_string(file)?.trim().into())
 }
 
 fn ramp(text: &str) -> Result<Ramp, String> {

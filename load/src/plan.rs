@@ -1,5 +1,6 @@
 //! The plan of a run: users, rooms, rates, durations. Pure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use client::{Address, Tls, Transport};
@@ -72,6 +73,8 @@ pub struct Plan {
     pub pids: Vec<u32>,
     /// Prefix of the names of users and rooms.
     pub name_prefix: String,
+    /// The token that every user logs in with: servers need `auth.name = "free"`.
+    pub jwt: Option<Arc<str>>,
 }
 
 impl Default for Plan {
@@ -94,6 +97,7 @@ impl Default for Plan {
             measured: Duration::from_secs(10),
             pids: Vec::new(),
             name_prefix: "load".to_owned(),
+            jwt: None,
         }
     }
 }
@@ -207,7 +211,7 @@ impl Plan {
     pub(super) fn identity(&self, user: u32) -> Identity {
         let prefix = &self.name_prefix;
         let room = format!("{prefix}-room-{}", self.room(user));
-        Identity { name: format!("{prefix}-{user}"), room, repeat: self.repeat }
+        Identity { name: format!("{prefix}-{user}"), room, repeat: self.repeat, jwt: self.jwt.clone() }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The protocol of a session: encodes requests, decodes frames to events. Knows no sockets.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ pub struct Identity {
     pub room: String,
     /// Sends messages with an id, so that they can be repeated safely.
     pub repeat: bool,
+    /// The token that it logs in with, if any.
+    pub jwt: Option<Arc<str>>,
 }
 
 /// An event that a server sent.

@@ -107,7 +107,8 @@ impl Protocol for Shaddock {
     fn on_open(&mut self, out: &mut OutBuffer) -> Result<(), SessionError> {
         let version = Some(env!("CARGO_PKG_VERSION").to_owned());
         let client_type = Some("shaddock-load".to_owned());
-        let hello = HandshakeRequest { client_type, version, ..HandshakeRequest::default() };
+        let user = self.identity.jwt.as_ref().map(|jwt| json!({ "jwt": &**jwt }));
+        let hello = HandshakeRequest { client_type, version, user, ..HandshakeRequest::default() };
         out.push_frame(&Package::new(PackageKind::Handshake, hello.encode()?).encode()?)
     }
 
@@ -191,7 +192,7 @@ mod tests {
     use super::*;
 
     fn session() -> Shaddock {
-        Shaddock::new(Identity { name: "ann".to_owned(), room: "lobby".to_owned(), repeat: true })
+        Shaddock::new(Identity { name: "ann".to_owned(), room: "lobby".to_owned(), repeat: true, jwt: None })
     }
 
     /// Receives one message.

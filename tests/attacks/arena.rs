@@ -36,6 +36,8 @@ pub(crate) struct Orders {
     pub(crate) via: Via,
     /// The files of servers with TLS.
     pub(crate) tls: Option<TlsFiles>,
+    /// The folder of the provider's files, if servers read tokens.
+    pub(crate) provider: Option<String>,
     /// The ids of the servers' processes.
     pub(crate) processes: Vec<u32>,
     /// Seconds of the attack.

@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod arena;
+mod forgery;
 mod measure;
+mod provider;
 mod row;
 mod rows;
 mod session;

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use crate::arena::Arena;
-use crate::rows::{connections, headers, injection, members, native, resources, tls, wire_bytes};
+use crate::rows::{connections, headers, injection, members, native, resources, tls, tokens, wire_bytes};
 use crate::socket::Via;
 
 /// The attack of a row; returns a figure for the table.
@@ -29,6 +29,8 @@ pub(crate) struct Conditions {
     pub(crate) log: Option<&'static str>,
     /// Servers have a certificate, and the innocent users connect inside TLS.
     pub(crate) has_tls: bool,
+    /// Servers read tokens: `forgery` has the keys, and a provider gives one more.
+    pub(crate) reads_tokens: bool,
 }
 
 /// A row of the suite.
@@ -50,7 +52,12 @@ pub(crate) struct Row {
 }
 
 /// Conditions of servers with a certificate.
-pub(crate) const TLS: Conditions = Conditions { open_files: None, log: None, has_tls: true };
+pub(crate) const TLS: Conditions = Conditions { has_tls: true, ..PLAIN };
+
+/// Conditions of servers that read tokens.
+pub(crate) const TOKENS: Conditions = Conditions { reads_tokens: true, ..PLAIN };
+
+const PLAIN: Conditions = Conditions { open_files: None, log: None, has_tls: false, reads_tokens: false };
 
 impl Row {
     /// A row with the defaults of most.
@@ -60,7 +67,7 @@ impl Row {
             cases,
             about,
             settings: &[],
-            conditions: Conditions { open_files: None, log: None, has_tls: false },
+            conditions: PLAIN,
             via: Via::ProxyHeader,
             secs: 8,
             quick_secs: None,
@@ -79,6 +86,7 @@ pub(crate) fn all() -> Vec<Row> {
         wire_bytes::rows(),
         native::rows(),
         headers::rows(),
+        tokens::rows(),
         injection::rows(),
         resources::rows(),
         members::rows(),

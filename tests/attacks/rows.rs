@@ -7,4 +7,5 @@ pub(crate) mod members;
 pub(crate) mod native;
 pub(crate) mod resources;
 pub(crate) mod tls;
+pub(crate) mod tokens;
 pub(crate) mod wire_bytes;

@@ -104,9 +104,26 @@ impl Session {
 
     /// Completes Pomelo's handshake.
     pub(crate) async fn shake_hands(&mut self) -> io::Result<()> {
-        self.socket.write(&package(1, br#"{"sys":{"type":"attack","version":"1"}}"#)).await?;
-        while self.next_package().await?.kind != PackageKind::Handshake {}
+        self.log_in(&Value::Null).await?;
         self.socket.write(&package(2, b"")).await
+    }
+
+    /// Sends a handshake with a user, if that is one; returns the response, and acknowledges nothing.
+    pub(crate) async fn log_in(&mut self, user: &Value) -> io::Result<Value> {
+        let mut hello = json!({"sys": {"type": "attack", "version": "1"}});
+        if !user.is_null() {
+            hello["user"] = user.clone();
+        }
+        self.socket.write(&package(1, hello.to_string().as_bytes())).await?;
+        let responding = async {
+            loop {
+                let package = self.next_package().await?;
+                if package.kind == PackageKind::Handshake {
+                    return Ok(serde_json::from_slice(&package.body).unwrap_or_default());
+                }
+            }
+        };
+        timeout(DEADLINE, responding).await?
     }
 
     /// Enters a room after the handshake; returns the response.

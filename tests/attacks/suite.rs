@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::arena::{Arena, ORDERS, Orders, REPORT, Report, TlsFiles};
+use crate::forgery;
 use crate::measure::{self, Usage};
+use crate::provider::Provider;
 use crate::row::{Row, Undefended};
 use crate::socket::{PROXY, Via};
 use crate::witness::{Innocents, Noticed, Phase};
@@ -102,7 +104,12 @@ pub(crate) fn print_line(line: &str) {
 
 impl Row {
     /// The settings of the servers, with others in their place.
-    fn layout(&self, topology: Topology, tls: Option<&TlsFiles>, others: &[(&str, &str)]) -> Layout {
+    fn layout(
+        &self,
+        topology: Topology,
+        (tls, tokens): (Option<&TlsFiles>, Option<&BTreeMap<&'static str, String>>),
+        others: &[(&str, &str)],
+    ) -> Layout {
         let is_proxied = self.via == Via::ProxyHeader;
         let trusted = format!("[{PROXY:?}]");
         let mut settings: BTreeMap<&str, &str> = [
@@ -115,6 +122,7 @@ impl Row {
         if let Some((certificate, key)) = &quoted {
             settings.extend([("tls.cert_file", certificate.as_str()), ("tls.key_file", key)]);
         }
+        settings.extend(tokens.into_iter().flatten().map(|(key, value)| (*key, value.as_str())));
         settings.extend(self.settings.iter().copied());
         settings.extend(others.iter().copied());
         let lines: String = settings.iter().fold(String::new(), |mut lines, (key, value)| {
@@ -136,7 +144,13 @@ impl Row {
         let program = self.program_in(&scratch);
         let certificates = self.conditions.has_tls.then(Certificates::new);
         let tls = certificates.as_ref().map(|certificates| tls_files(certificates, &scratch));
-        let deployment = Deployment::start(&program, &self.layout(topology, tls.as_ref(), others)).await;
+        let provider = match self.conditions.reads_tokens {
+            true => Some(Provider::start(&scratch).await),
+            false => None,
+        };
+        let tokens = provider.as_ref().map(|provider| forgery::settings(&scratch, &provider.url()));
+        let layout = self.layout(topology, (tls.as_ref(), tokens.as_ref()), others);
+        let deployment = Deployment::start(&program, &layout).await;
         let tls_client = certificates.as_ref().map(Certificates::client);
         let connectors = [deployment.connector(0), deployment.connector(1)];
         let innocents = Innocents::start(&connectors, self.via, tls_client.as_ref()).await;
@@ -168,6 +182,10 @@ impl Row {
             faults: BTreeSet::new(),
         };
         self.count(&mut outcome, topology, &metrics, &measure::metrics(&deployment).await);
+        if self.conditions.reads_tokens {
+            // The begin of every token that JSON is in.
+            outcome.noticed.tokens.push("eyJ".to_owned());
+        }
         outcome.faults.extend(measure::log_faults(
             &deployment,
             &outputs,
@@ -208,6 +226,7 @@ impl Row {
             nats: deployment.nats.as_ref().map(|nats| nats.url().to_owned()),
             via: self.via,
             tls,
+            provider: self.conditions.reads_tokens.then(|| scratch.path().to_str().unwrap().to_owned()),
             processes: deployment.processes().map(|(_, process)| process.id()).collect(),
             secs,
         };

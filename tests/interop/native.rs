@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
-use testkit::{Certificates, Deployment, Layout, Topology, shaddock, workspace};
+use testkit::{Certificates, Deployment, Layout, Scratch, Topology, shaddock, workspace};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -16,6 +16,9 @@ const HEARTBEAT: &str = "[frontend]\nheartbeat_secs = 2";
 
 /// The checks of the script.
 const CHECKS: usize = 14;
+
+/// The checks of the script for logins.
+const LOGIN_CHECKS: usize = 31;
 
 /// Chats with pypomelo through a gate, with TLS if there is an authority to trust.
 async fn pypomelo_chats(gate: SocketAddr, authority: Option<&str>) {
@@ -41,6 +44,39 @@ async fn pypomelo_chats(gate: SocketAddr, authority: Option<&str>) {
 async fn plain(topology: Topology) {
     let deployment = Deployment::start(shaddock(), &Layout::new(topology, HEARTBEAT)).await;
     pypomelo_chats(deployment.gate(), None).await;
+}
+
+/// Logs in with pypomelo, which has no token in its handshake, by tokens that PyJWT makes.
+async fn logins(topology: Topology) {
+    let tools = workspace().join("target/tools");
+    assert!(tools.join("jwt/api_jwt.py").exists(), "PyJWT is missing: `make interop` fetches it");
+    let scratch = Scratch::new();
+    let key = scratch.file("key", "0123456789abcdef0123456789abcdef");
+    let settings = format!("[auth]\nmode = \"required\"\nhmac_file = {key:?}\naudience = \"chat\"\nissuer = \"app\"");
+    let deployment = Deployment::start(shaddock(), &Layout::new(topology, &settings)).await;
+    let (gate, script) = (deployment.gate(), workspace().join("tests/interop/pypomelo_login.py"));
+    let client = Command::new("python3")
+        .arg(script)
+        .args([gate.ip().to_string(), gate.port().to_string(), key])
+        .env("PYTHONPATH", &tools)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(DEADLINE, client).await.expect("the client ends").unwrap();
+    let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && printed.ends_with("ok\n"), "{printed}{errors}");
+    assert_eq!(printed.lines().count(), LOGIN_CHECKS + 1, "{printed}");
+}
+
+#[tokio::test]
+async fn pypomelo_logs_in_in_one_process() {
+    logins(Topology::OneProcess).await;
+}
+
+#[tokio::test]
+async fn pypomelo_logs_in_over_nats() {
+    logins(Topology::ProcessPerServer).await;
 }
 
 async fn with_tls(topology: Topology) {

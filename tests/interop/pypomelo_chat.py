@@ -188,4 +188,5 @@ def main(host, port, authority=None):
     print("ok")
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -6,7 +6,7 @@
 // The first event is {"event":"ready","emoji":"eda0bdedb880"}. Commands, and the events that answer them:
 //
 //   {"do":"secure","ca":FILE}   from now on with TLS, before any other command; FILE: the authority to trust
-//   {"do":"connect","host":"127.0.0.1","port":3014}                    {"event":"connected"}
+//   {"do":"connect","host":"127.0.0.1","port":3014,"user":{}}          {"event":"connected","user":{}}
 //   {"do":"request","id":7,"route":"a.b.c","msg":{}}                   {"event":"response","id":7,"body":{}}
 //   {"do":"notify","route":"a.b.c","msg":{}}
 //   {"do":"enter","host":..,"port":..,"username":"a","rid":"lobby"}    {"event":"entered","entry":{},"body":{}}
@@ -66,9 +66,8 @@ const COMMANDS = {
   secure({ ca }) {
     ({ pomelo, heartbeats } = load(readFileSync(ca)));
   },
-  async connect({ host, port }) {
-    await connect(pomelo, host, port);
-    write('connected');
+  async connect({ host, port, user }) {
+    write('connected', { user: await connect(pomelo, host, port, user) });
   },
   async request({ id, route, msg }) {
     write('response', { id, body: await request(pomelo, route, msg) });

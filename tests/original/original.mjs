@@ -75,9 +75,11 @@ export function loadOriginal(packages, report, protos, ca) {
   return { pomelo: context.pomelo, heartbeats, emoji };
 }
 
-/** Connects; resolves when the handshake is over. */
-export function connect(pomelo, host, port) {
-  return new Promise((done) => pomelo.init({ host, port, log: true }, () => done()));
+/** Connects; resolves when the handshake is over, with what it says of the user. */
+export function connect(pomelo, host, port, user) {
+  const handshakeCallback = (answer) => (connect.user = plain(answer));
+  connect.user = undefined;
+  return new Promise((done) => pomelo.init({ host, port, user, handshakeCallback, log: true }, () => done(connect.user)));
 }
 
 /** Sends a request; resolves with the body of its answer. */

@@ -14,6 +14,7 @@ mod conversation;
 mod forbidden_words;
 mod front_ends;
 mod log_lines;
+mod logins;
 mod outputs;
 mod panics;
 mod pomelo;

@@ -88,6 +88,12 @@ impl OriginalClient {
         self.next_of_kind("connected").await;
     }
 
+    /// Begins to connect to a connector with a user of the application in the handshake.
+    pub(crate) async fn start_login(&mut self, to: SocketAddr, user: &Value) {
+        self.secure(to).await;
+        self.send_command(&json!({"do": "connect", "host": to.ip(), "port": to.port(), "user": user})).await;
+    }
+
     /// Uses TLS from now on if this server has it, as the page that a client is on would.
     async fn secure(&mut self, at: SocketAddr) {
         if let Some(authority) = layout::authority_of(at).filter(|_| !self.is_secure) {

@@ -16,7 +16,9 @@ use std::sync::Arc;
 
 use chat::log::memory::Memory;
 use follower::chat_servers::ChatServers;
-use follower::connector_state::{ClientRequest, ConnectorState, Effect, Limits, Now as HubNow, QuotaLimits};
+use follower::connector_state::{
+    ClientRequest, ConnectorState, Effect, Limits, LoginRules, Now as HubNow, QuotaLimits,
+};
 use follower::drain_schedule::DrainSchedule;
 use follower::room::Common;
 use follower::route::ClientRoute;
@@ -185,6 +187,7 @@ pub(crate) fn connector_limits() -> Limits {
         members_per_address: 100,
         quotas,
         names: NamePolicy::new(&NameSettings::default()),
+        logins: LoginRules::off(),
     }
 }
 

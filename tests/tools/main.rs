@@ -89,6 +89,26 @@ fn ports_are_replaced_that_have_the_digits_of_others() {
 }
 
 #[test]
+fn a_token_is_made_from_the_shared_key() {
+    let key = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("token-{}.key", std::process::id()));
+    fs::write(&key, "0123456789abcdef0123456789abcdef\n").unwrap();
+    let settings = format!("[auth]\nhmac_file = {:?}\naudience = \"chat\"", key.to_str().unwrap());
+    let dir = directory("token", SERVERS, &settings);
+    let token = run(&dir, &["token", "ann", "--name", "Ann Lee", "--secs", "60"]);
+    let parts: Vec<&str> = stdout(&token).trim_end().split('.').collect();
+    let claims = data_encoding::BASE64URL_NOPAD.decode(parts[1].as_bytes()).unwrap();
+    let claims: serde_json::Value = serde_json::from_slice(&claims).unwrap();
+    assert_eq!((&claims["sub"], &claims["name"], &claims["aud"]), (&"ann".into(), &"Ann Lee".into(), &"chat".into()));
+    assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 60);
+    assert!(claims.get("iss").is_none() && parts.len() == 3);
+    let none = directory("no-token", SERVERS, "");
+    assert!(stderr(&run(&none, &["token", "ann"])).contains("auth.hmac_file is empty"));
+    let help = shaddock(&["token", "--help"]).output().unwrap();
+    assert!(stdout(&help).contains("for tests"));
+    fs::remove_file(key).unwrap();
+}
+
+#[test]
 fn keys_are_written_once_and_secret() {
     let dir = directory("keys", SERVERS, "");
     let keys = dir.join(format!("keys-{}", std::process::id()));

@@ -25,6 +25,8 @@ export async function elsewhere(): Promise<void> {
   const { host, port } = await queryEntry('ws://gate:3014', 'ann', { WebSocket: WsPackage });
   const socket = await PomeloSocket.open(`ws://${host}:${port}`, { WebSocket: WsPackage, onReceive: () => {} });
   socket.sendHeartbeat();
+  await connect({ gate: 'gate:3014', user: 'ann', room: 'lobby', jwt: 'a.b.c' });
+  await connect({ gate: 'gate:3014', user: 'ann', room: 'lobby', jwt: async () => (await fetch('/chat-token')).text() });
   // @ts-expect-error: no websocket.
   await connect({ gate: 'gate:3014', user: 'ann', room: 'lobby', WebSocket: Map });
 }

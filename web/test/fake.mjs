@@ -25,6 +25,8 @@ export class FakeCluster {
   lines = [];
   /** Every request, in order. */
   requests = [];
+  /** What clients sent in handshakes, in order. */
+  handshakes = [];
   /** Connections to these are refused. */
   isDown = false;
   /** Connections to these are neither made nor refused. */
@@ -135,6 +137,7 @@ class Line {
       return;
     }
     if (type === PackageType.HANDSHAKE) {
+      this.cluster.handshakes.push(value(body));
       this.frame(encodePackage(PackageType.HANDSHAKE, text(this.cluster.handshake)));
     } else if (type === PackageType.HEARTBEAT) {
       this.beats += 1;

@@ -5,4 +5,4 @@ pub mod request;
 pub mod response;
 
 pub use request::HandshakeRequest;
-pub use response::{HandshakeAccept, HandshakeRefusal, HandshakeResponse, OfferedDictionary};
+pub use response::{HandshakeAccept, HandshakeRefusal, HandshakeResponse, OfferedDictionary, encode_denial};

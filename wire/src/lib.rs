@@ -21,7 +21,9 @@ pub mod value;
 
 pub use body::Body;
 pub use error::WireError;
-pub use handshake::{HandshakeAccept, HandshakeRefusal, HandshakeRequest, HandshakeResponse, OfferedDictionary};
+pub use handshake::{
+    HandshakeAccept, HandshakeRefusal, HandshakeRequest, HandshakeResponse, OfferedDictionary, encode_denial,
+};
 pub use kick::Kick;
 pub use message::{Message, MessageKind, RouteRef};
 pub use package::{HEAD, MAX_BODY, Package, PackageKind, Packages, decode_frame, whole_packages};

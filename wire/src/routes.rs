@@ -12,6 +12,8 @@ pub const LEAVE: &str = "chat.chatHandler.leave";
 pub const HISTORY: &str = "chat.chatHandler.history";
 /// The member list of the session's room.
 pub const MEMBERS: &str = "chat.chatHandler.members";
+/// A newer token of the same user.
+pub const REFRESH: &str = "connector.entryHandler.refresh";
 /// Push: a message.
 pub const ON_CHAT: &str = "onChat";
 /// Push: a member joined.
@@ -22,3 +24,5 @@ pub const ON_LEAVE: &str = "onLeave";
 pub const ON_GAP: &str = "onGap";
 /// Push: the member count of a large room.
 pub const ON_MEMBERS: &str = "onMembers";
+/// Push: the session's token expires soon.
+pub const ON_EXPIRE: &str = "onExpire";

@@ -5,6 +5,7 @@
 mod endings;
 mod fake;
 mod handshake;
+mod logins;
 mod program;
 mod pushes;
 mod requests;

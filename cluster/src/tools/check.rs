@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use model::servers::Server;
 use model::settings::Settings;
+use node::auth::AuthKeyReloader;
 use node::tls::CertificateReloader;
 use runtime::config::Config;
 use runtime::metrics::Metrics;
@@ -14,9 +15,10 @@ use super::table::align;
 /// Prints every server of the environment, and a warning for each that clients cannot reach.
 ///
 /// # Errors
-/// If the certificate for clients cannot be used.
+/// If the certificate for clients, or a key for their tokens, cannot be used.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     CertificateReloader::start(&config.settings.tls, &Metrics::new())?;
+    AuthKeyReloader::start(&config.settings.auth)?;
     Ok(super::print(report(config).as_bytes())?)
 }
 

@@ -6,6 +6,7 @@ mod chat_liveness;
 mod drain;
 mod effects;
 mod incarnations;
+mod logins;
 pub(crate) mod quotas;
 mod receive;
 pub(crate) mod request_writer;
@@ -28,11 +29,13 @@ use crate::room::{Common, Context, Room};
 use attach_rate_limit::AttachRateLimit;
 use drain::Drain;
 use incarnations::Rival;
+use logins::Logins;
 use quotas::Quotas;
 use request_writer::{OwnerLink, RequestWriter};
 use sessions::{Session, SessionRoom, Sessions};
 
 pub use effects::{ClientRequest, ClientResponse, Effect, Gauges, Limits, Now};
+pub use logins::LoginRules;
 pub use quotas::{QuotaLimits, QuotaRefusal};
 
 /// A connector without its edges.
@@ -45,6 +48,7 @@ pub struct ConnectorState {
     sessions: Sessions,
     quotas: Quotas,
     names: NamePolicy,
+    logins: Logins,
     members_per_address: usize,
     // Ordered maps, as for `ticking`: effects must depend on the inputs alone, not on a hash seed,
     // or a simulated run could not be repeated.
@@ -91,6 +95,7 @@ impl ConnectorState {
             quotas: Quotas::new(limits.quotas, chat_servers.connectors()),
             chat_servers,
             names: limits.names,
+            logins: Logins::new(limits.logins),
             members_per_address: limits.members_per_address,
             rooms: BTreeMap::new(),
             rooms_by_serial: HashMap::new(),
@@ -142,8 +147,11 @@ impl ConnectorState {
     pub fn close(&mut self, session: u64, ending: Ending, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         // Both sides may close a connection: it is closed once.
-        let Some(Session { room, .. }) = self.sessions.remove(session) else { return effects };
+        let Some(Session { room, user, .. }) = self.sessions.remove(session) else { return effects };
         self.quotas.end_session(session);
+        if let Some(user) = user {
+            self.logins.forget(session, &user);
+        }
         let (entering, room) = match room {
             SessionRoom::None => (None, None),
             SessionRoom::Entering { room, from, .. } => (Some(room), from),
@@ -193,6 +201,7 @@ impl ConnectorState {
     /// Handles deadlines and repeats. The caller ticks some twenty times a second.
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.expire_logins(now, &mut effects);
         let mut ended = Vec::new();
         // Rooms take turns: the tick begins with the room at which the last one ran out of
         // attaches.

@@ -132,6 +132,26 @@ struct DoneBody {
     code: u16,
 }
 
+#[derive(Serialize)]
+struct RefreshedBody {
+    code: u16,
+    exp: u64,
+}
+
+#[derive(Serialize)]
+struct ExpireBody {
+    route: &'static str,
+    r#in: u64,
+}
+
+/// Renders and frames the push that asks for a new token.
+///
+/// # Errors
+/// If it cannot be sent.
+pub fn render_expiry(secs: u64) -> Result<Bytes, WireError> {
+    client_frame::push(routes::ON_EXPIRE, &ExpireBody { route: routes::ON_EXPIRE, r#in: secs }, None)
+}
+
 /// Renders and frames a push.
 ///
 /// # Errors
@@ -169,7 +189,7 @@ pub type RenderedResponse = (u16, Result<Bytes, WireError>);
 pub fn render_response(id: u32, response: &ClientResponse) -> RenderedResponse {
     match response {
         ClientResponse::Room(room, reply) => render_room_response(id, room, reply),
-        ClientResponse::BadBody { error: why, enter } => error_response(id, 500, *enter, &why.to_string()),
+        ClientResponse::BadBody { error: why, enter } => error_response(id, why.code(), *enter, &why.to_string()),
         ClientResponse::EnterPending => {
             error_response(id, 429, true, "entering: an enter of this session is still waiting")
         }
@@ -177,6 +197,11 @@ pub fn render_response(id: u32, response: &ClientResponse) -> RenderedResponse {
         ClientResponse::TooManyRequests => {
             error_response(id, 429, false, "too-many-requests: as many requests wait as a session may have")
         }
+        ClientResponse::LoginRefused { refusal, enter } => error_response(id, refusal.code(), *enter, refusal.reason()),
+        ClientResponse::NotAllowed { enter } => {
+            error_response(id, 403, *enter, "not-allowed: the session is of another user, or of none")
+        }
+        ClientResponse::Refreshed { exp } => ok_response(id, &RefreshedBody { code: 200, exp: *exp }),
         ClientResponse::EnterRefused(limit) => error_response(id, limit.code(), true, limit.reason()),
         ClientResponse::NoChatServer => error_response(id, 500, true, "no-server: there is no chat server"),
     }

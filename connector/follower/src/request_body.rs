@@ -71,6 +71,12 @@ pub enum BodyError {
     /// The name is none that a client may have.
     #[error("bad-name: username {0}")]
     BadName(NameFault),
+    /// The name is not that of the user's token.
+    #[error("not-allowed: username must be the name in the token")]
+    NotOwnName,
+    /// The name begins as those of the other kind of clients: with a token, or without.
+    #[error("bad-name: names of clients without a token have a prefix of their own, auth.anonymous_prefix")]
+    ForeignPrefix,
     /// The room's id is kept for the system.
     #[error("bad-rid: rid must not begin with ~")]
     ReservedRoom,
@@ -88,15 +94,29 @@ pub enum BodyError {
     TwoSpans,
 }
 
+impl BodyError {
+    /// The code of the response: 500 where Pomelo's demo has that.
+    pub fn code(&self) -> u16 {
+        if *self == Self::NotOwnName { 403 } else { 500 }
+    }
+}
+
 /// Begins the ids of rooms that clients cannot enter.
 const RESERVED: char = '~';
 
 impl EnterRequest {
-    /// Parses the body of a request, with a name that `names` allow.
-    pub fn parse(body: &[u8], names: &NamePolicy) -> Result<Self, BodyError> {
+    /// Parses the body of a request, with a name that `names` allow. A user whose token has a name
+    /// may leave it out, and may have no other one.
+    pub fn parse(body: &[u8], names: &NamePolicy, own: Option<&Name>) -> Result<Self, BodyError> {
         let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
         let text = |field| body.get(field).and_then(value::text).ok_or(BodyError::Missing(field));
-        let name = Name::new(&text("username")?).map_err(|error| BodyError::Bad("username", error))?;
+        let name = match (own, body.get("username")) {
+            (Some(own), None | Some(Value::Null)) => own.clone(),
+            _ => Name::new(&text("username")?).map_err(|error| BodyError::Bad("username", error))?,
+        };
+        if own.is_some_and(|own| *own != name) {
+            return Err(BodyError::NotOwnName);
+        }
         names.check(&name).map_err(BodyError::BadName)?;
         let room = RoomId::new(&text("rid")?).map_err(|error| BodyError::Bad("rid", error))?;
         if room.as_str().starts_with(RESERVED) {
@@ -166,7 +186,7 @@ mod tests {
     use super::*;
 
     fn parse(body: &[u8]) -> Result<EnterRequest, BodyError> {
-        EnterRequest::parse(body, &NamePolicy::new(&NameSettings::default()))
+        EnterRequest::parse(body, &NamePolicy::new(&NameSettings::default()), None)
     }
 
     #[test]

@@ -15,11 +15,13 @@ pub enum ClientRoute {
     Members,
     /// Leaves the room.
     Leave,
+    /// Brings a newer token of the same user.
+    Refresh,
 }
 
 impl ClientRoute {
     /// All routes.
-    pub const ALL: [Self; 5] = [Self::Enter, Self::Send, Self::History, Self::Members, Self::Leave];
+    pub const ALL: [Self; 6] = [Self::Enter, Self::Send, Self::History, Self::Members, Self::Leave, Self::Refresh];
 
     /// Returns the route with this name.
     pub fn parse(name: &str) -> Option<Self> {
@@ -34,6 +36,7 @@ impl ClientRoute {
             Self::History => routes::HISTORY,
             Self::Members => routes::MEMBERS,
             Self::Leave => routes::LEAVE,
+            Self::Refresh => routes::REFRESH,
         }
     }
 
@@ -41,7 +44,7 @@ impl ClientRoute {
     pub fn is_read_only(self) -> bool {
         match self {
             Self::History | Self::Members => true,
-            Self::Enter | Self::Send | Self::Leave => false,
+            Self::Enter | Self::Send | Self::Leave | Self::Refresh => false,
         }
     }
 }

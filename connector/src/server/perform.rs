@@ -66,6 +66,16 @@ impl Connector {
                     self.flush(batch.take());
                     self.kick(session, KickReason::Resumed);
                 }
+                Effect::TokenExpires { session, secs } => {
+                    self.flush(batch.take());
+                    if let Some(framed) = frontend::push_or_none(render::render_expiry(secs)) {
+                        self.enqueue(session, &framed, 1);
+                    }
+                }
+                Effect::TokenExpired(session) => {
+                    self.flush(batch.take());
+                    self.kick(session, KickReason::Expired);
+                }
                 Effect::RequestRecheck => self.node.server_list.request_recheck(),
                 Effect::Report(event) => report::report(event, &self.id, &self.node.metrics),
                 Effect::Lost(session) => {

@@ -14,6 +14,8 @@ pub enum KickReason {
     NameTaken,
     /// Its client came back through another connection.
     Resumed,
+    /// Its token expired, and its client brought no new one.
+    Expired,
     /// It used a route that only an attacker uses.
     Attack,
     /// It sends packages at many times the allowed rate.
@@ -27,6 +29,7 @@ impl KickReason {
             Self::Slow => "slow",
             Self::NameTaken => "name-taken",
             Self::Resumed => "resumed",
+            Self::Expired => "expired",
             Self::Attack => "attack",
             Self::Flood => "flood",
         }
@@ -38,6 +41,7 @@ impl KickReason {
             Self::Slow => &kicked.slow,
             Self::NameTaken => &kicked.name_taken,
             Self::Resumed => &kicked.resumed,
+            Self::Expired => &kicked.expired,
             Self::Attack => &kicked.attack,
             Self::Flood => &kicked.flood,
         }

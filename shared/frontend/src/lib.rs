@@ -33,8 +33,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use wire::Dictionary;
 
+use model::identity::Principal;
 use model::settings::{FrontendSettings, SessionSettings};
 use node::Node;
+use node::auth::Authenticator;
 use node::tls::ClientTls;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
@@ -56,7 +58,8 @@ pub trait App: Clone + Send + Sync + 'static {
     type Session: Session;
 
     /// A client completed its handshake; every push and response for it goes to `write_queue`.
-    fn open(&self, peer: Peer, write_queue: WriteQueue) -> Self::Session;
+    /// `user` is the user whose token its handshake had.
+    fn open(&self, peer: Peer, write_queue: WriteQueue, user: Option<Principal>) -> Self::Session;
 }
 
 /// One client's handlers.
@@ -96,6 +99,8 @@ pub struct Options {
     pub server_list: ServerList,
     /// TLS of the clients' connections.
     pub tls: ClientTls,
+    /// Logins by tokens in handshakes.
+    pub auth: Authenticator,
     /// The HTTP paths; none: websockets only.
     pub http: Option<axum::Router>,
     /// True if sessions are closed as soon as the server stops; else the role closes each after its
@@ -117,6 +122,7 @@ impl Options {
             dictionary: node.settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
             server_list: node.server_list.clone(),
             tls: node.tls.clone(),
+            auth: node.auth.clone(),
             http: None,
             close_on_stop: false,
             lifecycle: node.lifecycle.clone(),
@@ -127,7 +133,7 @@ impl Options {
     /// A gate's: no heartbeats, as Pomelo's has none; each session ends soon.
     pub fn for_gate(node: &Node) -> Self {
         // A gate responds at once, so no session waits for a response when it stops.
-        Self { heartbeat_secs: 0, close_on_stop: true, ..Self::for_connector(node) }
+        Self { heartbeat_secs: 0, close_on_stop: true, auth: node.gate_auth(), ..Self::for_connector(node) }
     }
 
     /// Time from the connection to the handshake's ack.

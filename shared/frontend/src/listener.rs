@@ -206,6 +206,7 @@ fn refuse(peer: Peer, refusal: Refusal, options: &Options) {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use model::identity::Principal;
     use model::servers::Servers;
 
     use super::*;
@@ -219,7 +220,7 @@ mod tests {
 
     impl App for NullHandler {
         type Session = Self;
-        fn open(&self, _peer: Peer, _write_queue: WriteQueue) -> Self {
+        fn open(&self, _peer: Peer, _write_queue: WriteQueue, _user: Option<Principal>) -> Self {
             Self
         }
     }
@@ -244,6 +245,7 @@ mod tests {
             dictionary: None,
             server_list: ServerListWriter::new(Servers::default()).1,
             tls: node::tls::ClientTls::off(),
+            auth: node::auth::Authenticator::off(),
             http: None,
             close_on_stop: false,
             lifecycle: Lifecycle::new(),

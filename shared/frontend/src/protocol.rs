@@ -1,6 +1,8 @@
 //! Pomelo's connection states: what each package of a client means. Pure.
 
 use bytes::Bytes;
+use model::identity::LoginRefusal;
+use serde_json::Value;
 use wire::{
     Dictionary, HandshakeAccept, HandshakeRefusal, HandshakeRequest, Message, Package, PackageKind, RouteRef, WireError,
 };
@@ -19,6 +21,8 @@ pub(super) struct Protocol {
     state: State,
     heartbeat_secs: u32,
     needs_route_texts: bool,
+    /// Tokens in handshakes are read.
+    reads_tokens: bool,
 }
 
 /// The type that pypomelo sends in its handshake.
@@ -27,7 +31,7 @@ pub(super) struct Protocol {
 const PYPOMELO: &str = "socket";
 
 /// The reaction to a package.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) enum Reaction {
     /// Nothing.
     Ignore,
@@ -35,6 +39,8 @@ pub(super) enum Reaction {
     Send(Bytes),
     /// Send this, then close.
     Refuse(Bytes),
+    /// Verify this token, then accept or deny the handshake; read nothing more until then.
+    Verify { token: String, request: Box<HandshakeRequest> },
     /// The handshake is complete, and pushes may follow; send this first, if anything.
     Work(Option<Bytes>),
     /// A request, or with no id a notify, for a route.
@@ -42,8 +48,8 @@ pub(super) enum Reaction {
 }
 
 impl Protocol {
-    pub(super) fn new(heartbeat_secs: u32) -> Self {
-        Self { state: State::Inited, heartbeat_secs, needs_route_texts: false }
+    pub(super) fn new(heartbeat_secs: u32, reads_tokens: bool) -> Self {
+        Self { state: State::Inited, heartbeat_secs, needs_route_texts: false, reads_tokens }
     }
 
     /// Returns true if the handshake is complete.
@@ -83,11 +89,37 @@ impl Protocol {
         let Ok(request) = HandshakeRequest::parse(body) else {
             return Ok(Reaction::Refuse(package(PackageKind::Handshake, HandshakeRefusal::Failed.encode())?));
         };
-        let accept = HandshakeAccept { heartbeat_secs: self.heartbeat_secs, dictionary, user: None };
+        match token(request.user.as_ref()).filter(|_| self.reads_tokens) {
+            Some(token) => Ok(Reaction::Verify { token, request: Box::new(request) }),
+            None => self.accept(&request, None, dictionary).map(Reaction::Send),
+        }
+    }
+
+    /// Accepts a handshake: returns the response, with what it says of the client's user.
+    pub(super) fn accept(
+        &mut self,
+        request: &HandshakeRequest,
+        user: Option<&Value>,
+        dictionary: Option<&Dictionary>,
+    ) -> Result<Bytes, WireError> {
+        let accept = HandshakeAccept { heartbeat_secs: self.heartbeat_secs, dictionary, user };
         self.state = State::WaitAck;
         self.needs_route_texts = dictionary.is_some() && request.client_type.as_deref() == Some(PYPOMELO);
-        Ok(Reaction::Send(package(PackageKind::Handshake, accept.encode(&request)?)?))
+        package(PackageKind::Handshake, accept.encode(request)?)
     }
+
+    /// Returns the response to a client that may not log in.
+    pub(super) fn deny(refusal: &LoginRefusal) -> Result<Bytes, WireError> {
+        package(PackageKind::Handshake, wire::encode_denial(refusal.code(), refusal.reason())?)
+    }
+}
+
+/// Returns the token in a handshake. One that is no text is none that can be right, and is no reason
+/// to take the client for anonymous.
+fn token(user: Option<&Value>) -> Option<String> {
+    let user = user?;
+    let token = ["jwt", "token"].into_iter().filter_map(|member| user.get(member)).find(|token| !token.is_null())?;
+    Some(token.as_str().unwrap_or_default().to_owned())
 }
 
 fn message(body: &Bytes, dictionary: Option<&Dictionary>) -> Result<Reaction, WireError> {
@@ -123,7 +155,7 @@ mod tests {
     }
 
     fn working() -> Protocol {
-        let mut protocol = Protocol::new(30);
+        let mut protocol = Protocol::new(30, false);
         receive(&mut protocol, PackageKind::Handshake, b"{\"sys\":{}}").unwrap();
         receive(&mut protocol, PackageKind::HandshakeAck, b"").unwrap();
         protocol
@@ -131,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_heartbeat_follows_the_ack_and_each_heartbeat() {
-        let mut protocol = Protocol::new(30);
+        let mut protocol = Protocol::new(30, false);
         assert!(matches!(receive(&mut protocol, PackageKind::Handshake, b"{\"sys\":{}}"), Ok(Reaction::Send(_))));
         assert!(!protocol.is_working());
         assert_eq!(receive(&mut protocol, PackageKind::HandshakeAck, b""), Ok(Reaction::Work(Some(heartbeat()))));
@@ -141,7 +173,7 @@ mod tests {
 
     #[test]
     fn without_heartbeats_none_is_sent() {
-        let mut protocol = Protocol::new(0);
+        let mut protocol = Protocol::new(0, false);
         receive(&mut protocol, PackageKind::Handshake, b"{\"sys\":{}}").unwrap();
         assert_eq!(receive(&mut protocol, PackageKind::HandshakeAck, b""), Ok(Reaction::Work(None)));
         assert_eq!(receive(&mut protocol, PackageKind::Heartbeat, b""), Ok(Reaction::Ignore));
@@ -149,7 +181,7 @@ mod tests {
 
     #[test]
     fn early_and_repeated_packages_are_ignored() {
-        let mut protocol = Protocol::new(30);
+        let mut protocol = Protocol::new(30, false);
         for kind in [PackageKind::HandshakeAck, PackageKind::Heartbeat, PackageKind::Data] {
             assert_eq!(receive(&mut protocol, kind, b""), Ok(Reaction::Ignore), "{kind:?}");
         }
@@ -164,7 +196,7 @@ mod tests {
             (b"{\"sys\":{\"type\":\"js-websocket\",\"version\":\"0.0.1\"}}", false),
             (b"{\"sys\":{}}", false),
         ] {
-            let mut protocol = Protocol::new(30);
+            let mut protocol = Protocol::new(30, false);
             receive(&mut protocol, PackageKind::Handshake, hello).unwrap();
             assert_eq!(protocol.needs_route_texts(), expected);
         }
@@ -173,11 +205,50 @@ mod tests {
     #[test]
     fn a_bad_handshake_is_refused_with_500() {
         for body in [&b""[..], b"{", b"[]", b"{\"user\":{}}"] {
-            let Ok(Reaction::Refuse(framed)) = receive(&mut Protocol::new(30), PackageKind::Handshake, body) else {
+            let Ok(Reaction::Refuse(framed)) = receive(&mut Protocol::new(30, false), PackageKind::Handshake, body)
+            else {
                 panic!("{body:?}")
             };
             assert!(framed.ends_with(b"{\"code\":500}"));
         }
+    }
+
+    #[test]
+    fn tokens_are_verified_where_they_are_read() {
+        let token = |user: &str, reads| {
+            let hello = format!("{{\"sys\":{{}},\"user\":{user}}}");
+            let package = Package::new(PackageKind::Handshake, hello);
+            match Protocol::new(30, reads).receive(package, None).unwrap() {
+                Reaction::Verify { token, .. } => Some(token),
+                Reaction::Send(_) => None,
+                other => panic!("{other:?}"),
+            }
+        };
+        for user in [r#"{"jwt":"a.b.c"}"#, r#"{"token":"a.b.c"}"#, r#"{"jwt":"a.b.c","token":"x"}"#] {
+            assert_eq!(token(user, true).as_deref(), Some("a.b.c"), "{user}");
+            assert_eq!(token(user, false), None, "{user}");
+        }
+        for user in [r#"{"jwt":7}"#, r#"{"token":{}}"#, r#"{"jwt":""}"#] {
+            assert_eq!(token(user, true).as_deref(), Some(""), "{user} is a bad token, and not none");
+        }
+        for user in ["{}", "null", "[]", "7", r#""a.b.c""#, r#"{"jwt":null}"#] {
+            assert_eq!(token(user, true), None, "{user}");
+        }
+    }
+
+    #[test]
+    fn a_client_with_a_good_token_acknowledges_as_others_do() {
+        let mut protocol = Protocol::new(30, true);
+        let hello = Bytes::from_static(b"{\"sys\":{},\"user\":{\"jwt\":\"a.b.c\"}}");
+        let verify = protocol.receive(Package::new(PackageKind::Handshake, hello), None).unwrap();
+        let Reaction::Verify { request, .. } = verify else { panic!("{verify:?}") };
+        assert_eq!(receive(&mut protocol, PackageKind::HandshakeAck, b""), Ok(Reaction::Ignore), "not yet");
+        let user = serde_json::json!({"uid": "ann", "exp": 7});
+        let response = protocol.accept(&request, Some(&user), None).unwrap();
+        assert!(response.ends_with(br#""user":{"exp":7,"uid":"ann"}}"#), "{response:?}");
+        assert!(matches!(receive(&mut protocol, PackageKind::HandshakeAck, b""), Ok(Reaction::Work(_))));
+        let denied = Protocol::deny(&LoginRefusal::expired()).unwrap();
+        assert!(denied.ends_with(br#""reason":"token-expired: the token's time is over; get a new one"}"#));
     }
 
     #[test]

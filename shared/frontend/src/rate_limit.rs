@@ -90,7 +90,8 @@ impl Price {
             routes::ENTER => Self { moves: 1, ..units(5) },
             routes::LEAVE => Self { moves: 1, ..units(1) },
             // A page may cost its chat server a thousand reads.
-            routes::HISTORY => units(10),
+            // A signature takes as long as some messages.
+            routes::HISTORY | routes::REFRESH => units(10),
             routes::MEMBERS => units(3),
             _ => units(1),
         }

@@ -1,7 +1,7 @@
 //! The routes that servers announce and serve; their names are in `wire`.
 
 pub use wire::routes::{
-    ENTER, HISTORY, LEAVE, MEMBERS, ON_ADD, ON_CHAT, ON_GAP, ON_LEAVE, ON_MEMBERS, QUERY_ENTRY, SEND,
+    ENTER, HISTORY, LEAVE, MEMBERS, ON_ADD, ON_CHAT, ON_GAP, ON_LEAVE, ON_MEMBERS, QUERY_ENTRY, REFRESH, SEND,
 };
 use wire::{Dictionary, Route};
 

@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use model::identity::{LoginRefusal, Principal};
 use runtime::batching::BatchTimer;
+use serde_json::json;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::debug;
-use wire::{Package, Packages, decode_frame};
+use wire::{HandshakeRequest, Package, Packages, decode_frame};
 
 use super::connection_limit::ConnectionPermit;
 use super::peer::Peer;
@@ -51,6 +53,10 @@ struct Connection<A: App> {
     /// Until when the client must have taken what is being written.
     write_by: Option<Instant>,
     session: Option<A::Session>,
+    /// The token of the handshake, while it is verified; nothing is read until then.
+    verifying: Option<Verifying>,
+    /// The user whose token the handshake had.
+    user: Option<Principal>,
     /// The role has not taken yet what the session was given.
     is_role_busy: bool,
     /// Packages of the last frame that come after that.
@@ -65,6 +71,12 @@ struct Connection<A: App> {
     last_received_at: Instant,
 }
 
+/// The verification of a handshake's token.
+struct Verifying {
+    request: Box<HandshakeRequest>,
+    verdict: Pin<Box<dyn Future<Output = Result<Principal, LoginRefusal>> + Send>>,
+}
+
 /// Serves a client until its connection ends.
 pub(super) async fn run<A: App>(
     transport: Box<Transport>,
@@ -75,7 +87,7 @@ pub(super) async fn run<A: App>(
 ) {
     let now = Instant::now();
     let mut connection = Connection {
-        protocol: Protocol::new(options.heartbeat_secs),
+        protocol: Protocol::new(options.heartbeat_secs, options.auth.is_on()),
         rate_limit: RateLimit::new(&options.session, permit.as_ref().and_then(ConnectionPermit::address_rate), now),
         queued_bodies: permit.as_ref().map(ConnectionPermit::queued_bodies),
         write_queue: WriteQueue::new(options.session.max_outbound_bytes, options.metrics.clone()),
@@ -83,6 +95,8 @@ pub(super) async fn run<A: App>(
         held_until: None,
         write_by: None,
         session: None,
+        verifying: None,
+        user: None,
         is_role_busy: false,
         packages: None,
         frame_bytes: 0,
@@ -114,7 +128,7 @@ impl<A: App> Connection<A> {
         loop {
             let next_wake = self.next_wake();
             set(alarm.as_mut(), next_wake);
-            let (reads, writes) = (self.is_reading && !self.is_role_busy, self.write_by.is_some());
+            let (reads, writes) = (self.is_reading && !self.is_waiting(), self.write_by.is_some());
             self.transport.set_max_body(self.rate_limit.max_body(!self.is_entering()));
             let done = tokio::select! {
                 done = self.transport.transfer(reads, writes), if reads || writes => match done {
@@ -122,6 +136,7 @@ impl<A: App> Connection<A> {
                     Done::Written(written) => written.and_then(|()| self.write_next()),
                 },
                 () = role_ready(&mut self.session), if self.is_role_busy => self.resume_packages(),
+                verdict = verdict(&mut self.verifying), if self.verifying.is_some() => self.on_verdict(verdict),
                 () = self.write_queue.changed(), if self.held_until.is_none() && !writes => self.write_or_hold(),
                 () = &mut alarm, if next_wake.is_some() => self.wake(),
                 () = &mut stopping, if !is_stopping => {
@@ -167,7 +182,7 @@ impl<A: App> Connection<A> {
     }
 
     fn receive_packages(&mut self) -> Result<(), End> {
-        while !self.is_role_busy
+        while !self.is_waiting()
             && let Some(packages) = &mut self.packages
         {
             match packages.next() {
@@ -177,6 +192,54 @@ impl<A: App> Connection<A> {
             }
         }
         Ok(())
+    }
+
+    /// Returns true while input waits for the role, or for the verification of a token.
+    fn is_waiting(&self) -> bool {
+        self.is_role_busy || self.verifying.is_some()
+    }
+
+    /// Begins to verify a token: mostly the verdict is there at once.
+    fn verify(&mut self, token: String, request: Box<HandshakeRequest>) -> Result<(), End> {
+        let auth = self.options.auth.clone();
+        let mut verifying = Verifying { request, verdict: Box::pin(async move { auth.log_in(&token).await }) };
+        match verifying.verdict.as_mut().now_or_never() {
+            Some(verdict) => self.conclude(&verifying.request, verdict),
+            None => {
+                self.verifying = Some(verifying);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_verdict(&mut self, verdict: Result<Principal, LoginRefusal>) -> Result<(), End> {
+        if let Some(Verifying { request, .. }) = self.verifying.take() {
+            self.conclude(&request, verdict)?;
+        }
+        self.resume_packages()
+    }
+
+    /// Answers a handshake whose token was verified.
+    fn conclude(&mut self, request: &HandshakeRequest, verdict: Result<Principal, LoginRefusal>) -> Result<(), End> {
+        match verdict {
+            Ok(user) => {
+                let shown = json!({"uid": user.uid.as_str(), "exp": user.expires_at});
+                let dictionary = self.options.dictionary.clone();
+                let accepted = self.protocol.accept(request, Some(&shown), dictionary.as_deref())?;
+                self.send(accepted);
+                self.user = Some(user);
+            }
+            Err(refusal) => self.refuse_handshake(Protocol::deny(&refusal)?),
+        }
+        Ok(())
+    }
+
+    fn refuse_handshake(&mut self, framed: Bytes) {
+        self.options.metrics.sessions_closed_bad_input.handshake.add();
+        debug!(peer = %self.peer.address, "handshake refused");
+        self.send(framed);
+        self.write_queue.close();
+        self.stop_reading();
     }
 
     /// Counts one thing that the client sent, and ends the session if it is one too many.
@@ -209,13 +272,8 @@ impl<A: App> Connection<A> {
         match self.protocol.receive(package, dictionary.as_deref())? {
             Reaction::Ignore => {}
             Reaction::Send(framed) => self.send(framed),
-            Reaction::Refuse(framed) => {
-                self.options.metrics.sessions_closed_bad_input.handshake.add();
-                debug!(peer = %self.peer.address, "handshake refused");
-                self.send(framed);
-                self.write_queue.close();
-                self.stop_reading();
-            }
+            Reaction::Refuse(framed) => self.refuse_handshake(framed),
+            Reaction::Verify { token, request } => self.verify(token, request)?,
             Reaction::Work(first) => {
                 first.into_iter().for_each(|first| self.send(first));
                 if let Some(permit) = &mut self.permit {
@@ -223,7 +281,7 @@ impl<A: App> Connection<A> {
                 }
                 self.deadline = Instant::now() + self.options.enter();
                 let peer = Peer { is_native: matches!(*self.transport, Transport::Tcp(_)), ..self.peer };
-                self.session = Some(self.app.open(peer, self.write_queue.clone()));
+                self.session = Some(self.app.open(peer, self.write_queue.clone(), self.user.take()));
                 self.poll_role();
             }
             Reaction::Message { id, route, body } => self.on_message(id, &route, body),
@@ -314,7 +372,7 @@ impl<A: App> Connection<A> {
 
     /// The time by which the rest of an incomplete message must have come.
     fn message_deadline(&self) -> Option<Instant> {
-        let since = self.transport.incomplete_since().filter(|_| self.is_reading && !self.is_role_busy);
+        let since = self.transport.incomplete_since().filter(|_| self.is_reading && !self.is_waiting());
         since.map(|since| since + self.options.message())
     }
 
@@ -404,6 +462,14 @@ impl<A: App> Connection<A> {
 async fn role_ready<S: Session>(session: &mut Option<S>) {
     match session {
         Some(session) => session.ready().await,
+        None => pending().await,
+    }
+}
+
+/// Completes with the verdict on the handshake's token.
+async fn verdict(verifying: &mut Option<Verifying>) -> Result<Principal, LoginRefusal> {
+    match verifying {
+        Some(verifying) => verifying.verdict.as_mut().await,
         None => pending().await,
     }
 }

@@ -9,6 +9,7 @@ pub mod client_frame;
 pub mod ending;
 pub mod failure_detector;
 pub mod headers;
+pub mod identity;
 pub mod ids;
 pub mod lineage;
 pub mod log_parts;

@@ -48,6 +48,8 @@ section! {
         session: SessionSettings = SessionSettings::default(),
         /// Rooms and their messages.
         room: RoomSettings = RoomSettings::default(),
+        /// Logins of clients.
+        auth: AuthSettings = AuthSettings::default(),
         /// Names of members.
         names: NameSettings = NameSettings::default(),
         /// The rooms' log.
@@ -256,6 +258,86 @@ pub enum Forbidden {
     Refuse,
     /// Each character of the word becomes `*`.
     Mask,
+}
+
+section! {
+    /// `[auth]`: logins of clients by tokens of the application (JWT).
+    AuthSettings {
+        /// Clients that need a token.
+        mode: AuthMode = AuthMode::Off,
+        /// File with the key that the application shares with the servers (HS256, HS384, HS512), at
+        /// least 32 bytes; empty for none, as in all that follow.
+        hmac_file: String = String::new(),
+        /// File with another such key, which is accepted as well: the one before, during a change.
+        hmac_previous_file: String = String::new(),
+        /// File with public keys of the application, as PEM: RSA, P-256, P-384, Ed25519.
+        public_keys_file: String = String::new(),
+        /// File with a set of JSON Web Keys.
+        jwks_file: String = String::new(),
+        /// `https` URL of such a set, at an identity provider.
+        jwks_url: String = String::new(),
+        /// File with the certificates of the authorities to trust for that, as PEM, instead of the
+        /// system's.
+        jwks_ca_file: String = String::new(),
+        /// Allows `http` to hosts other than this machine.
+        jwks_allow_http: bool = false,
+        /// The audience that a token must be for; empty: any, as of the next.
+        audience: String = String::new(),
+        /// The issuer that a token must be of.
+        issuer: String = String::new(),
+        /// Seconds by which the clocks of issuer and servers may differ.
+        leeway_secs: u32 = 30,
+        /// Hours since its `iat` for which a token is accepted; 0: until it expires, and it may have
+        /// no `iat`.
+        max_age_hours: u32 = 24,
+        /// Largest token, in bytes.
+        max_token_bytes: usize = 3_072,
+        /// Where the name of a user with a token comes from.
+        name: TokenName = TokenName::Claim,
+        /// Begins names of clients without a token where mode is "optional", and none of users; empty:
+        /// both may have any names.
+        anonymous_prefix: String = "guest-".to_owned(),
+        /// Sessions whose token expires.
+        on_expiry: OnExpiry = OnExpiry::Kick,
+        /// Seconds from the expiry of its token to a session's end.
+        expiry_grace_secs: u32 = 30,
+        /// Gates read tokens as connectors do, and choose the connector by `sub`.
+        gate: bool = false,
+    }
+}
+
+/// Clients that need a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuthMode {
+    /// None: no token is read.
+    Off,
+    /// Those that have one; others are anonymous.
+    Optional,
+    /// All.
+    Required,
+}
+
+/// Where the name of a user with a token comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenName {
+    /// The claim `name`, without it `sub`.
+    Claim,
+    /// The claim `sub`.
+    Sub,
+    /// The client: any free one.
+    Free,
+}
+
+/// What happens to a session whose token expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExpiry {
+    /// It is kicked, unless its client brings a new token.
+    Kick,
+    /// It stays; the token is checked when it enters a room.
+    Keep,
 }
 
 section! {

@@ -1,5 +1,6 @@
 //! The shared parts of a process that every server gets when it starts.
 
+pub mod auth;
 pub mod payload;
 pub mod signing;
 pub mod tls;
@@ -16,6 +17,7 @@ use runtime::metrics::Metrics;
 use runtime::server_list::ServerList;
 use runtime::shared_hold::SharedHold;
 
+use crate::auth::Authenticator;
 use crate::payload::PayloadWatch;
 use crate::signing::Signing;
 use crate::tls::ClientTls;
@@ -36,6 +38,8 @@ pub struct Node {
     pub signing: Signing,
     /// TLS of client connections.
     pub tls: ClientTls,
+    /// Logins of clients by tokens.
+    pub auth: Authenticator,
     /// The metrics of the process.
     pub metrics: Arc<Metrics>,
     /// The broker's message size limit, and the settings checked against it.
@@ -59,6 +63,11 @@ impl Node {
     #[must_use]
     pub fn for_server(&self) -> Self {
         Self { lifecycle: self.lifecycle.sibling(), health: Health::default(), ..self.clone() }
+    }
+
+    /// The logins of gates, which read tokens only if `auth.gate` says so.
+    pub fn gate_auth(&self) -> Authenticator {
+        if self.settings.auth.gate { self.auth.clone() } else { Authenticator::off() }
     }
 
     /// Notes what shows of a server's readiness from outside its task. Done before each report, and

@@ -20,6 +20,8 @@ const AFTER_DROP: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Check {
+    /// The keys for clients' tokens are there.
+    Auth,
     /// There is a connection to the bus.
     Bus,
     /// No other process has its id.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
-pub use self::counters::{Counter, ExpiryGauge, Gauge, GaugeShare};
+pub use self::counters::{AgeGauge, Counter, ExpiryGauge, Gauge, GaugeShare};
 pub use self::format::Format;
 pub use self::histograms::{
     CheckGauges, DurationHistogram, ResponseCounters, RouteLabel, SizeHistogram, StageHistograms, StreamGauges,
@@ -133,6 +133,9 @@ metrics! {
     /// Seconds until the certificate that clients get expires, below 0 afterwards; no value without
     /// a certificate.
     tls_expires_seconds: ExpiryGauge,
+    /// Seconds since the keys of auth.jwks_url were fetched; no value without that setting, or before
+    /// the first time.
+    jwks_age_seconds: AgeGauge,
     /// HTTP requests of clients answered with 4xx, and those that are not valid HTTP.
     http_refused: Counter,
     /// Sessions closed because they read too slowly: more waited than session.max_outbound_bytes,
@@ -273,7 +276,7 @@ mod tests {
         let page = include_str!("../../../docs/reference/metrics.md");
         let rows = Metrics::described().into_iter().map(|(name, kind, meaning)| {
             let (name, kind) = match kind {
-                "Gauge" | "ExpiryGauge" | "CheckGauges" | "StreamGauges" => (name, "gauge"),
+                "Gauge" | "ExpiryGauge" | "AgeGauge" | "CheckGauges" | "StreamGauges" => (name, "gauge"),
                 "SizeHistogram" | "StageHistograms" => (name, "histogram"),
                 _ => (format!("{name}_total"), "counter"),
             };

@@ -50,6 +50,9 @@ fn is_certain(response: &ClientResponse) -> bool {
             RoomResponse::Refused { .. } | RoomResponse::QueueFull { .. } | RoomResponse::QuotaRefused(_)
         ),
         ClientResponse::BadBody { .. }
+        | ClientResponse::LoginRefused { .. }
+        | ClientResponse::NotAllowed { .. }
+        | ClientResponse::Refreshed { .. }
         | ClientResponse::EnterPending
         | ClientResponse::NotInRoom
         | ClientResponse::TooManyRequests

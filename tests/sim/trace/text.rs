@@ -96,13 +96,14 @@ impl fmt::Display for Asking {
 
 impl fmt::Display for Requested<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ClientRequest { route, body } = self.0;
+        let ClientRequest { route, body, .. } = self.0;
         match route {
             ClientRoute::Enter => write!(f, "enter {}", content(body)),
             ClientRoute::Send => write!(f, "send {}", content(body)),
             ClientRoute::History => write!(f, "history {}", content(body)),
             ClientRoute::Members => write!(f, "members {}", content(body)),
             ClientRoute::Leave => f.write_str("leave"),
+            ClientRoute::Refresh => f.write_str("refresh"),
         }
     }
 }

@@ -173,6 +173,8 @@ impl World {
                     }
                 }
                 Effect::Report(ConnectorEvent::RequestUnwritable { error }) => panic!("{error}"),
+                Effect::TokenExpires { .. } => {}
+                Effect::TokenExpired(session) => self.kick(connector, session, "expired"),
                 Effect::Entered(_) | Effect::RequestRecheck | Effect::Report(_) => {}
                 Effect::Displaced(session) => self.kick(connector, session, "displaced"),
                 Effect::MovedAway(session) => self.kick(connector, session, "moved away"),

@@ -124,6 +124,21 @@ impl HandshakeRefusal {
     }
 }
 
+/// Encodes the response to a client that may not log in; the server closes the connection
+/// afterwards.
+///
+/// # Errors
+/// None in practice: every part has a JSON form.
+pub fn encode_denial(code: u16, reason: &str) -> Result<Bytes, WireError> {
+    to_json(&Denied { code, reason }).map(Bytes::from)
+}
+
+#[derive(Serialize)]
+struct Denied<'a> {
+    code: u16,
+    reason: &'a str,
+}
+
 /// A server's response, decoded by a client.
 #[derive(Debug, Clone, PartialEq)]
 pub enum HandshakeResponse {
@@ -142,6 +157,8 @@ pub enum HandshakeResponse {
     Refused {
         /// The code, 0 if the response has none.
         code: u64,
+        /// The reason; empty if the response has none.
+        reason: String,
     },
 }
 
@@ -167,7 +184,8 @@ impl HandshakeResponse {
         };
         let code = members.get("code").and_then(Value::as_u64).unwrap_or_default();
         if code != OK {
-            return Ok(Self::Refused { code });
+            let reason = members.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
+            return Ok(Self::Refused { code, reason });
         }
         let Some(Value::Object(sys)) = members.remove("sys") else {
             return Err(WireError::Handshake("sys is not an object"));
@@ -251,12 +269,18 @@ mod tests {
         }
     }
 
+    fn refused(code: u64, reason: &str) -> HandshakeResponse {
+        HandshakeResponse::Refused { code, reason: reason.to_owned() }
+    }
+
     #[test]
     fn refusals_carry_their_code() {
         for (refusal, code) in [(HandshakeRefusal::Failed, 500), (HandshakeRefusal::ClientRefused, 501)] {
-            assert_eq!(HandshakeResponse::parse(&refusal.encode()), Ok(HandshakeResponse::Refused { code }));
+            assert_eq!(HandshakeResponse::parse(&refusal.encode()), Ok(refused(code, "")));
         }
-        assert_eq!(HandshakeResponse::parse(b"{}"), Ok(HandshakeResponse::Refused { code: 0 }));
+        assert_eq!(HandshakeResponse::parse(b"{}"), Ok(refused(0, "")));
+        let denial = encode_denial(401, "token-bad: why").unwrap();
+        assert_eq!(HandshakeResponse::parse(&denial), Ok(refused(401, "token-bad: why")));
     }
 
     #[test]

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::identity::{LoginRefusal, User};
 use model::ids::{RoomId, ServerId};
 use model::names::NamePolicy;
 
+use super::logins::LoginRules;
 use super::quotas::{QuotaLimits, QuotaRefusal};
 use crate::event::Event;
 use crate::request_body::BodyError;
@@ -20,12 +22,14 @@ pub struct ClientRequest {
     pub route: ClientRoute,
     /// Its body, unread.
     pub body: Bytes,
+    /// What its token says, if it brought one.
+    pub login: Option<Result<User, LoginRefusal>>,
 }
 
 impl ClientRequest {
-    /// Returns a request on a route.
+    /// Returns a request on a route, without a token.
     pub fn new(route: ClientRoute, body: Bytes) -> Self {
-        Self { route, body }
+        Self { route, body, login: None }
     }
 }
 
@@ -48,6 +52,10 @@ pub enum Effect {
     /// The log lost the session's stay; its connection is closed plainly, so that its client
     /// returns as after a restart.
     Lost(u64),
+    /// The session's token expires in some seconds; its client is asked for a new one.
+    TokenExpires { session: u64, secs: u64 },
+    /// The session's token has expired; it is kicked.
+    TokenExpired(u64),
     /// Reads `servers.json` again: a server that is not in it sent a message.
     RequestRecheck,
     /// Counts and logs an occurrence.
@@ -69,6 +77,12 @@ pub enum ClientResponse {
     TooManyRequests,
     /// There is no chat server.
     NoChatServer,
+    /// The client is not the user that its token names.
+    LoginRefused { refusal: LoginRefusal, enter: bool },
+    /// The client is another user.
+    NotAllowed { enter: bool },
+    /// The session has a newer token, which expires then (Unix seconds).
+    Refreshed { exp: u64 },
     /// A quota of the client refuses its request to enter.
     EnterRefused(QuotaRefusal),
 }
@@ -109,4 +123,6 @@ pub struct Limits {
     pub quotas: QuotaLimits,
     /// The names that may enter.
     pub names: NamePolicy,
+    /// The rules for logins.
+    pub logins: LoginRules,
 }

@@ -1,6 +1,7 @@
 //! Requests of clients, and the rooms that they are for.
 
 use bytes::Bytes;
+use model::identity::{LoginRefusal, User};
 use model::ids::{Name, RoomId, ServerId};
 use model::membership::Token;
 
@@ -8,7 +9,7 @@ use super::quotas::QuotaRefusal;
 use super::sessions::{ConcludedEnter, SessionRoom};
 use super::{ClientRequest, ClientResponse, ConnectorState, Effect, Now, RoomSlot, respond};
 use crate::event::Event;
-use crate::request_body::{EnterRequest, HistoryRequest, MembersRequest};
+use crate::request_body::{BodyError, EnterRequest, HistoryRequest, MembersRequest};
 use crate::room::proposer::{Entering, PendingRequest};
 use crate::route::ClientRoute;
 
@@ -39,10 +40,10 @@ impl ConnectorState {
         // A notify counts as well: it waits in the same queues as a request.
         known.in_flight += 1;
         let pending = PendingRequest { session, id, deadline: now.ticks + self.request_ms, entering: None };
-        let ClientRequest { route, body } = request;
+        let ClientRequest { route, body, login } = request;
         let bad_body = |error| ClientResponse::BadBody { error, enter: false };
         let done = match route {
-            ClientRoute::Enter => self.enter(&body, pending, now, &mut effects),
+            ClientRoute::Enter => self.enter((&body, login), pending, now, &mut effects),
             ClientRoute::Send => self.send(body, pending, now, &mut effects),
             ClientRoute::History => HistoryRequest::parse(&body)
                 .map_err(bad_body)
@@ -50,6 +51,9 @@ impl ConnectorState {
             ClientRoute::Members => MembersRequest::parse(&body)
                 .map_err(bad_body)
                 .and_then(|members| self.read(RoomQuery::Members(members), pending, now, &mut effects)),
+            ClientRoute::Refresh => self.refresh(session, login).map(|response| {
+                self.complete_request(session, id, response, &mut effects);
+            }),
             ClientRoute::Leave => self.leave(pending, now, &mut effects),
         };
         if let Err(response) = done {
@@ -60,13 +64,18 @@ impl ConnectorState {
 
     fn enter(
         &mut self,
-        body: &[u8],
+        (body, login): (&[u8], Option<Result<User, LoginRefusal>>),
         pending: PendingRequest,
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ClientResponse> {
-        let enter =
-            EnterRequest::parse(body, &self.names).map_err(|error| ClientResponse::BadBody { error, enter: true })?;
+        self.accept_login(pending.session, login)?;
+        let own_name = self.check_login(pending.session, now)?;
+        let bad_body = |error| ClientResponse::BadBody { error, enter: true };
+        let enter = EnterRequest::parse(body, &self.names, own_name.as_ref()).map_err(bad_body)?;
+        if !self.may_be_called(pending.session, &enter.name) {
+            return Err(bad_body(BodyError::ForeignPrefix));
+        }
         let EnterRequest { name, room, token, since, resumes } = enter;
         let entering =
             Entering { token: token.unwrap_or(Token::new(now.chance)), is_resuming: token.is_some(), since, resumes };

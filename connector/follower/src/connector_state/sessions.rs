@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use model::identity::User;
 use model::ids::RoomId;
 use model::network::AddressGroup;
 
@@ -45,6 +46,8 @@ pub(super) struct Session {
     pub(super) address: Option<AddressGroup>,
     /// Its pending `enter` took an advance for a new room.
     pub(super) has_advance: bool,
+    /// The user whose token it has; none of an anonymous client.
+    pub(super) user: Option<User>,
 }
 
 /// An `enter` that has its response.

@@ -21,6 +21,7 @@ use model::size_limits::SizeLimits;
 use super::*;
 use crate::route::ClientRoute;
 
+mod logins;
 mod quotas;
 mod requests;
 mod senders;
@@ -86,6 +87,7 @@ impl TestConnector {
             members_per_address: 3,
             quotas,
             names: NamePolicy::new(&NameSettings::default()),
+            logins: LoginRules::off(),
         };
         Self {
             state: ConnectorState::new(common, ChatServers::new(Arc::new(servers), 10_000), limits),

@@ -8,8 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use frontend::{self, App, Ending, Options, Peer, Session, WriteQueue, response, routes, unknown_route};
 use model::client_frame;
+use model::identity::Principal;
 use model::servers::Servers;
 use model::settings::Settings;
+use node::auth::Authenticator;
 use node::tls::ClientTls;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
@@ -35,6 +37,8 @@ struct RoleState {
     /// The addresses of the clients, and how their connections ended.
     addresses: Mutex<Vec<String>>,
     endings: Mutex<Vec<Ending>>,
+    /// The users of those that logged in.
+    users: Mutex<Vec<Principal>>,
     /// The bodies of requests, which wait as long as they are here; none: no body waits.
     bodies: Mutex<Option<Vec<Bytes>>>,
     /// The role takes nothing while this is true.
@@ -64,6 +68,11 @@ impl Role {
         self.0.addresses.lock().unwrap().clone()
     }
 
+    /// The users of sessions that logged in.
+    pub(crate) fn users(&self) -> Vec<Principal> {
+        self.0.users.lock().unwrap().clone()
+    }
+
     /// The endings of closed sessions.
     pub(crate) fn endings(&self) -> Vec<Ending> {
         self.0.endings.lock().unwrap().clone()
@@ -88,7 +97,8 @@ impl Role {
 impl App for Role {
     type Session = Client;
 
-    fn open(&self, peer: Peer, write_queue: WriteQueue) -> Client {
+    fn open(&self, peer: Peer, write_queue: WriteQueue, user: Option<Principal>) -> Client {
+        self.0.users.lock().unwrap().extend(user);
         self.0.addresses.lock().unwrap().push(peer.address.ip().to_string());
         self.0.write_queues.lock().unwrap().push(write_queue.clone());
         Client { role: self.clone(), write_queue, entered: false }
@@ -156,6 +166,7 @@ impl FrontendFixture {
             dictionary: Some(Arc::new(routes::dictionary())),
             server_list: ServerListWriter::new(Servers::default()).1,
             tls: ClientTls::off(),
+            auth: Authenticator::off(),
             http: None,
             close_on_stop: false,
             lifecycle: Lifecycle::new(),

@@ -10,6 +10,7 @@ mod heartbeat;
 mod incomplete;
 mod keep_alive;
 mod limits;
+mod logins;
 mod native_client;
 mod proxies;
 mod shutdown;

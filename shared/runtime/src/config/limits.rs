@@ -1,12 +1,13 @@
 //! The valid ranges of settings. Names the range of a value outside it, not its remedy.
 
 use std::fmt::Debug;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use model::ids::Name;
 use model::log_parts::{LogParts, SLOTS};
 use model::room::Checkpoint;
-use model::settings::{FrontendSettings, Settings, Signatures, TlsSettings};
+use model::settings::{AuthMode, FrontendSettings, Settings, Signatures, TlsSettings};
 use model::subjects::SubjectPrefix;
 
 use super::{origin, sign_in};
@@ -48,6 +49,8 @@ const MAX_STORED: u64 = i64::MAX.unsigned_abs();
 /// Longest heartbeat interval.
 // Several heartbeats fit in the shortest lease.
 const MAX_HEARTBEAT_MS: u64 = 1_000;
+/// Bytes of a handshake, or of an `enter`, besides its token.
+const BESIDES_TOKEN: usize = 512;
 const HOUR_SECS: u64 = 3_600;
 const DAY_SECS: u64 = 24 * HOUR_SECS;
 
@@ -117,6 +120,7 @@ pub(super) fn check(settings: &Settings) -> Vec<OutOfRange> {
         .chain(bodies(settings))
         .chain(texts(settings))
         .chain(keys(settings))
+        .chain(token(settings))
         .chain(certificate(&settings.tls))
         .chain(sign_in::contradictions(&settings.nats))
         .collect()
@@ -138,6 +142,10 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         frontend.backlog in 1..=65_535,
         frontend.send_buffer_bytes in 0..=1 << 30,
         frontend.message_secs in 1..=HOUR_SECS,
+        auth.leeway_secs in 0..=600,
+        auth.max_age_hours in 0..=10 * 365 * 24,
+        auth.max_token_bytes in 64..=60_000,
+        auth.expiry_grace_secs in 0..=DAY_SECS,
         session.max_package_before_enter in 256..=MAX_PACKAGE,
         session.max_package in 256..=MAX_PACKAGE,
         session.requests_per_sec in 1..=1_000_000,
@@ -267,9 +275,31 @@ fn texts(settings: &Settings) -> Vec<OutOfRange> {
     let names = names.map(|name| {
         broken("names.reserved", name, "a name of 1 to 64 characters, none of them a control character or *")
     });
+    let keys = Some(&settings.auth.jwks_url).filter(|url| !is_key_url(url, settings.auth.jwks_allow_http));
+    let keys = keys.map(|url| {
+        broken("auth.jwks_url", url, "a URL: https, or http at this machine (auth.jwks_allow_http: at any)")
+    });
     let prefix = Some(&settings.nats.prefix).filter(|prefix| !SubjectPrefix::is_valid(prefix));
     let prefix = prefix.map(|prefix| broken("nats.prefix", prefix, &prefix_form()));
-    origins.chain(hosts).chain(words).chain(names).chain(prefix).collect()
+    origins.chain(hosts).chain(words).chain(names).chain(keys).chain(prefix).collect()
+}
+
+/// Returns true for a URL of keys: nobody on the way may exchange them.
+fn is_key_url(url: &str, allows_http: bool) -> bool {
+    let host = |rest: &str| {
+        let authority = rest.split('/').next().unwrap_or_default();
+        let host = authority.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
+        host.map_or(authority, |(host, _)| host).trim_matches(['[', ']']).to_owned()
+    };
+    let is_local = |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let is_plain = url.chars().all(|c| c.is_ascii_graphic()) && !url.contains(['@', '{', '}', '\\']);
+    match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        _ if url.is_empty() => true,
+        _ if !is_plain => false,
+        (Some(rest), _) => !host(rest).is_empty(),
+        (_, Some(rest)) => is_local(&host(rest)) || (allows_http && !host(rest).is_empty()),
+        _ => false,
+    }
 }
 
 fn prefix_form() -> String {
@@ -277,6 +307,17 @@ fn prefix_form() -> String {
     format!(
         "one token of ASCII letters, digits, - and _ that begins with a letter or digit, at most {most} characters, and none of {own}"
     )
+}
+
+/// A handshake with the largest token must fit into a package.
+fn token(settings: &Settings) -> Option<OutOfRange> {
+    let (bytes, most) = (settings.auth.max_token_bytes, settings.session.max_package_before_enter);
+    (settings.auth.mode != AuthMode::Off && bytes + BESIDES_TOKEN > most).then(|| OutOfRange {
+        key: "auth.max_token_bytes",
+        other: Some("session.max_package_before_enter"),
+        found: bytes.to_string(),
+        required: format!("at most {BESIDES_TOKEN} less than session.max_package_before_enter, which is {most}"),
+    })
 }
 
 /// A server that signs needs a key.
@@ -426,6 +467,33 @@ mod tests {
     fn the_largest_body_fits_into_the_part_of_an_address() {
         let queued = |bytes| broken(|settings| settings.frontend.max_queued_bytes = bytes);
         assert_eq!((queued(8 * 65_536), queued(8 * 65_536 - 1)), (vec![], vec!["frontend.max_queued_bytes"]));
+    }
+
+    #[test]
+    fn a_token_fits_into_a_package() {
+        let sized =
+            |bytes, mode| broken(|settings| (settings.auth.max_token_bytes, settings.auth.mode) = (bytes, mode));
+        assert_eq!(sized(4_096 - 512, AuthMode::Required), [""; 0]);
+        assert_eq!(sized(4_096 - 511, AuthMode::Optional), ["auth.max_token_bytes"]);
+        assert_eq!(sized(4_096, AuthMode::Off), [""; 0]);
+    }
+
+    #[test]
+    fn keys_come_over_tls_or_from_this_machine() {
+        for url in
+            ["", "https://id.example/jwks", "https://id.example:8443", "http://127.0.0.1:9/jwks", "http://[::1]/"]
+        {
+            assert!(is_key_url(url, false), "{url}");
+        }
+        let elsewhere = ["http://id.example/jwks", "http://10.0.0.1:80/"];
+        for url in elsewhere {
+            assert!(!is_key_url(url, false) && is_key_url(url, true), "{url}");
+        }
+        for url in
+            ["id.example/jwks", "file:///etc/passwd", "https://", "https://{tenant}/x", "https://a@b/", "https://a b/"]
+        {
+            assert!(!is_key_url(url, true), "{url}");
+        }
     }
 
     #[test]

@@ -121,6 +121,36 @@ impl Metric for ExpiryGauge {
     }
 }
 
+/// The seconds since a time, counted when they are written; not written before the time is set.
+#[derive(Debug, Clone, Default)]
+pub struct AgeGauge(ExpiryGauge);
+
+impl AgeGauge {
+    /// Sets the time, in Unix time.
+    pub fn set(&self, at_secs: i64) {
+        self.0.set(at_secs);
+    }
+}
+
+impl EncodeMetric for AgeGauge {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        match self.0.seconds_left() {
+            Some(seconds) => encoder.encode_gauge(&seconds.saturating_neg().max(0)),
+            None => Ok(()),
+        }
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+}
+
+impl Metric for AgeGauge {
+    fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+        registry.register(name, help, self.clone());
+    }
+}
+
 /// The share of one of several servers of a process in a gauge; subtracted when it is dropped.
 #[derive(Debug)]
 pub struct GaugeShare {

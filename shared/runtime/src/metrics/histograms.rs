@@ -99,13 +99,14 @@ impl Metric for StageHistograms {
 // A fixed set, so that no client can add a label.
 pub struct RouteLabel(usize);
 
-const ROUTES: [&str; 7] = [
+const ROUTES: [&str; 8] = [
     routes::QUERY_ENTRY,
     routes::ENTER,
     routes::SEND,
     routes::HISTORY,
     routes::MEMBERS,
     routes::LEAVE,
+    routes::REFRESH,
     // The last one is for all others.
     "other",
 ];

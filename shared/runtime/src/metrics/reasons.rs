@@ -149,6 +149,8 @@ reasons! {
         name_taken,
         /// The client came back through another connection.
         resumed,
+        /// Its token expired.
+        expired,
         /// A route that only an attacker uses.
         attack,
         /// More packages than may be.

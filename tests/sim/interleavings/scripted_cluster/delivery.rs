@@ -181,7 +181,8 @@ impl ScriptedCluster {
                 Effect::MovedAway(session) => self.send_away(session, "moved away"),
                 Effect::Lost(session) => self.send_away(session, "closed"),
                 Effect::Report(event) => self.count(&event),
-                Effect::Entered(_) | Effect::RequestRecheck => {}
+                Effect::TokenExpired(session) => self.send_away(session, "expired"),
+                Effect::TokenExpires { .. } | Effect::Entered(_) | Effect::RequestRecheck => {}
             }
         }
     }

@@ -1,0 +1,111 @@
+//! The claims of a token whose signature is right.
+
+use model::identity::{Principal, Uid};
+use model::ids::Name;
+use serde_json::{Map, Value};
+
+use crate::TokenError;
+
+/// Latest time that a claim may name, in Unix seconds: the end of the year 9999.
+const MOST_SECS: f64 = 253_402_300_799.0;
+
+/// Where a user's name comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NameSource {
+    /// The claim `name`, without it `sub`.
+    Claim,
+    /// The claim `sub`.
+    Sub,
+    /// The client.
+    Free,
+}
+
+/// The rules that a token's claims must meet.
+#[derive(Debug, Clone)]
+pub struct ClaimRules {
+    /// Largest token.
+    pub max_token_bytes: usize,
+    /// The value that `aud` must be or contain; empty: it is not checked.
+    pub audience: String,
+    /// The value of `iss`; empty: it is not checked.
+    pub issuer: String,
+    /// Seconds by which clocks may differ.
+    pub leeway_secs: u64,
+    /// Seconds since `iat`, which is required then; 0: any age.
+    pub max_age_secs: u64,
+    /// Where the name comes from.
+    pub name: NameSource,
+}
+
+impl ClaimRules {
+    /// Checks the claims at a time, in Unix seconds.
+    pub(crate) fn check(&self, claims: &Map<String, Value>, now: u64) -> Result<Principal, TokenError> {
+        let leeway = self.leeway_secs;
+        let expires_at = secs(claims, "exp")?.ok_or(TokenError::Claim("exp"))?;
+        if now >= expires_at.saturating_add(leeway) {
+            return Err(TokenError::Expired);
+        }
+        if secs(claims, "nbf")?.is_some_and(|begin| begin > now.saturating_add(leeway)) {
+            return Err(TokenError::NotYet);
+        }
+        self.check_age(secs(claims, "iat")?, now)?;
+        if !self.issuer.is_empty() && text(claims, "iss")? != Some(&self.issuer) {
+            return Err(TokenError::Claim("iss"));
+        }
+        if !self.audience.is_empty() && !is_for(claims.get("aud"), &self.audience) {
+            return Err(TokenError::Claim("aud"));
+        }
+        let uid = text(claims, "sub")?.and_then(Uid::new).ok_or(TokenError::Claim("sub"))?;
+        Ok(Principal { name: self.name_of(claims, &uid)?, uid, expires_at })
+    }
+
+    fn check_age(&self, issued_at: Option<u64>, now: u64) -> Result<(), TokenError> {
+        let Some(issued_at) = issued_at else {
+            return if self.max_age_secs == 0 { Ok(()) } else { Err(TokenError::Claim("iat")) };
+        };
+        if issued_at > now.saturating_add(self.leeway_secs) {
+            return Err(TokenError::NotYet);
+        }
+        let oldest = issued_at.saturating_add(self.max_age_secs).saturating_add(self.leeway_secs);
+        if self.max_age_secs > 0 && now >= oldest { Err(TokenError::Expired) } else { Ok(()) }
+    }
+
+    fn name_of(&self, claims: &Map<String, Value>, uid: &Uid) -> Result<Option<Name>, TokenError> {
+        let (claim, name) = match self.name {
+            NameSource::Free => return Ok(None),
+            NameSource::Sub => ("sub", uid.as_str()),
+            NameSource::Claim => match text(claims, "name")? {
+                Some(name) => ("name", name),
+                None => ("sub", uid.as_str()),
+            },
+        };
+        Name::new(name).map(Some).map_err(|_| TokenError::Claim(claim))
+    }
+}
+
+/// Returns a claim that is a text, if it is there.
+fn text<'c>(claims: &'c Map<String, Value>, claim: &'static str) -> Result<Option<&'c str>, TokenError> {
+    match claims.get(claim) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(TokenError::Claim(claim)),
+    }
+}
+
+/// Returns a claim that is a time, if it is there. Fractions of a second are cut off (RFC 7519
+/// allows them).
+fn secs(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<u64>, TokenError> {
+    let Some(value) = claims.get(claim) else { return Ok(None) };
+    let secs = value.as_f64().filter(|secs| (0.0..=MOST_SECS).contains(secs));
+    // Within the range, so the conversion only cuts the fraction off.
+    secs.map(|secs| Some(secs as u64)).ok_or(TokenError::Claim(claim))
+}
+
+/// Returns true if `aud` is the value, or a list that contains it.
+fn is_for(audience: Option<&Value>, wanted: &str) -> bool {
+    match audience {
+        Some(Value::String(one)) => one == wanted,
+        Some(Value::Array(all)) => all.iter().all(Value::is_string) && all.iter().any(|one| one == wanted),
+        _ => false,
+    }
+}

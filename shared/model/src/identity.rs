@@ -1,0 +1,109 @@
+//! A user as the application knows it: what a token of the application says.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::ids::Name;
+
+/// The code of a refused token.
+const DENIED: u16 = 401;
+
+/// Longest id of a user, in bytes.
+pub const MAX_UID_BYTES: usize = 128;
+
+/// A user's id in the application: 1 to [`MAX_UID_BYTES`] bytes, no control characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid(Arc<str>);
+
+impl Uid {
+    /// Returns the id if `text` is one.
+    pub fn new(text: &str) -> Option<Self> {
+        let is_uid = (1..=MAX_UID_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+        is_uid.then(|| Self(text.into()))
+    }
+
+    /// The id as the application has it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// A user whose token was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The user's id, the claim `sub`.
+    pub uid: Uid,
+    /// The name in rooms; `None` if the client may choose one.
+    pub name: Option<Name>,
+    /// The end of the token's time, Unix seconds.
+    pub expires_at: u64,
+}
+
+/// The user of a session, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// What the token says.
+    pub principal: Principal,
+    /// The time at which the token was verified, in ticks of the connector.
+    pub since: u64,
+    /// The end of the token's time, in ticks of the connector.
+    // The wall clock is read once, when the token is verified: a session does not end because a
+    // clock is set.
+    pub until: u64,
+}
+
+/// The reason for which a client is not the user that its token names: a stable word, a colon, a
+/// sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginRefusal {
+    code: u16,
+    reason: Cow<'static, str>,
+}
+
+impl LoginRefusal {
+    /// The token is refused for a reason.
+    pub fn new(word: &str, reason: &dyn fmt::Display) -> Self {
+        Self { code: DENIED, reason: format!("{word}: {reason}").into() }
+    }
+
+    /// There is no token, and there must be one.
+    pub fn missing() -> Self {
+        Self::denied("token-missing: log in with a token of the application")
+    }
+
+    /// The token's time is over.
+    pub fn expired() -> Self {
+        Self::denied("token-expired: the token's time is over; get a new one")
+    }
+
+    /// The servers read no tokens.
+    pub fn off() -> Self {
+        Self::denied("token-bad: the servers read no tokens")
+    }
+
+    /// The servers have no keys yet, so no token can be verified; a client tries again.
+    pub fn no_keys() -> Self {
+        Self { code: 503, reason: Cow::Borrowed("no-keys: the servers have no keys for tokens yet; try again") }
+    }
+
+    const fn denied(reason: &'static str) -> Self {
+        Self { code: DENIED, reason: Cow::Borrowed(reason) }
+    }
+
+    /// The code of the response.
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
+    /// The reason of the response.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
