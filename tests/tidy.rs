@@ -261,9 +261,12 @@ fn the_tests_of_cases_are_there() {
     assert!(cases > 100);
 }
 
-/// A defect whose place has changed would only be found by `make defects`, which takes hours.
+/// A patch whose place has changed would only be found by `make defects` and `make attacks`, which
+/// take hours.
 #[test]
-fn defects_have_a_place_in_the_tree() {
-    let output = Command::new("scripts/defects").arg("--check").current_dir(root()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+fn patches_have_a_place_in_the_tree() {
+    for script in ["scripts/defects", "scripts/attacks"] {
+        let output = Command::new(script).arg("--check").current_dir(root()).output().unwrap();
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

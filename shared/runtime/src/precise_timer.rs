@@ -202,9 +202,10 @@ mod tests {
     #[tokio::test]
     async fn all_that_wait_see_it_and_a_wait_that_is_given_up_loses_nothing() {
         let timer = PreciseTimer::new().unwrap();
-        let number = timer.set(Duration::from_millis(5)).unwrap();
-        assert!(timeout(Duration::ZERO, timer.fired(number)).await.is_err());
-        tokio::join!(wait(&timer, number), wait(&timer, number));
+        let far = timer.set(DEADLINE * 2).unwrap();
+        assert!(timeout(Duration::ZERO, timer.fired(far)).await.is_err());
+        let near = timer.set(Duration::from_millis(1)).unwrap();
+        tokio::join!(wait(&timer, near), wait(&timer, near), wait(&timer, far));
     }
 
     #[tokio::test]
