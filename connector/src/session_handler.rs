@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Closed { session: u64, ending: Ending },
 }
 
-/// What a token says.
+/// Verdict on a token.
 pub(crate) type Login = Result<Principal, LoginRefusal>;
 
 /// Creates and numbers the handlers of sessions.

@@ -9,7 +9,7 @@ use crate::TokenError;
 /// Latest time that a claim may name, in Unix seconds: the end of the year 9999.
 const MOST_SECS: f64 = 253_402_300_799.0;
 
-/// Where a user's name comes from.
+/// Source of a user's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameSource {
     /// The claim `name`, without it `sub`.
@@ -33,7 +33,7 @@ pub struct ClaimRules {
     pub leeway_secs: u64,
     /// Seconds since `iat`, which is required then; 0: any age.
     pub max_age_secs: u64,
-    /// Where the name comes from.
+    /// Source of the name.
     pub name: NameSource,
 }
 

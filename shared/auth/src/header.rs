@@ -12,7 +12,7 @@ use crate::TokenError;
 /// Most bytes of a header.
 const MOST_BYTES: usize = 512;
 
-/// What is read of a header.
+/// Members of a header that are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) algorithm: Algorithm,

@@ -1,5 +1,5 @@
 //! Verifies an application's tokens: bytes, keys and the time give a user, or the reason of a
-//! refusal. No I/O, no clock, no randomness: whoever calls it reads keys and clock.
+//! refusal. No I/O, no clock, no randomness: the caller reads keys and clock.
 //!
 //! A token selects neither its algorithm nor the place of its key: the key has its algorithms, and
 //! of the header only `alg`, `kid` and `typ` are read.

@@ -55,7 +55,7 @@ impl Verifier<Vec<u8>> for RingVerifier {
     }
 }
 
-/// What `ring` calls an algorithm.
+/// An algorithm, as `ring` has it.
 enum Scheme {
     Hmac(hmac::Algorithm),
     Rsa(&'static asymmetric::RsaParameters),

@@ -49,7 +49,7 @@ pub struct Principal {
 /// The user of a session, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// What the token says.
+    /// Content of the token.
     pub principal: Principal,
     /// The time at which the token was verified, in ticks of the connector.
     pub since: u64,

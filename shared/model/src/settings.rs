@@ -292,7 +292,7 @@ section! {
         max_age_hours: u32 = 24,
         /// Largest token, in bytes.
         max_token_bytes: usize = 3_072,
-        /// Where the name of a user with a token comes from.
+        /// Source of the name of a user with a token.
         name: TokenName = TokenName::Claim,
         /// Begins names of clients without a token where mode is "optional", and none of users; empty:
         /// both may have any names.
@@ -312,13 +312,13 @@ section! {
 pub enum AuthMode {
     /// None: no token is read.
     Off,
-    /// Those that have one; others are anonymous.
+    /// Clients that have one; others are anonymous.
     Optional,
     /// All.
     Required,
 }
 
-/// Where the name of a user with a token comes from.
+/// Source of the name of a user with a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenName {
@@ -330,7 +330,7 @@ pub enum TokenName {
     Free,
 }
 
-/// What happens to a session whose token expires.
+/// Treatment of a session whose token expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnExpiry {
@@ -357,7 +357,7 @@ section! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NameProfile {
-    /// Those without invisible characters, in Unicode's composed form.
+    /// Names without invisible characters, in Unicode's composed form.
     Strict,
     /// All without control characters and `*`.
     Any,

@@ -22,7 +22,7 @@ pub struct ClientRequest {
     pub route: ClientRoute,
     /// Its body, unread.
     pub body: Bytes,
-    /// What its token says, if it brought one.
+    /// Content of its token, if it brought one.
     pub login: Option<Result<User, LoginRefusal>>,
 }
 

@@ -49,7 +49,7 @@ impl LoginRules {
     }
 }
 
-/// What is due at a time.
+/// Kind of an event that is due at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Due {
     Notice,

@@ -10,7 +10,7 @@ use super::{Curve, HmacSecret, Key, KeyFault};
 /// Most keys of a set.
 const MOST_KEYS: usize = 64;
 
-/// Where a set comes from.
+/// Source of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JwksOrigin {
     /// A file, which may have shared keys.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{AuthFileError, now_secs};
 
-/// What a token is to say.
+/// Content of a token that is to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenRequest<'a> {
     /// The user's id.

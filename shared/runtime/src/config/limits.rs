@@ -284,7 +284,7 @@ fn texts(settings: &Settings) -> Vec<OutOfRange> {
     origins.chain(hosts).chain(words).chain(names).chain(keys).chain(prefix).collect()
 }
 
-/// Returns true for a URL of keys: nobody on the way may exchange them.
+/// Returns true for a URL of keys that no machine on the way can exchange.
 fn is_key_url(url: &str, allows_http: bool) -> bool {
     let host = |rest: &str| {
         let authority = rest.split('/').next().unwrap_or_default();
