@@ -6,12 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::Context;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::{Request, header};
-use hyper_util::rt::TokioIo;
+use http::{Request, header};
 use model::ids::ServerId;
+use node::http_request;
 use runtime::config::Config;
 use serde::Deserialize;
 use tokio::net::TcpStream;
@@ -111,24 +108,13 @@ async fn fetch_report(address: SocketAddr) -> anyhow::Result<Option<Report>> {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => return Ok(None),
         stream => stream?,
     };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get("/readyz").header(header::HOST, address.to_string()).body(Empty::<Bytes>::new())?;
-    let response = async {
-        let response = sender.send_request(request).await?;
+    let request = Request::get("/readyz").header(header::HOST, address.to_string()).body(())?;
+    http_request::send(request, stream, async |response| {
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await;
-        let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
-        serde_json::from_slice(&body).with_context(|| format!("status {status}"))
-    };
-    tokio::pin!(connection);
-    tokio::pin!(response);
-    // The connection must be polled while its response is awaited. If it ends first, the response
-    // may be complete already.
-    tokio::select! {
-        report = &mut response => report,
-        _ = &mut connection => response.await,
-    }
-    .map(Some)
+        let body = http_request::read_body(response, MAX_RESPONSE_BYTES).await?;
+        serde_json::from_slice(&body).with_context(|| format!("status {status}")).map(Some)
+    })
+    .await
 }
 
 /// The failing checks, `bus: the connection is away`.

@@ -3,12 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::{ACCEPT, HOST, USER_AGENT};
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use thiserror::Error;
@@ -16,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+
+use crate::http_request::{self, BodyError};
 
 /// Time limit of a request, its connection included.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -34,12 +32,8 @@ pub(super) enum FetchError {
     Http(#[from] hyper::Error),
     #[error("the response is {0}, and only 200 counts; redirects are not followed")]
     Status(StatusCode),
-    #[error("the response is larger than {MOST_BYTES} bytes")]
-    Size,
-    #[error("the response cannot be read: {0}")]
-    Body(String),
-    #[error("the connection ended before the response")]
-    Closed,
+    #[error("{0}")]
+    Body(#[from] BodyError),
     #[error("the URL cannot be requested")]
     Url,
 }
@@ -62,34 +56,20 @@ async fn request(url: &Uri, tls: &Arc<ClientConfig>) -> Result<String, FetchErro
 }
 
 async fn exchange(url: &Uri, stream: impl AsyncRead + AsyncWrite + Send + Unpin) -> Result<String, FetchError> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let response = async {
-        let authority = url.authority().ok_or(FetchError::Url)?.as_str();
-        let path = url.path_and_query().map_or("/", |path| path.as_str());
-        let request = Request::get(path)
-            .header(HOST, authority)
-            .header(ACCEPT, "application/json")
-            .header(USER_AGENT, concat!("shaddock/", env!("CARGO_PKG_VERSION")))
-            .body(Empty::<Bytes>::new())
-            .map_err(|_| FetchError::Url)?;
-        let response = sender.send_request(request).await?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
+    let authority = url.authority().ok_or(FetchError::Url)?.as_str();
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::get(path)
+        .header(HOST, authority)
+        .header(ACCEPT, "application/json")
+        .header(USER_AGENT, concat!("shaddock/", env!("CARGO_PKG_VERSION")))
+        .body(())
+        .map_err(|_| FetchError::Url)?;
+    http_request::send(request, stream, async |response| match response.status() {
+        StatusCode::OK => {
+            let body = http_request::read_body(response, MOST_BYTES).await?;
+            String::from_utf8(body.into()).map_err(|error| BodyError::Broken(error.to_string()).into())
         }
-        let body = Limited::new(response.into_body(), MOST_BYTES).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { FetchError::Size } else { FetchError::Body(error.to_string()) }
-        })?;
-        String::from_utf8(body.to_bytes().into()).map_err(|error| FetchError::Body(error.to_string()))
-    };
-    tokio::pin!(connection);
-    tokio::pin!(response);
-    tokio::select! {
-        biased;
-        response = &mut response => response,
-        // The response may have come with the end of the connection.
-        ended = &mut connection => match ended {
-            Ok(()) => timeout(Duration::ZERO, response).await.unwrap_or(Err(FetchError::Closed)),
-            Err(error) => Err(error.into()),
-        },
-    }
+        status => Err(FetchError::Status(status)),
+    })
+    .await
 }
