@@ -1,6 +1,8 @@
 //! The shared parts of a process that every server gets when it starts.
 
 pub mod auth;
+mod fingerprint;
+pub mod http_request;
 pub mod payload;
 pub mod signing;
 pub mod tls;

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use ::auth::keys::{HmacSecret, Jwks, JwksOrigin, KeyFault, KeySet};
 use model::settings::{AuthMode, AuthSettings};
 use runtime::text_file::{self, TextError};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::Authenticator;
 use super::jwks_url::JwksUrl;
+use crate::fingerprint;
 
 /// Failure to read keys. The operator's matter.
 #[derive(Debug, Error)]
@@ -102,16 +102,11 @@ fn files(settings: &AuthSettings) -> [(&'static str, &str); 4] {
 }
 
 fn fingerprint(settings: &AuthSettings) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for (_, path) in files(settings) {
-        // A file that cannot be read differs from an empty one. A digest of each: joined as they
-        // are, bytes that move from one file to the next would not change the hash.
-        match fs::read(path) {
-            Ok(content) => hash.update(Sha256::digest(content)),
-            Err(error) => hash.update(error.kind().to_string()),
-        }
-    }
-    hash.finalize().into()
+    // A file that cannot be read differs from an empty one.
+    fingerprint::of(files(settings).into_iter().flat_map(|(_, path)| match fs::read(path) {
+        Ok(content) => [content, Vec::new()],
+        Err(error) => [Vec::new(), error.kind().to_string().into_bytes()],
+    }))
 }
 
 fn read(settings: &AuthSettings) -> Result<KeySet, AuthFileError> {

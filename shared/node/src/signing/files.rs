@@ -11,11 +11,11 @@ use model::ids::ServerId;
 use model::settings::RpcSettings;
 use runtime::text_file::{self, TextError};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::key::{KeyError, PublicKey, Seed};
 use super::keyring::Keyring;
+use crate::fingerprint;
 
 /// Name of the public keys' file, unless `rpc.keys_file` has another.
 const KEYS: &str = "keys.json";
@@ -143,18 +143,13 @@ impl KeyFiles {
 
     /// Identifies what the files hold now, without keeping it.
     pub(super) fn fingerprint(&self, own: &BTreeSet<ServerId>) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        for path in own.iter().map(|id| self.seed(id)).chain([self.keys.clone()]) {
+        let files = own.iter().map(|id| self.seed(id)).chain([self.keys.clone()]);
+        fingerprint::of(files.flat_map(|path| {
             // Permissions count: a file that was refused for them is read again after they change.
             // A file that cannot be read counts as empty.
             let mode = fs::metadata(&path).map_or(0, |metadata| metadata.permissions().mode());
-            let content = fs::read(&path).unwrap_or_default();
-            hash.update(mode.to_le_bytes());
-            // A digest of each file: joined as they are, bytes that move from one file to the next
-            // would not change the hash.
-            hash.update(Sha256::digest(content));
-        }
-        hash.finalize().into()
+            [mode.to_le_bytes().to_vec(), fs::read(&path).unwrap_or_default()]
+        }))
     }
 
     /// Reads the seeds of this process's own servers, and the public keys of all.

@@ -10,10 +10,11 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error as RustlsError, InconsistentKeys};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
+
+use crate::fingerprint;
 
 /// Marks a key that a password protects, in both forms of PEM.
 const ENCRYPTED: &[u8] = b"ENCRYPTED";
@@ -114,8 +115,7 @@ impl Pair {
 
     /// Returns a value that is another one for another content. The key itself need not be kept.
     pub(super) fn digest(&self) -> [u8; 32] {
-        let of = |bytes: &[u8]| <[u8; 32]>::from(Sha256::digest(bytes));
-        of(&[of(&self.certificate), of(&self.key)].concat())
+        fingerprint::of([&self.certificate, &self.key])
     }
 
     /// Returns the certificate for use at `now`.
