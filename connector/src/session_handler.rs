@@ -97,15 +97,12 @@ impl ClientHandler {
     }
 }
 
-/// Returns the token in the body of a request that may have one. One that is no text is none that
-/// can be right, and is no reason to take the client for anonymous.
+/// Returns the token in the body of a request that may have one.
 fn token(route: ClientRoute, body: &[u8]) -> Option<String> {
     if !matches!(route, ClientRoute::Enter | ClientRoute::Refresh) {
         return None;
     }
-    let members = Body::parse(body).into_members()?;
-    let token = members.get("jwt").filter(|token| !token.is_null())?;
-    Some(token.as_str().unwrap_or_default().to_owned())
+    frontend::token_in(&Body::parse(body).into_members()?, &["jwt"])
 }
 
 impl Session for ClientHandler {
@@ -113,7 +110,7 @@ impl Session for ClientHandler {
         let Some(route) = ClientRoute::parse(route) else {
             return frontend::unknown_route(&self.write_queue, id, route);
         };
-        self.token = token(route, &body).filter(|_| self.auth.is_on());
+        self.token = if self.auth.is_on() { token(route, &body) } else { None };
         let request = ClientRequest::new(route, body);
         self.pending = Some(Command::Request { session: self.number, id, request, login: None });
     }

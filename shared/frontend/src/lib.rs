@@ -48,6 +48,7 @@ pub use model::client_frame::ErrorBody;
 pub use model::ending::Ending;
 pub use open_files::{files_for, max_process_connections};
 pub use peer::Peer;
+pub use protocol::token_in;
 pub use responses::{push_or_none, response, response_or_error, unknown_route};
 pub use socket_options::listen;
 pub use write_queue::{FRAME, WriteQueue, WriteQueueClosed};

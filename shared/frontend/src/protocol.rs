@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use model::identity::LoginRefusal;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use wire::{
     Dictionary, HandshakeAccept, HandshakeRefusal, HandshakeRequest, Message, Package, PackageKind, RouteRef, WireError,
 };
@@ -114,11 +114,15 @@ impl Protocol {
     }
 }
 
-/// Returns the token in a handshake. One that is no text is none that can be right, and is no reason
-/// to take the client for anonymous.
+/// Returns the token in a handshake.
 fn token(user: Option<&Value>) -> Option<String> {
-    let user = user?;
-    let token = ["jwt", "token"].into_iter().filter_map(|member| user.get(member)).find(|token| !token.is_null())?;
+    token_in(user?.as_object()?, &["jwt", "token"])
+}
+
+/// Returns the token in the first of these members that has one. A token that is no text is none
+/// that can be right, and is no reason to take the client for anonymous.
+pub fn token_in(body: &Map<String, Value>, members: &[&str]) -> Option<String> {
+    let token = members.iter().filter_map(|member| body.get(*member)).find(|token| !token.is_null())?;
     Some(token.as_str().unwrap_or_default().to_owned())
 }
 
