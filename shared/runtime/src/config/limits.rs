@@ -1,7 +1,6 @@
 //! The valid ranges of settings. Names the range of a value outside it, not its remedy.
 
 use std::fmt::Debug;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use model::ids::Name;
@@ -286,18 +285,13 @@ fn texts(settings: &Settings) -> Vec<OutOfRange> {
 
 /// Returns true for a URL of keys that no machine on the way can exchange.
 fn is_key_url(url: &str, allows_http: bool) -> bool {
-    let host = |rest: &str| {
-        let authority = rest.split('/').next().unwrap_or_default();
-        let host = authority.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok());
-        host.map_or(authority, |(host, _)| host).trim_matches(['[', ']']).to_owned()
-    };
-    let is_local = |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let authority = |rest: &str| rest.split('/').next().filter(|text| origin::is_authority(text)).map(str::to_owned);
     let is_plain = url.chars().all(|c| c.is_ascii_graphic()) && !url.contains(['@', '{', '}', '\\']);
     match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
         _ if url.is_empty() => true,
         _ if !is_plain => false,
-        (Some(rest), _) => !host(rest).is_empty(),
-        (_, Some(rest)) => is_local(&host(rest)) || (allows_http && !host(rest).is_empty()),
+        (Some(rest), _) => authority(rest).is_some(),
+        (_, Some(rest)) => authority(rest).is_some_and(|at| allows_http || origin::is_loopback(origin::host_of(&at))),
         _ => false,
     }
 }

@@ -81,7 +81,7 @@ pub fn is_entry(text: &str) -> bool {
 }
 
 /// Browsers send hosts in ASCII (punycode), in lower case, without user and path.
-fn is_authority(authority: &str) -> bool {
+pub(super) fn is_authority(authority: &str) -> bool {
     let host = host_of(authority);
     let name = host.strip_prefix(WILDCARD).unwrap_or(host);
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
@@ -116,7 +116,7 @@ fn matches_host(pattern: &str, host: &str) -> bool {
 }
 
 /// `host:port`, `[v6]:port` or a bare host, without the port.
-fn host_of(authority: &str) -> &str {
+pub(super) fn host_of(authority: &str) -> &str {
     if let Some((inside, _)) = authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return inside;
     }
@@ -132,7 +132,7 @@ fn same_host(one: &str, other: &str) -> bool {
     one.eq_ignore_ascii_case(other) || same_address() || (is_loopback(one) && is_loopback(other))
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
