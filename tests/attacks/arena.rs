@@ -123,19 +123,25 @@ impl Arena {
 
     /// Waits for the next attempt. Returns false if the attack is over.
     pub(crate) async fn attempt(&self) -> bool {
+        self.next_attempt().await.is_some()
+    }
+
+    /// Waits for the next attempt. Returns its number, among those of all workers; `None` if the
+    /// attack is over.
+    pub(crate) async fn next_attempt(&self) -> Option<usize> {
         let (per_sec, _) = *lock(&self.pace.planned);
         let number = self.pace.begun.fetch_add(1, Ordering::Relaxed);
         let (began, ends) = *lock(&self.pace.time);
         let due = began + Duration::from_secs_f64(number as f64 / per_sec);
         if due >= ends {
-            return false;
+            return None;
         }
         sleep_until(due).await;
         let in_time = Instant::now() < ends;
         if in_time {
             self.pace.done.fetch_add(1, Ordering::Relaxed);
         }
-        in_time
+        in_time.then(|| usize::try_from(number).unwrap_or(usize::MAX))
     }
 
     /// Returns true while the attack lasts.

@@ -180,14 +180,13 @@ async fn send(arena: &Arena, number: usize, jwt: &str) -> io::Result<(Option<u64
 /// Sends all tokens in turn.
 async fn try_all(arena: Arena, cases: Vec<Case>) -> String {
     arena.plan(40.0, "tokens/s");
-    let (cases, next) = (Arc::new(cases), Arc::new(AtomicUsize::new(0)));
+    let cases = Arc::new(cases);
     let count = cases.len();
     arena
         .work(8, move |_, arena| {
-            let (cases, next) = (cases.clone(), next.clone());
+            let cases = cases.clone();
             async move {
-                while arena.attempt().await {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
+                while let Some(number) = arena.next_attempt().await {
                     // An odd step: each token goes both ways.
                     let (what, jwt, is_right) = &cases[(number / 2) % cases.len()];
                     let (code, response) = send(&arena, number, jwt).await?;
@@ -231,26 +230,21 @@ async fn key_names(arena: Arena) -> String {
     let Some(folder) = arena.orders.provider.clone() else { return "no provider".to_owned() };
     let before = provider::requests(&folder);
     arena.plan(200.0, "tokens/s");
-    let next = Arc::new(AtomicUsize::new(0));
     arena
-        .work(32, move |_, arena| {
-            let next = next.clone();
-            async move {
-                while arena.attempt().await {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let kid = match number % 8 {
-                        0 => "../../../etc/passwd".to_owned(),
-                        1 => "' OR 1=1; --".to_owned(),
-                        2 => format!("{PROVIDED_KID}\0"),
-                        3 => "k".repeat(2_000),
-                        _ => format!("unknown-{number}"),
-                    };
-                    let jwt = token(&json!({"alg": "EdDSA", "kid": kid}), &claims(&Value::Null), By::Provider);
-                    let (code, response) = send(&arena, number, &jwt).await?;
-                    arena.expect(code == Some(401), || format!("the key {kid:.40}: {response}"));
-                }
-                Ok(())
+        .work(32, |_, arena| async move {
+            while let Some(number) = arena.next_attempt().await {
+                let kid = match number % 8 {
+                    0 => "../../../etc/passwd".to_owned(),
+                    1 => "' OR 1=1; --".to_owned(),
+                    2 => format!("{PROVIDED_KID}\0"),
+                    3 => "k".repeat(2_000),
+                    _ => format!("unknown-{number}"),
+                };
+                let jwt = token(&json!({"alg": "EdDSA", "kid": kid}), &claims(&Value::Null), By::Provider);
+                let (code, response) = send(&arena, number, &jwt).await?;
+                arena.expect(code == Some(401), || format!("the key {kid:.40}: {response}"));
             }
+            Ok(())
         })
         .await;
     let jwt = token(&json!({"alg": "EdDSA", "kid": PROVIDED_KID}), &claims(&Value::Null), By::Provider);
@@ -278,22 +272,17 @@ async fn bad_provider(arena: Arena) -> String {
             arena.expect(matches!(refused, Ok((Some(401), _))), || format!("an unknown key: {refused:?}"));
         }
     };
-    let next = Arc::new(AtomicUsize::new(0));
-    let users = arena.work(8, move |_, arena| {
-        let next = next.clone();
-        async move {
-            while arena.attempt().await {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let jwt = token(
-                    &json!({"alg": "EdDSA", "kid": PROVIDED_KID}),
-                    &claims(&json!({"sub": format!("user-{number}")})),
-                    By::Provider,
-                );
-                let (code, response) = send(&arena, number, &jwt).await?;
-                arena.expect(code == Some(200), || format!("a user with a known key: {response}"));
-            }
-            Ok(())
+    let users = arena.work(8, |_, arena| async move {
+        while let Some(number) = arena.next_attempt().await {
+            let jwt = token(
+                &json!({"alg": "EdDSA", "kid": PROVIDED_KID}),
+                &claims(&json!({"sub": format!("user-{number}")})),
+                By::Provider,
+            );
+            let (code, response) = send(&arena, number, &jwt).await?;
+            arena.expect(code == Some(200), || format!("a user with a known key: {response}"));
         }
+        Ok(())
     });
     tokio::join!(misbehaving, users);
     let fetches = provider::requests(&folder) - before;
@@ -305,35 +294,30 @@ async fn bad_provider(arena: Arena) -> String {
 /// A token of a victim where browsers put it by themselves, or where logs keep it.
 async fn elsewhere(arena: Arena) -> String {
     arena.plan(40.0, "connections/s");
-    let next = Arc::new(AtomicUsize::new(0));
     arena
-        .work(8, move |_, arena| {
-            let next = next.clone();
-            async move {
-                while arena.attempt().await {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let jwt = good(&json!({"sub": format!("victim-{number}")}));
-                    let address = Arena::address(number % 100);
-                    let mut socket = Socket::bare(arena.connector(number), PROXY).await?;
-                    socket.write(proxy_header(address).as_bytes()).await?;
-                    let headers = match number % 5 {
-                        0 => format!("Cookie: jwt={jwt}; token={jwt}\r\nOrigin: https://evil.example\r\n"),
-                        1 => format!("Cookie: jwt={jwt}; token={jwt}\r\n"),
-                        2 => format!("Authorization: Bearer {jwt}\r\n"),
-                        3 => format!("Sec-WebSocket-Protocol: jwt, {jwt}\r\n"),
-                        _ => format!("Referer: http://127.0.0.1/?jwt={jwt}\r\nX-Token: {jwt}\r\n"),
-                    };
-                    let status = status(&socket.upgrade(&headers).await?);
-                    let wanted = if number.is_multiple_of(5) { 403 } else { 101 };
-                    arena.expect(status == wanted, || format!("a websocket with {headers:.40}: {status}"));
-                    if status == 101 {
-                        let mut session = Session::on(socket);
-                        let response = session.log_in(&Value::Null).await?;
-                        arena.expect(response.get("user").is_none(), || format!("{headers:.40}: {response}"));
-                    }
+        .work(8, |_, arena| async move {
+            while let Some(number) = arena.next_attempt().await {
+                let jwt = good(&json!({"sub": format!("victim-{number}")}));
+                let address = Arena::address(number % 100);
+                let mut socket = Socket::bare(arena.connector(number), PROXY).await?;
+                socket.write(proxy_header(address).as_bytes()).await?;
+                let headers = match number % 5 {
+                    0 => format!("Cookie: jwt={jwt}; token={jwt}\r\nOrigin: https://evil.example\r\n"),
+                    1 => format!("Cookie: jwt={jwt}; token={jwt}\r\n"),
+                    2 => format!("Authorization: Bearer {jwt}\r\n"),
+                    3 => format!("Sec-WebSocket-Protocol: jwt, {jwt}\r\n"),
+                    _ => format!("Referer: http://127.0.0.1/?jwt={jwt}\r\nX-Token: {jwt}\r\n"),
+                };
+                let status = status(&socket.upgrade(&headers).await?);
+                let wanted = if number.is_multiple_of(5) { 403 } else { 101 };
+                arena.expect(status == wanted, || format!("a websocket with {headers:.40}: {status}"));
+                if status == 101 {
+                    let mut session = Session::on(socket);
+                    let response = session.log_in(&Value::Null).await?;
+                    arena.expect(response.get("user").is_none(), || format!("{headers:.40}: {response}"));
                 }
-                Ok(())
             }
+            Ok(())
         })
         .await;
     String::new()
