@@ -22,12 +22,19 @@ const LOGIN_CHECKS: usize = 31;
 
 /// Chats with pypomelo through a gate, with TLS if there is an authority to trust.
 async fn pypomelo_chats(gate: SocketAddr, authority: Option<&str>) {
+    // TLS has two versions.
+    let rounds = if authority.is_some() { 2 } else { 1 };
+    run_script(("pypomelo_chat.py", authority), gate, rounds * CHECKS).await;
+}
+
+/// Runs a script of pypomelo at a gate, with an argument; it prints a line for each check.
+async fn run_script((name, argument): (&str, Option<&str>), gate: SocketAddr, checks: usize) {
     let tools = workspace().join("target/tools");
     assert!(tools.join("pypomelo/client.py").exists(), "pypomelo is missing: `make interop` fetches it");
     let client = Command::new("python3")
-        .arg(workspace().join("tests/interop/pypomelo_chat.py"))
+        .arg(workspace().join("tests/interop").join(name))
         .args([gate.ip().to_string(), gate.port().to_string()])
-        .args(authority)
+        .args(argument)
         .env("PYTHONPATH", &tools)
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
@@ -36,9 +43,7 @@ async fn pypomelo_chats(gate: SocketAddr, authority: Option<&str>) {
     let output = timeout(DEADLINE, client).await.expect("the client ends").unwrap();
     let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && printed.ends_with("ok\n"), "{printed}{errors}");
-    // TLS has two versions.
-    let rounds = if authority.is_some() { 2 } else { 1 };
-    assert_eq!(printed.lines().count(), rounds * CHECKS + 1, "{printed}");
+    assert_eq!(printed.lines().count(), checks + 1, "{printed}");
 }
 
 async fn plain(topology: Topology) {
@@ -54,19 +59,7 @@ async fn logins(topology: Topology) {
     let key = scratch.file("key", "0123456789abcdef0123456789abcdef");
     let settings = format!("[auth]\nmode = \"required\"\nhmac_file = {key:?}\naudience = \"chat\"\nissuer = \"app\"");
     let deployment = Deployment::start(shaddock(), &Layout::new(topology, &settings)).await;
-    let (gate, script) = (deployment.gate(), workspace().join("tests/interop/pypomelo_login.py"));
-    let client = Command::new("python3")
-        .arg(script)
-        .args([gate.ip().to_string(), gate.port().to_string(), key])
-        .env("PYTHONPATH", &tools)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = timeout(DEADLINE, client).await.expect("the client ends").unwrap();
-    let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && printed.ends_with("ok\n"), "{printed}{errors}");
-    assert_eq!(printed.lines().count(), LOGIN_CHECKS + 1, "{printed}");
+    run_script(("pypomelo_login.py", Some(&key)), deployment.gate(), LOGIN_CHECKS).await;
 }
 
 #[tokio::test]
