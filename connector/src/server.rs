@@ -322,7 +322,7 @@ impl Connector {
                 self.clients.insert(session, ClientState { write_queue, entered, timers, is_leaving });
                 self.state.open(session, address);
                 if let Some(principal) = user {
-                    self.state.log_in(session, user_at(principal, now));
+                    self.state.log_in(session, user_at(*principal, now));
                 }
             }
             Command::Request { session, id, mut request, login } => {
@@ -336,7 +336,7 @@ impl Connector {
                 if let Some(id) = id {
                     client.timers.start(id, request.route);
                 }
-                request.login = login.map(|login| login.map(|principal| user_at(principal, now)));
+                request.login = login.map(|login| (*login).map(|principal| user_at(principal, now)));
                 let effects = self.state.handle_request(session, id, request, now);
                 self.perform(effects);
             }

@@ -12,6 +12,7 @@ use model::identity::{LoginRefusal, Principal};
 use model::network::AddressGroup;
 use node::auth::Authenticator;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::{SendError, TrySendError};
 use tokio::time::Instant;
 use wire::Body;
 
@@ -26,10 +27,10 @@ pub(crate) enum Command {
         write_queue: WriteQueue,
         entered: Arc<AtomicBool>,
         /// The user whose token the handshake had.
-        user: Option<Principal>,
+        user: Option<Box<Principal>>,
     },
     /// A client sent a request, or a notify if `id` is `None`; what its token says, if it has one.
-    Request { session: u64, id: Option<u32>, request: ClientRequest, login: Option<Login> },
+    Request { session: u64, id: Option<u32>, request: ClientRequest, login: Option<Box<Login>> },
     /// The client's connection ended.
     Closed { session: u64, ending: Ending },
 }
@@ -72,7 +73,7 @@ pub(crate) struct ClientHandler {
 impl App for SessionHandlers {
     type Session = ClientHandler;
 
-    fn open(&self, peer: Peer, write_queue: WriteQueue, user: Option<Principal>) -> ClientHandler {
+    fn open(&self, peer: Peer, write_queue: WriteQueue, user: Option<Box<Principal>>) -> ClientHandler {
         let number = self.sessions.fetch_add(1, Ordering::Relaxed);
         let entered = Arc::new(AtomicBool::new(false));
         // The address of a proxy is none of a client.
@@ -88,11 +89,12 @@ impl ClientHandler {
     /// Verifies the token of the request that waits, if it has one.
     async fn verify_token(&mut self) {
         let Some(token) = &self.token else { return };
-        let verdict = self.auth.log_in(token).await;
+        // Boxed: it waits seldom, and every idle session has room for what is not.
+        let verdict = Box::pin(self.auth.log_in(token)).await;
         // Only now: if this is dropped while it waits, the token is verified anew.
         self.token = None;
         if let Some(Command::Request { login, .. }) = &mut self.pending {
-            *login = Some(verdict);
+            *login = Some(Box::new(verdict));
         }
     }
 }
@@ -120,7 +122,12 @@ impl Session for ClientHandler {
             return;
         }
         self.verify_token().await;
-        match self.commands.reserve().await {
+        let reserved = match self.commands.try_reserve() {
+            // Boxed, as above: the queue is seldom full.
+            Err(TrySendError::Full(())) => Box::pin(self.commands.reserve()).await,
+            reserved => reserved.map_err(|_| SendError(())),
+        };
+        match reserved {
             Ok(permit) => {
                 if let Some(command) = self.pending.take() {
                     permit.send((Instant::now(), command));

@@ -52,13 +52,13 @@ pub(crate) struct GateSession {
     peer: Peer,
     write_queue: WriteQueue,
     /// The user whose token the handshake had.
-    user: Option<Principal>,
+    user: Option<Box<Principal>>,
 }
 
 impl App for GateState {
     type Session = GateSession;
 
-    fn open(&self, peer: Peer, write_queue: WriteQueue, user: Option<Principal>) -> GateSession {
+    fn open(&self, peer: Peer, write_queue: WriteQueue, user: Option<Box<Principal>>) -> GateSession {
         GateSession { gate: self.clone(), peer, write_queue, user }
     }
 }
@@ -69,7 +69,7 @@ impl Session for GateSession {
             return frontend::unknown_route(&self.write_queue, id, route);
         }
         let Some(id) = id else { return };
-        let uid = entry::place_by(self.user.as_ref(), self.gate.needs_token, || entry::read_uid(&body));
+        let uid = entry::place_by(self.user.as_deref(), self.gate.needs_token, || entry::read_uid(&body));
         let response = match self.gate.entry(uid) {
             // Browsers make a URL of the host. Native clients pass it to the system's resolver, which
             // knows no brackets.

@@ -60,7 +60,7 @@ pub trait App: Clone + Send + Sync + 'static {
 
     /// A client completed its handshake; every push and response for it goes to `write_queue`.
     /// `user` is the user whose token its handshake had.
-    fn open(&self, peer: Peer, write_queue: WriteQueue, user: Option<Principal>) -> Self::Session;
+    fn open(&self, peer: Peer, write_queue: WriteQueue, user: Option<Box<Principal>>) -> Self::Session;
 }
 
 /// One client's handlers.

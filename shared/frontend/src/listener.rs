@@ -220,7 +220,7 @@ mod tests {
 
     impl App for NullHandler {
         type Session = Self;
-        fn open(&self, _peer: Peer, _write_queue: WriteQueue, _user: Option<Principal>) -> Self {
+        fn open(&self, _peer: Peer, _write_queue: WriteQueue, _user: Option<Box<Principal>>) -> Self {
             Self
         }
     }

@@ -56,7 +56,7 @@ struct Connection<A: App> {
     /// The token of the handshake, while it is verified; nothing is read until then.
     verifying: Option<Verifying>,
     /// The user whose token the handshake had.
-    user: Option<Principal>,
+    user: Option<Box<Principal>>,
     /// The role has not taken yet what the session was given.
     is_role_busy: bool,
     /// Packages of the last frame that come after that.
@@ -112,7 +112,8 @@ pub(super) async fn run<A: App>(
     // A panic costs this client its connection. The role is called as at any other end, so no
     // member stays behind.
     let served = AssertUnwindSafe(connection.serve()).catch_unwind().await;
-    connection.end(&served.unwrap_or(End::Panicked)).await;
+    // Boxed: a session ends once, and would have room for it all the time.
+    Box::pin(connection.end(&served.unwrap_or(End::Panicked))).await;
 }
 
 impl<A: App> Connection<A> {
@@ -227,7 +228,7 @@ impl<A: App> Connection<A> {
                 let dictionary = self.options.dictionary.clone();
                 let accepted = self.protocol.accept(request, Some(&shown), dictionary.as_deref())?;
                 self.send(accepted);
-                self.user = Some(user);
+                self.user = Some(Box::new(user));
             }
             Err(refusal) => self.refuse_handshake(Protocol::deny(&refusal)?),
         }

@@ -103,7 +103,7 @@ impl ConnectorState {
             self.logins.forget(session, before);
         }
         self.logins.watch(session, &user);
-        known.user = Some(user);
+        known.user = Some(Box::new(user));
     }
 
     /// Returns the reason for which a request's token does not make the session that of its user.

@@ -47,7 +47,8 @@ pub(super) struct Session {
     /// Its pending `enter` took an advance for a new room.
     pub(super) has_advance: bool,
     /// The user whose token it has; none of an anonymous client.
-    pub(super) user: Option<User>,
+    // Boxed, as most clients of most servers have none.
+    pub(super) user: Option<Box<User>>,
 }
 
 /// An `enter` that has its response.

@@ -97,8 +97,8 @@ impl Role {
 impl App for Role {
     type Session = Client;
 
-    fn open(&self, peer: Peer, write_queue: WriteQueue, user: Option<Principal>) -> Client {
-        self.0.users.lock().unwrap().extend(user);
+    fn open(&self, peer: Peer, write_queue: WriteQueue, user: Option<Box<Principal>>) -> Client {
+        self.0.users.lock().unwrap().extend(user.map(|user| *user));
         self.0.addresses.lock().unwrap().push(peer.address.ip().to_string());
         self.0.write_queues.lock().unwrap().push(write_queue.clone());
         Client { role: self.clone(), write_queue, entered: false }
