@@ -26,6 +26,8 @@ use super::{AuthFileError, Authenticator, now_secs};
 const EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// Time after a failure, and least time between fetches for tokens with unknown keys.
+// A fetch that was due does not count: the provider may change keys right after it, and tokens of
+// the new key would be refused for as long.
 const LEAST_GAP: Duration = Duration::from_secs(30);
 
 /// Time after a failure before the first set, without which no token is accepted.
@@ -52,7 +54,8 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Attempts {
-    last: Option<Instant>,
+    /// The last fetch for a token with an unknown key, and the last one that failed.
+    limiting: Option<Instant>,
     is_fetching: bool,
 }
 
@@ -77,28 +80,28 @@ impl JwksUrl {
         lock(&self.0.missing).clone()
     }
 
-    /// Waits for a fetch because a token names an unknown key. Returns false if there was one lately,
-    /// which did not have it.
+    /// Waits for a fetch because a token names an unknown key. Returns false if there was one for a
+    /// token lately, or one that failed.
     pub(super) async fn wait_for_fetch(&self) -> bool {
         let mut ended = self.0.ended.subscribe();
         {
             let mut attempts = lock(&self.0.attempts);
-            let is_recent = attempts.last.is_some_and(|last| last.elapsed() < LEAST_GAP);
+            let is_recent = attempts.limiting.is_some_and(|last| last.elapsed() < LEAST_GAP);
             if is_recent && !attempts.is_fetching {
                 return false;
             }
             if !attempts.is_fetching {
-                *attempts = Attempts { last: Some(Instant::now()), is_fetching: true };
+                *attempts = Attempts { limiting: Some(Instant::now()), is_fetching: true };
                 self.0.requested.notify_one();
             }
         }
         timeout(WAIT, ended.changed()).await.is_ok()
     }
 
-    /// Forgets the last fetch, as if it were long ago.
+    /// Forgets the last fetch for a token, as if it were long ago.
     #[cfg(test)]
     pub(super) fn forget_last_attempt(&self) {
-        lock(&self.0.attempts).last = None;
+        lock(&self.0.attempts).limiting = None;
     }
 
     /// The configuration of TLS.
@@ -118,7 +121,7 @@ impl JwksUrl {
                 () = sleep_until(next) => {}
                 () = self.0.requested.notified() => {}
             }
-            *lock(&self.0.attempts) = Attempts { last: Some(Instant::now()), is_fetching: true };
+            lock(&self.0.attempts).is_fetching = true;
             let gap = tokio::select! {
                 () = &mut stopping => return,
                 is_fetched = self.fetch(&auth, &metrics) => match is_fetched {
@@ -127,7 +130,13 @@ impl JwksUrl {
                     false => LEAST_GAP,
                 },
             };
-            lock(&self.0.attempts).is_fetching = false;
+            {
+                let mut attempts = lock(&self.0.attempts);
+                attempts.is_fetching = false;
+                if gap < EVERY {
+                    attempts.limiting = Some(Instant::now());
+                }
+            }
             self.0.ended.send_modify(|ended| *ended += 1);
             next = Instant::now() + gap;
         }

@@ -110,24 +110,44 @@ async fn logins(provider: &Provider) -> (Authenticator, Lifecycle) {
 
 #[tokio::test]
 async fn a_new_key_is_fetched_for_its_first_token() {
-    let (first, second) = (Signer::new("a"), Signer::new("b"));
-    let provider = Provider::start(set(&[&first])).await;
+    let keys = ["a", "b", "c"].map(Signer::new);
+    let [first, second, third] = &keys;
+    let provider = Provider::start(set(&[first])).await;
     let (auth, lifecycle) = logins(&provider).await;
     eventually(DEADLINE, "the first set", async || auth.fault().is_none()).await;
     assert!(auth.log_in(&first.token()).await.is_ok());
     assert_eq!(provider.requests(), 1);
-    provider.respond(set(&[&first, &second]));
-    // The set is younger than 30 s: no token makes the servers fetch it again before.
-    for _ in 0..100 {
-        assert!(auth.log_in(&second.token()).await.is_err());
-    }
-    assert_eq!(provider.requests(), 1);
-    auth.url().unwrap().forget_last_attempt();
+    provider.respond(set(&[first, second]));
     let tokens = [second.token(), second.token(), second.token()];
     let logins = tokens.iter().map(|token| auth.log_in(token));
     let done = futures_util::future::join_all(logins).await;
     assert!(done.iter().all(Result::is_ok), "{done:?}");
     assert_eq!(provider.requests(), 2, "one fetch for all");
+    provider.respond(set(&[first, second, third]));
+    // A token made the servers fetch the set within the last 30 s: no other does so before.
+    for _ in 0..100 {
+        assert!(auth.log_in(&third.token()).await.is_err());
+    }
+    assert_eq!(provider.requests(), 2);
+    auth.url().unwrap().forget_last_attempt();
+    assert!(auth.log_in(&third.token()).await.is_ok());
+    assert_eq!(provider.requests(), 3);
+    assert!(lifecycle.stop(DEADLINE).await);
+}
+
+/// The provider is away for an hour.
+#[tokio::test]
+async fn tokens_with_known_keys_need_no_provider() {
+    let key = Signer::new("a");
+    let provider = Provider::start(set(&[&key])).await;
+    let (auth, lifecycle) = logins(&provider).await;
+    eventually(DEADLINE, "the first set", async || auth.fault().is_none()).await;
+    drop(provider);
+    tokio::time::pause();
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(auth.log_in(&key.token()).await.is_ok() && auth.fault().is_none());
+    }
     assert!(lifecycle.stop(DEADLINE).await);
 }
 
