@@ -13,6 +13,7 @@ mod connection_close;
 mod conversation;
 mod forbidden_words;
 mod front_ends;
+mod key_rotation;
 mod log_lines;
 mod logins;
 mod outputs;
