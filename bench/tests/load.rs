@@ -23,7 +23,7 @@ use load::{Milliseconds, ProcessUsage, StepLoad, StepReport};
 use crate::dimensions::{BaselineKind, Component, Shape, StepKind, System, grouped};
 use crate::load_steps::{CURVE, FAN_OUT, IDLE, ROOMS, STORM, next_of_rooms};
 use crate::ratios::{Ratio, ratios};
-use crate::results::{Baseline, Certificate, HandshakeRow, Results, Row, is_sustained};
+use crate::results::{Algorithm, Baseline, Certificate, HandshakeRow, LoginRow, Results, Row, is_sustained};
 use crate::search::Search;
 use crate::table::tables;
 
@@ -282,6 +282,17 @@ fn connections_are_listed_by_certificate() {
     let text = tables(&results);
     for certificate in [Certificate::None, Certificate::Ecdsa, Certificate::Rsa, Certificate::Resumed] {
         assert!(text.contains(&format!("| {certificate:<20} | 1234          | 567 ")), "{certificate} in {text}");
+    }
+    assert!(ratios(&results).is_empty(), "they are compared with nothing");
+}
+
+#[test]
+fn logins_are_listed_by_algorithm() {
+    let row = |algorithm| LoginRow { algorithm, per_sec: 1_234.0, server_micros: 567.0 };
+    let results = Results { logins: Algorithm::ALL.map(row).into(), ..Results::default() };
+    let text = tables(&results);
+    for algorithm in [Algorithm::None, Algorithm::Hs256, Algorithm::Es256, Algorithm::Rs256] {
+        assert!(text.contains(&format!("| {algorithm:<8} | 1234     | 567 ")), "{algorithm} in {text}");
     }
     assert!(ratios(&results).is_empty(), "they are compared with nothing");
 }

@@ -42,9 +42,10 @@ impl Document {
     fn json(&self) -> String {
         let Self { host, usage, results } = self;
         let [floors, rows] = [lines(&results.baselines), lines(&results.rows)];
-        let handshakes = lines(&results.handshakes);
+        let [handshakes, logins] = [lines(&results.handshakes), lines(&results.logins)];
         format!(
-            "{{\"machine\":{},\n\"usage\":{},\n\"floors\":{floors},\n\"rows\":{rows},\n\"handshakes\":{handshakes}}}\n",
+            "{{\"machine\":{},\n\"usage\":{},\n\"floors\":{floors},\n\"rows\":{rows},\n\
+             \"handshakes\":{handshakes},\n\"logins\":{logins}}}\n",
             json!(host),
             json!(usage)
         )

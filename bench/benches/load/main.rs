@@ -25,6 +25,7 @@ mod results;
 mod scenarios;
 mod search;
 mod table;
+mod tokens;
 
 use std::process::ExitCode;
 

@@ -148,6 +148,47 @@ pub(crate) struct HandshakeRow {
     pub(crate) server_micros: f64,
 }
 
+/// The algorithm of the tokens that users log in with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Algorithm {
+    /// Without tokens.
+    None,
+    Hs256,
+    Es256,
+    /// With a key of 2,048 bits.
+    Rs256,
+}
+
+impl Algorithm {
+    pub(crate) const ALL: [Self; 4] = [Self::None, Self::Hs256, Self::Es256, Self::Rs256];
+
+    /// Its name in headers of tokens.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Hs256 => Some("HS256"),
+            Self::Es256 => Some("ES256"),
+            Self::Rs256 => Some("RS256"),
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name().unwrap_or("no token"))
+    }
+}
+
+/// Logins as fast as they go.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct LoginRow {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) per_sec: f64,
+    /// Processor microseconds of the servers for each.
+    pub(crate) server_micros: f64,
+}
+
 /// All that was measured.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Results {
@@ -155,6 +196,8 @@ pub(crate) struct Results {
     pub(crate) rows: Vec<Row>,
     /// Not compared with anything.
     pub(crate) handshakes: Vec<HandshakeRow>,
+    /// As handshakes.
+    pub(crate) logins: Vec<LoginRow>,
 }
 
 impl Results {

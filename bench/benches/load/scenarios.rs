@@ -1,9 +1,11 @@
 //! The scenes: systems are started, given load, and what was measured is kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use load::{LoadError, Plan, Report, Shaddock, StepLoad, StepReport, Workload, run_stepwise};
+use testkit::Scratch;
 use tokio_util::sync::CancellationToken;
 
 use crate::baseline;
@@ -12,9 +14,10 @@ use crate::dimensions::{BaselineKind, Shape, StepKind, System};
 use crate::handshakes;
 use crate::load_steps::{FAN_OUT, IDLE, ROOMS, ROOMS_COMPARED, SENDERS, STORM, next_of_rooms};
 use crate::peer::SocketIo;
-use crate::results::{Baseline, Certificate, Results, Row};
+use crate::results::{Algorithm, Baseline, Certificate, Results, Row};
 use crate::search::Search;
 use crate::table::digits;
+use crate::tokens;
 
 /// A scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -29,6 +32,8 @@ pub(crate) enum Scenario {
     Idle,
     /// Connections with TLS and without.
     Handshakes,
+    /// Logins with tokens of each algorithm and without.
+    Tokens,
 }
 
 /// Before each step is measured.
@@ -62,7 +67,8 @@ pub(crate) struct BenchRun {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 5] = [Self::FanOut, Self::Rooms, Self::Storm, Self::Idle, Self::Handshakes];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::FanOut, Self::Rooms, Self::Storm, Self::Idle, Self::Handshakes, Self::Tokens];
 
     /// Measures it.
     pub(crate) async fn measure(self, bench: &mut BenchRun) -> Result<(), LoadError> {
@@ -75,6 +81,7 @@ impl Scenario {
                 bench.handshakes().await;
                 Ok(())
             }
+            Self::Tokens => bench.tokens().await,
         }
     }
 }
@@ -108,13 +115,7 @@ impl BenchRun {
 
     async fn storm(&mut self) -> Result<(), LoadError> {
         for system in System::ALL {
-            let plan = Plan {
-                workload: Workload::Storm,
-                connecting: STORM.users() as usize,
-                connect_rate: 1e6,
-                ..plan(STORM)
-            };
-            self.run(system, STORM, plan, &mut |_| None).await?;
+            self.run(system, STORM, storm(), &mut |_| None).await?;
         }
         Ok(())
     }
@@ -135,6 +136,25 @@ impl BenchRun {
             println!("handshakes, {certificate}: {per_sec}/s, {micros} us each");
             self.results.handshakes.push(row);
         }
+    }
+
+    async fn tokens(&mut self) -> Result<(), LoadError> {
+        for algorithm in Algorithm::ALL {
+            let scratch = Scratch::new();
+            let deployment = Deployment::start_with(System::OneProcess, &tokens::settings(algorithm, &scratch)).await;
+            let pids = deployment.components().into_iter().map(|(_, pid)| pid).collect();
+            let gate = deployment.entry_address().parse().unwrap();
+            let plan = Plan { gate, pids, jwt: tokens::token(algorithm).map(Arc::from), ..storm() };
+            let report = drive(System::OneProcess, &plan, &mut |_| None).await?;
+            let Some(row) = tokens::row(algorithm, &report) else { continue };
+            println!("logins, {algorithm}: {:.0}/s, {} us each", row.per_sec, digits(row.server_micros));
+            let denied: u64 = report.steps.iter().flat_map(|step| step.denied.values()).sum();
+            if denied > 0 {
+                self.broken.push(format!("{denied} logins with {algorithm} were denied"));
+            }
+            self.results.logins.push(row);
+        }
+        Ok(())
     }
 
     /// The floors of so many sockets, unless they are known.
@@ -220,6 +240,11 @@ fn plan(shape: Shape) -> Plan {
         measured: MEASURED,
         ..Plan::default()
     }
+}
+
+/// Users who log in and leave as fast as they can.
+fn storm() -> Plan {
+    Plan { workload: Workload::Storm, connecting: STORM.users() as usize, connect_rate: 1e6, ..plan(STORM) }
 }
 
 /// Gives a system load, in its own dialect.

@@ -5,7 +5,7 @@ use load::StepReport;
 use crate::dimensions::{Component, Shape, StepKind, System};
 use crate::load_steps::{FAN_OUT, IDLE, ROOMS, STORM};
 use crate::ratios::Ratio;
-use crate::results::{Baseline, HandshakeRow, Results, Row, is_sustained};
+use crate::results::{Baseline, HandshakeRow, LoginRow, Results, Row, is_sustained};
 
 /// Below one in this many, messages that were not sent in time are no sign of a problem.
 const FEW: u64 = 1_000;
@@ -16,7 +16,8 @@ const MIB: f64 = 1024.0 * 1024.0;
 pub(crate) fn tables(results: &Results) -> String {
     let mut all = vec![floors(results)];
     all.extend(FAN_OUT.iter().map(|fan_out| fan_out_table(results, fan_out.shape)));
-    all.extend([rooms(results), logins(results), memory(results), handshakes(results), notes(results)]);
+    all.extend([rooms(results), logins(results), memory(results), handshakes(results)]);
+    all.extend([tokens(results), notes(results)]);
     all.retain(|table| !table.is_empty());
     all.join("\n")
 }
@@ -153,6 +154,13 @@ fn handshakes(results: &Results) -> String {
     };
     let head = ["certificate", "connections/s", "server's CPU us each"];
     titled("Connections, with TLS and without", &head, results.handshakes.iter().map(row).collect())
+}
+
+fn tokens(results: &Results) -> String {
+    let row =
+        |row: &LoginRow| vec![row.algorithm.to_string(), format!("{:.0}", row.per_sec), digits(row.server_micros)];
+    let head = ["token", "logins/s", "servers' CPU us each"];
+    titled("Logins of one process, with tokens and without", &head, results.logins.iter().map(row).collect())
 }
 
 /// Renders failures that make figures doubtful.
