@@ -29,6 +29,8 @@ const ERROR_TEXTS = {
   timeout: 'The server did not respond in time.',
   closed: 'You left the room.',
   resumed: 'This conversation continues in another window.',
+  expired: 'Your login has expired. Log in again.',
+  replaced: 'You logged in elsewhere.',
 };
 
 function errorText(error) {

@@ -169,6 +169,7 @@ impl Connector {
                 on_expiry: settings.auth.on_expiry,
                 grace_ms: u64::from(settings.auth.expiry_grace_secs) * 1_000,
                 leeway_ms: u64::from(settings.auth.leeway_secs) * 1_000,
+                max_sessions: settings.auth.max_sessions_per_user,
             },
         };
         let chat_servers = ChatServers::new(node.server_list.now(), u64::from(settings.room.lease_secs) * 1_000);
@@ -322,7 +323,8 @@ impl Connector {
                 self.clients.insert(session, ClientState { write_queue, entered, timers, is_leaving });
                 self.state.open(session, address);
                 if let Some(principal) = user {
-                    self.state.log_in(session, user_at(*principal, now));
+                    let effects = self.state.log_in(session, user_at(*principal, now));
+                    self.perform(effects);
                 }
             }
             Command::Request { session, id, mut request, login } => {

@@ -88,7 +88,7 @@ pub(crate) struct Args {
     /// Prefix of the names of users and rooms
     #[arg(long, default_value = "load")]
     name_prefix: String,
-    /// File with a token that every user logs in with; servers need `auth.name = "free"`
+    /// File with a token that every user logs in with; servers need `auth.name = "free"` and `auth.max_sessions_per_user = 0`
     #[arg(long, value_name = "FILE", value_parser = token)]
     jwt_file: Option<Arc<str>>,
     /// Print a JSON object per rate instead of a table

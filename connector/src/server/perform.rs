@@ -76,6 +76,10 @@ impl Connector {
                     self.flush(batch.take());
                     self.kick(session, KickReason::Expired);
                 }
+                Effect::Replaced(session) => {
+                    self.flush(batch.take());
+                    self.kick(session, KickReason::Replaced);
+                }
                 Effect::RequestRecheck => self.node.server_list.request_recheck(),
                 Effect::Report(event) => report::report(event, &self.id, &self.node.metrics),
                 Effect::Lost(session) => {

@@ -16,6 +16,8 @@ pub enum KickReason {
     Resumed,
     /// Its token expired, and its client brought no new one.
     Expired,
+    /// Its user has a newer session, and no more than so many.
+    Replaced,
     /// It used a route that only an attacker uses.
     Attack,
     /// It sends packages at many times the allowed rate.
@@ -30,6 +32,7 @@ impl KickReason {
             Self::NameTaken => "name-taken",
             Self::Resumed => "resumed",
             Self::Expired => "expired",
+            Self::Replaced => "replaced",
             Self::Attack => "attack",
             Self::Flood => "flood",
         }
@@ -42,6 +45,7 @@ impl KickReason {
             Self::NameTaken => &kicked.name_taken,
             Self::Resumed => &kicked.resumed,
             Self::Expired => &kicked.expired,
+            Self::Replaced => &kicked.replaced,
             Self::Attack => &kicked.attack,
             Self::Flood => &kicked.flood,
         }

@@ -301,6 +301,8 @@ section! {
         on_expiry: OnExpiry = OnExpiry::Kick,
         /// Seconds from the expiry of its token to a session's end.
         expiry_grace_secs: u32 = 30,
+        /// Sessions of a user on a connector; the oldest is kicked for one more. 0: no limit.
+        max_sessions_per_user: usize = 8,
         /// Gates read tokens as connectors do, and choose the connector by `sub`.
         gate: bool = false,
     }

@@ -175,6 +175,7 @@ impl World {
                 Effect::Report(ConnectorEvent::RequestUnwritable { error }) => panic!("{error}"),
                 Effect::TokenExpires { .. } => {}
                 Effect::TokenExpired(session) => self.kick(connector, session, "expired"),
+                Effect::Replaced(session) => self.kick(connector, session, "replaced"),
                 Effect::Entered(_) | Effect::RequestRecheck | Effect::Report(_) => {}
                 Effect::Displaced(session) => self.kick(connector, session, "displaced"),
                 Effect::MovedAway(session) => self.kick(connector, session, "moved away"),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use model::identity::{LoginRefusal, User};
+use model::identity::{LoginRefusal, Uid, User};
 use model::ids::Name;
 use model::settings::{AuthMode, OnExpiry};
 
@@ -28,6 +28,8 @@ pub struct LoginRules {
     pub grace_ms: u64,
     /// Milliseconds by which the clocks of issuer and servers may differ.
     pub leeway_ms: u64,
+    /// Most sessions of a user; 0: no limit.
+    pub max_sessions: usize,
 }
 
 impl LoginRules {
@@ -39,6 +41,7 @@ impl LoginRules {
             on_expiry: OnExpiry::Kick,
             grace_ms: 0,
             leeway_ms: 0,
+            max_sessions: 0,
         }
     }
 
@@ -56,16 +59,18 @@ enum Due {
     End,
 }
 
-/// The rules, and the times of sessions whose tokens expire.
+/// The rules, the sessions of users, and the times at which their tokens expire.
 #[derive(Debug)]
 pub(super) struct Logins {
     pub(super) rules: LoginRules,
     due: BTreeSet<(u64, u64, Due)>,
+    /// By user, the oldest first: numbers of sessions rise.
+    by_user: BTreeSet<(Uid, u64)>,
 }
 
 impl Logins {
     pub(super) fn new(rules: LoginRules) -> Self {
-        Self { rules, due: BTreeSet::new() }
+        Self { rules, due: BTreeSet::new(), by_user: BTreeSet::new() }
     }
 
     fn times(&self, session: u64, user: &User) -> [(u64, u64, Due); 2] {
@@ -74,18 +79,34 @@ impl Logins {
         [(notice, session, Due::Notice), (user.until.saturating_add(self.rules.grace_ms), session, Due::End)]
     }
 
-    /// Watches the expiry of a session's token.
-    fn watch(&mut self, session: u64, user: &User) {
+    /// Keeps a session's user, and watches the expiry of its token.
+    fn add(&mut self, session: u64, user: &User) {
+        if self.rules.max_sessions > 0 {
+            self.by_user.insert((user.principal.uid.clone(), session));
+        }
         if self.rules.on_expiry == OnExpiry::Kick {
             self.due.extend(self.times(session, user));
         }
     }
 
-    /// Forgets a session's token.
+    /// Forgets a session's user and token.
     pub(super) fn forget(&mut self, session: u64, user: &User) {
+        self.by_user.remove(&(user.principal.uid.clone(), session));
         for time in self.times(session, user) {
             self.due.remove(&time);
         }
+    }
+
+    /// Takes the user's oldest session if the user has too many.
+    fn take_surplus(&mut self, uid: &Uid) -> Option<u64> {
+        let sessions = self.by_user.range((uid.clone(), 0)..=(uid.clone(), u64::MAX));
+        // One more than may be: each login takes the surplus.
+        let oldest = sessions.clone().next()?.clone();
+        if sessions.count() <= self.rules.max_sessions {
+            return None;
+        }
+        self.by_user.remove(&oldest);
+        Some(oldest.1)
     }
 
     fn take_due(&mut self, now: u64) -> Option<(u64, Due)> {
@@ -96,14 +117,18 @@ impl Logins {
 }
 
 impl ConnectorState {
-    /// Makes a session that of a user, whose token the client's handshake had.
-    pub fn log_in(&mut self, session: u64, user: User) {
-        let Some(known) = self.sessions.get_mut(session) else { return };
+    /// Makes a session that of a user, whose token the client's handshake had. The user's oldest
+    /// session is kicked if there is one too many.
+    // Not refused: a client whose network changed comes back while its old connections still count.
+    pub fn log_in(&mut self, session: u64, user: User) -> Vec<Effect> {
+        let Some(known) = self.sessions.get_mut(session) else { return Vec::new() };
         if let Some(before) = &known.user {
             self.logins.forget(session, before);
         }
-        self.logins.watch(session, &user);
+        self.logins.add(session, &user);
+        let surplus = self.logins.take_surplus(&user.principal.uid);
         known.user = Some(Box::new(user));
+        surplus.into_iter().map(Effect::Replaced).collect()
     }
 
     /// Returns the reason for which a request's token does not make the session that of its user.
@@ -111,6 +136,7 @@ impl ConnectorState {
         &mut self,
         session: u64,
         login: Option<Result<User, LoginRefusal>>,
+        effects: &mut Vec<Effect>,
     ) -> Result<(), ClientResponse> {
         let Some(login) = login else { return Ok(()) };
         let user = login.map_err(|refusal| ClientResponse::LoginRefused { refusal, enter: true })?;
@@ -118,7 +144,7 @@ impl ConnectorState {
         if known.is_some_and(|known| known.principal.uid != user.principal.uid) {
             return Err(ClientResponse::NotAllowed { enter: true });
         }
-        self.log_in(session, user);
+        effects.extend(self.log_in(session, user));
         Ok(())
     }
 
@@ -156,7 +182,8 @@ impl ConnectorState {
             return Err(ClientResponse::NotAllowed { enter: false });
         }
         let exp = user.principal.expires_at;
-        self.log_in(session, user);
+        let effects = self.log_in(session, user);
+        debug_assert!(effects.is_empty(), "session {session} was one of its user before");
         Ok(ClientResponse::Refreshed { exp })
     }
 

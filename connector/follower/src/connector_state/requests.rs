@@ -69,7 +69,7 @@ impl ConnectorState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ClientResponse> {
-        self.accept_login(pending.session, login)?;
+        self.accept_login(pending.session, login, effects)?;
         let own_name = self.check_login(pending.session, now)?;
         let bad_body = |error| ClientResponse::BadBody { error, enter: true };
         let enter = EnterRequest::parse(body, &self.names, own_name.as_ref()).map_err(bad_body)?;

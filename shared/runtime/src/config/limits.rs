@@ -145,6 +145,7 @@ fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> 
         auth.max_age_hours in 0..=10 * 365 * 24,
         auth.max_token_bytes in 64..=60_000,
         auth.expiry_grace_secs in 0..=DAY_SECS,
+        auth.max_sessions_per_user in 0..=1_000_000,
         session.max_package_before_enter in 256..=MAX_PACKAGE,
         session.max_package in 256..=MAX_PACKAGE,
         session.requests_per_sec in 1..=1_000_000,

@@ -149,6 +149,8 @@ reasons! {
         name_taken,
         /// The client came back through another connection.
         resumed,
+        /// `auth.max_sessions_per_user`.
+        replaced,
         /// Its token expired.
         expired,
         /// A route that only an attacker uses.

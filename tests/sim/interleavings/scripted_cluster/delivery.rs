@@ -182,6 +182,7 @@ impl ScriptedCluster {
                 Effect::Lost(session) => self.send_away(session, "closed"),
                 Effect::Report(event) => self.count(&event),
                 Effect::TokenExpired(session) => self.send_away(session, "expired"),
+                Effect::Replaced(session) => self.send_away(session, "replaced"),
                 Effect::TokenExpires { .. } | Effect::Entered(_) | Effect::RequestRecheck => {}
             }
         }

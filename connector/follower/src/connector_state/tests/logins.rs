@@ -14,7 +14,7 @@ use crate::room::RoomResponse;
 fn cluster(mode: AuthMode, on_expiry: OnExpiry) -> TestCluster {
     let mut cluster = TestCluster::new(10);
     let anonymous_prefix = "guest-".to_owned();
-    let rules = LoginRules { mode, anonymous_prefix, on_expiry, grace_ms: 30_000, leeway_ms: 0 };
+    let rules = LoginRules { mode, anonymous_prefix, on_expiry, grace_ms: 30_000, leeway_ms: 0, max_sessions: 2 };
     cluster.connector.state.logins = Logins::new(rules);
     for session in 1..=2 {
         cluster.connector.state.open(session, None);
@@ -32,7 +32,7 @@ fn user(cluster: &TestCluster, uid: &str, name: Option<&str>, secs: u64) -> User
 
 fn log_in(cluster: &mut TestCluster, session: u64, uid: &str, secs: u64) {
     let user = user(cluster, uid, Some(uid), secs);
-    cluster.connector.state.log_in(session, user);
+    assert_eq!(cluster.connector.state.log_in(session, user), []);
 }
 
 /// The only answer to a request of a session.
@@ -67,6 +67,25 @@ fn refused(refusal: LoginRefusal) -> ClientResponse {
 
 fn bad_body(error: BodyError) -> ClientResponse {
     ClientResponse::BadBody { error, enter: true }
+}
+
+#[test]
+fn a_user_with_too_many_sessions_keeps_the_newest() {
+    let mut cluster = cluster(AuthMode::Optional, OnExpiry::Kick);
+    (3..=6).for_each(|session| cluster.connector.state.open(session, None));
+    log_in(&mut cluster, 1, "ann", 3_600);
+    log_in(&mut cluster, 2, "bob", 3_600);
+    log_in(&mut cluster, 3, "ann", 3_600);
+    // A newer token of a session is no other session.
+    log_in(&mut cluster, 3, "ann", 7_200);
+    let user = user(&cluster, "ann", Some("ann"), 3_600);
+    assert_eq!(cluster.connector.state.log_in(4, user.clone()), [Effect::Replaced(1)]);
+    let by_body = with_login(enter(r#"{"rid":"lobby"}"#), Ok(user.clone()));
+    let effects = cluster.request(5, Some(1), by_body);
+    assert!(effects.contains(&Effect::Replaced(3)), "{effects:?}");
+    let now = cluster.connector.now();
+    cluster.connector.state.close(4, Ending::Closed, now);
+    assert_eq!(cluster.connector.state.log_in(6, user), []);
 }
 
 #[test]
