@@ -18,8 +18,6 @@ pub(crate) const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 /// Public keys of the application, and the keys that sign for them.
 pub(crate) const RSA_PEM: &str = include_str!("../../shared/auth/tests/keys/rsa2048.pem");
 pub(crate) const P256_PEM: &str = include_str!("../../shared/auth/tests/keys/prime256v1.pem");
-/// The provider's key is known by a file, too, without a name.
-const ED25519_PEM: &str = include_str!("../../shared/auth/tests/keys/ed25519.pem");
 const RSA: &[u8] = include_bytes!("../../shared/auth/tests/keys/rsa2048.pk8");
 const P256: &[u8] = include_bytes!("../../shared/auth/tests/keys/prime256v1.pk8");
 
@@ -34,7 +32,7 @@ pub(crate) const ISSUER: &str = "app";
 pub(crate) fn settings(scratch: &Scratch, jwks_url: &str) -> BTreeMap<&'static str, String> {
     let quoted = |text: &str| format!("{text:?}");
     let secret = scratch.file("auth.key", &String::from_utf8_lossy(SECRET));
-    let public = scratch.file("auth.pem", &format!("{RSA_PEM}{P256_PEM}{ED25519_PEM}"));
+    let public = scratch.file("auth.pem", &format!("{RSA_PEM}{P256_PEM}"));
     [
         // Innocent users are anonymous.
         ("auth.mode", quoted("optional")),
