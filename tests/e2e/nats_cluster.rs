@@ -17,7 +17,7 @@ use crate::split_cluster::SplitCluster;
 use crate::test_cluster::{DEADLINE, Member};
 
 /// Held by the test that runs. Six servers that write to one disk would make each other slow.
-static THREE_SERVERS: Mutex<()> = Mutex::const_new(());
+pub(crate) static THREE_SERVERS: Mutex<()> = Mutex::const_new(());
 
 /// Rooms, each with one sender and one listener.
 const ROOMS: usize = 4;
@@ -202,7 +202,9 @@ async fn start(split: &mut SplitCluster, urls: &str) -> Vec<Cluster> {
 }
 
 /// A cluster of Shaddock on three NATS servers, of which the first is the parts'.
-async fn three_servers(mut nodes: Vec<NatsServer>) -> (SplitCluster, Vec<NatsServer>, Context, Vec<Cluster>) {
+pub(crate) async fn three_servers(
+    mut nodes: Vec<NatsServer>,
+) -> (SplitCluster, Vec<NatsServer>, Context, Vec<Cluster>) {
     let urls = nodes.iter().map(NatsServer::url).collect::<Vec<_>>().join(",");
     let context = log(&urls).await;
     wait_for_replication(&context).await;

@@ -6,6 +6,7 @@ mod layout;
 pub mod leaders;
 mod open_error;
 mod part;
+pub mod split;
 mod stream;
 mod stream_epoch;
 

@@ -18,6 +18,7 @@ use model::settings::LogSettings;
 use model::subjects::{self, SubjectPrefix};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 /// The header by which an append names the position that it expects; the stream keeps it.
@@ -242,6 +243,13 @@ impl Api {
             // A subject outside of the prefix: the message belongs to no room.
             None => stored,
         }
+    }
+
+    /// Sends a request about the stream, such as `STREAM.UPDATE`, and returns the response.
+    pub(super) async fn manage(&self, request: &str, body: &Value, within: Duration) -> Result<Value, ApiError> {
+        let (subject, payload) = (format!("$JS.API.{request}"), json(body)?);
+        let request = OutgoingMessage { subject, payload, ..OutgoingMessage::default() };
+        parse(&self.bus.request(request, within).await?.payload)
     }
 
     async fn request(&self, subject: String, payload: Bytes) -> Result<Message, ApiError> {
