@@ -6,11 +6,13 @@ mod purge;
 mod refusal;
 mod streams;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bus::Bus;
 use futures_util::future::{join_all, try_join_all};
 use model::log_parts::{LogPart, LogParts};
+use model::record::Position;
 use model::settings::LogSettings;
 use runtime::clock;
 use tokio::time::{Instant, sleep};
@@ -35,6 +37,9 @@ const REST_WITHIN: Duration = Duration::from_secs(5);
 
 /// Time in which records that expire are gone on both sides of a comparison.
 const SAME_WITHIN: Duration = Duration::from_secs(2);
+
+/// Time after which a copy that gets no record begins anew.
+const STILL_AFTER: Duration = Duration::from_secs(1);
 
 /// Time between two reports of the same wait.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -64,9 +69,16 @@ pub async fn split(bus: &Bus, settings: &LogSettings, mut report: impl FnMut(&st
         wait.note(&step, &streams, &mut report);
         match step {
             Step::Done => return Ok(splitter.division.to.count()),
-            Step::AwaitCopies(_) | Step::AwaitReplicas(_) => sleep(LOOK_EVERY).await,
-            Step::AwaitRest(pairs) => splitter.await_rest(pairs, &wait).await?,
-            step => report(&splitter.perform(step, &mut known).await?),
+            Step::AwaitCopies(pairs) => {
+                splitter.restart_copies(&pairs, &streams, &mut wait, &mut report).await;
+                sleep(LOOK_EVERY).await;
+            }
+            Step::AwaitReplicas(_) => sleep(LOOK_EVERY).await,
+            Step::AwaitRest(pairs) => {
+                splitter.restart_copies(&pairs, &streams, &mut wait, &mut report).await;
+                splitter.await_rest(pairs, &wait).await?;
+            }
+            step => report(&splitter.perform(step, &streams, &mut known).await?),
         }
     }
 }
@@ -136,7 +148,7 @@ impl<'a> Splitter<'a> {
     }
 
     /// Performs a step; returns the text that reports it.
-    async fn perform(&self, step: Step, known: &mut Knowledge) -> Result<String, Refusal> {
+    async fn perform(&self, step: Step, streams: &Streams, known: &mut Knowledge) -> Result<String, Refusal> {
         let count = self.division.to.count();
         Ok(match step {
             Step::Copy(pairs) => {
@@ -160,6 +172,8 @@ impl<'a> Splitter<'a> {
                 format!("announced the split: {}", origins(&pairs))
             }
             Step::AwaitServers => {
+                let last = |pair: &Pair| Some((pair.origin.clone(), streams.get(&pair.origin)?.last));
+                known.lasts = self.pairs.iter().filter_map(last).collect();
                 sleep(SEEN_WITHIN).await;
                 known.is_known = true;
                 format!("waited {} s for chat servers to see that", SEEN_WITHIN.as_secs())
@@ -193,6 +207,18 @@ impl<'a> Splitter<'a> {
             }
             Step::AwaitCopies(_) | Step::AwaitReplicas(_) | Step::AwaitRest(_) | Step::Done => String::new(),
         })
+    }
+
+    /// Makes copies begin anew that stand still.
+    async fn restart_copies(&self, pairs: &[Pair], streams: &Streams, wait: &mut Wait, report: &mut impl FnMut(&str)) {
+        for pair in pairs {
+            let last = |name| streams.get(name).map_or(Position::NONE, |stream: &plan::Stream| stream.last);
+            let (of_origin, of_copy) = (last(&pair.origin), last(&pair.copy));
+            if wait.stands_still(&pair.copy, of_copy) && of_copy < of_origin {
+                self.stream(&pair.copy).change_leader().await;
+                report(&format!("began anew with a copy that stood still: {}", pair.copy));
+            }
+        }
     }
 
     /// Waits for a moment while rooms wait, or gives them back if they waited for too long.
@@ -265,13 +291,15 @@ impl<'a> Splitter<'a> {
 struct Wait {
     began: Option<Instant>,
     reported: Option<Instant>,
+    /// The last position of each copy that is waited for, and the time since when it has that.
+    copies: BTreeMap<String, (Position, Instant)>,
 }
 
 impl Wait {
     /// Notes the next step, and reports waits now and then.
     fn note(&mut self, step: &Step, streams: &Streams, report: &mut impl FnMut(&str)) {
         let (Step::AwaitCopies(pairs) | Step::AwaitReplicas(pairs) | Step::AwaitRest(pairs)) = step else {
-            (self.began, self.reported) = (None, None);
+            *self = Self::default();
             return;
         };
         let now = Instant::now();
@@ -285,6 +313,17 @@ impl Wait {
         for pair in pairs {
             report(&format!("waits for {}: it is at {} of {}", pair.copy, last(&pair.copy), last(&pair.origin)));
         }
+    }
+
+    /// Returns true if a copy got no record for too long; then its time begins anew.
+    fn stands_still(&mut self, copy: &str, last: Position) -> bool {
+        let now = Instant::now();
+        let (before, since) = self.copies.entry(copy.to_owned()).or_insert((last, now));
+        let is_still = *before == last && now - *since >= STILL_AFTER;
+        if *before != last || is_still {
+            (*before, *since) = (last, now);
+        }
+        is_still
     }
 
     fn lasts(&self) -> Duration {

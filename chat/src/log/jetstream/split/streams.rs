@@ -170,6 +170,15 @@ impl Managed {
         changed.map(drop).map_err(|error| self.refused(&error))
     }
 
+    /// Makes another server lead the stream, so that a mirror that stands still begins anew. A server
+    /// alone cannot do that.
+    // Seen with nats-server 2.15.1: a mirror got no more records after it got replicas, and showed a
+    // lag of 0.
+    pub(super) async fn change_leader(&self) {
+        let request = format!("STREAM.LEADER.STEPDOWN.{}", self.name());
+        drop(self.api.manage(&request, &json!({}), CHANGED_WITHIN).await);
+    }
+
     /// Deletes the stream.
     pub(super) async fn delete(&self) -> Result<(), Refusal> {
         match self.api.manage(&format!("STREAM.DELETE.{}", self.name()), &json!({}), CHANGED_WITHIN).await {

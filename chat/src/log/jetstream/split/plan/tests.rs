@@ -143,7 +143,11 @@ impl Model {
             Step::Announce(pairs) => {
                 some(self, pairs).into_iter().for_each(|index| self.origins[index].stream.announced = Some(to));
             }
-            Step::AwaitServers => known.is_known = true,
+            Step::AwaitServers => {
+                known.is_known = true;
+                let lasts = self.pairs.iter().zip(&self.origins);
+                known.lasts = lasts.map(|(pair, origin)| (pair.origin.clone(), origin.stream.last)).collect();
+            }
             Step::Narrow(pairs) => {
                 for index in some(self, pairs) {
                     self.origins[index].stream.subjects = self.pairs[index].kept.clone();
@@ -323,6 +327,11 @@ fn a_split_waits_for_the_copies_and_their_replicas() {
     let behind = Stream { are_current: false, ..mirror.clone() };
     assert_eq!(step(&origin, &behind, &none), Step::AwaitReplicas(all()));
     assert_eq!(step(&origin, &mirror, &none), Step::AwaitServers);
+    let lasts = [("ROOMS".to_owned(), Position(4_500))].into();
+    let seen = Knowledge { is_known: true, lasts, ..Knowledge::default() };
+    let still = Stream { last: Position(4_499), ..mirror.clone() };
+    assert_eq!(step(&origin, &still, &seen), Step::AwaitCopies(all()), "no record for all that time");
+    assert_eq!(step(&origin, &mirror, &seen), Step::Narrow(all()));
     let narrow = Stream { subjects: pair.kept.clone(), ..origin };
     assert_eq!(step(&narrow, &mirror, &none), Step::FindEnd(all()));
     let ends = |end| Knowledge { ends: [("ROOMS".to_owned(), Position(end))].into(), ..Knowledge::default() };
