@@ -19,6 +19,10 @@ use crate::test_cluster::{DEADLINE, Member};
 /// Held by the test that runs. Six servers that write to one disk would make each other slow.
 pub(crate) static THREE_SERVERS: Mutex<()> = Mutex::const_new(());
 
+/// Milliseconds between heartbeats. No Shaddock server dies in these tests, and a slow machine is not
+/// to look like a death.
+pub(crate) const PATIENT_HEARTBEAT_MS: u32 = 500;
+
 /// Rooms, each with one sender and one listener.
 const ROOMS: usize = 4;
 
@@ -210,6 +214,7 @@ pub(crate) async fn three_servers(
     wait_for_replication(&context).await;
     let mut split = SplitCluster::on(nodes.remove(0), LogKind::JetStream);
     split.settings.log.replicas = 3;
+    split.settings.rpc.heartbeat_ms = PATIENT_HEARTBEAT_MS;
     (split.settings.session.requests_per_sec, split.settings.session.request_burst) = (10_000, 10_000);
     let clusters = start(&mut split, &urls).await;
     (split, nodes, context, clusters)
