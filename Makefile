@@ -1,7 +1,7 @@
 # The checks of CI, and tools for development. `make` lists the targets.
 
 .DEFAULT_GOAL := help
-.PHONY: help test interop attacks tools docs tutorial fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects cases fuzz audit oldest-rust units
+.PHONY: help test interop attacks tools docs tutorial fmt run compose-test idle-memory bench bench-log bench-messages bench-failover chaos simulate defects log-split cases fuzz audit oldest-rust units
 
 help: ## Print this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -72,6 +72,9 @@ chaos: simulated := $(shell expr \( $(minutes) + 4 \) / 5)
 chaos: tools ## Break things for MINUTES (30), a fifth of them simulated; prints recovery times and losses
 	SHADDOCK_SIM_MINUTES=$(simulated) $(sim)
 	SHADDOCK_CHAOS_MINUTES=$(shell expr $(minutes) - $(simulated)) cargo test --release -p system-tests --test chaos promises -- --nocapture
+
+log-split: tools ## Split the log of one NATS server and of three while ROOMS (200) rooms talk, the command dying after each step
+	SHADDOCK_SPLIT_ROOMS=$(or $(ROOMS),200) cargo test --release -p system-tests --test e2e log_split -- --nocapture
 
 cases: tools ## Try inputs that once failed on the release build, all or CASES='A2 B'; prints a line for each
 	@scripts/try-cases $(CASES)

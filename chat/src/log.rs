@@ -13,7 +13,8 @@ use model::subjects;
 
 use owner::log_operation::{AppendError, ReadError, Tail};
 
-/// A log of many rooms, divided into parts that work and fail apart. Clones are the same log.
+/// A log of many rooms, divided into parts that work and fail apart. Clones are the same log, in the
+/// division that was found when it was opened or checked.
 ///
 /// Each part has an epoch. Positions rise over all rooms of a part together, so those of one room
 /// have gaps. Within an epoch a position is never reused, also after retention or an operator
@@ -49,6 +50,41 @@ pub struct LogStatus {
     pub bytes: u64,
     /// Bytes that it may keep.
     pub max_bytes: u64,
+    /// The split that it is in.
+    pub split: Split,
+}
+
+/// The split of a part into two, as its status shows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Split {
+    /// The part has all of its rooms.
+    #[default]
+    None,
+    /// It is about to be split into this division, and has all of its rooms.
+    Announced(LogParts),
+    /// It has the rooms that it keeps in this division. The others are in other parts, or will be.
+    Begun(LogParts),
+}
+
+impl Split {
+    /// Returns true if a room is, or is about to be, in another part than in the division `before`.
+    pub fn moves(self, room: &RoomId, before: LogParts) -> bool {
+        match self {
+            Self::None => false,
+            Self::Announced(parts) | Self::Begun(parts) => before.moves(room, parts),
+        }
+    }
+}
+
+/// The division of a log, compared with the known one.
+#[derive(Debug)]
+pub enum DivisionCheck {
+    /// The log has the same parts.
+    Same,
+    /// It is being divided into more, of which not all are there; the reason.
+    Incomplete(String),
+    /// It has more parts: this is the same log with all of them.
+    Divided(Log),
 }
 
 impl From<jetstream::JetStream> for Log {
@@ -137,6 +173,14 @@ impl Log {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.epoch(room).await,
             Kind::Memory(memory) => Ok(memory.status(memory.parts().of(room)).epoch),
+        }
+    }
+
+    /// Finds out if the log was divided into more parts than these.
+    pub async fn check_division(&self) -> DivisionCheck {
+        match &self.0 {
+            Kind::JetStream(jetstream) => jetstream.check_division().await,
+            Kind::Memory(_) => DivisionCheck::Same,
         }
     }
 

@@ -34,6 +34,9 @@ pub enum Work {
 }
 
 impl Work {
+    /// All kinds, the most urgent first.
+    const ALL: [Self; 3] = [Self::Owner, Self::LeaderRead, Self::History];
+
     /// Returns the kind of work that an operation is for.
     pub fn of(requester: LogRequester, op: &LogOp) -> Self {
         match (requester, op) {
@@ -50,6 +53,7 @@ impl Work {
 /// At most one operation waits per room, besides history reads, which [`owner::rooms`] bounds.
 #[derive(Debug)]
 pub struct Operations<T> {
+    division: LogParts,
     parts: PerPart<PartOperations<T>>,
 }
 
@@ -120,7 +124,23 @@ impl<T> PartOperations<T> {
 impl<T> Operations<T> {
     /// Creates empty queues for each part.
     pub fn new(parts: LogParts) -> Self {
-        Self { parts: PerPart::new(parts, |_| PartOperations::new()) }
+        Self { division: parts, parts: PerPart::new(parts, |_| PartOperations::new()) }
+    }
+
+    /// Sets another division of the log, which has more parts by now. What waits goes to the part that
+    /// `part_of` names; what is in flight counts for the first piece of its part.
+    pub fn divide(&mut self, parts: LogParts, part_of: impl Fn(&T) -> LogPart) {
+        let new = PerPart::new(parts, |_| PartOperations::new());
+        let (before, old) = (std::mem::replace(&mut self.division, parts), std::mem::replace(&mut self.parts, new));
+        for (part, mut operations) in before.iter().zip(old.into_values()) {
+            for work in Work::ALL {
+                let Queue { in_flight, waiting, .. } = std::mem::replace(operations.queue(work), Queue::new(0));
+                self.parts.get_mut(before.in_division(part, parts)).queue(work).in_flight = in_flight;
+                for (origin, op) in waiting {
+                    self.add(part_of(&origin), work, origin, op);
+                }
+            }
+        }
     }
 
     /// Adds an operation on a part to the end of its queue.
@@ -133,7 +153,7 @@ impl<T> Operations<T> {
     /// Starts the next operation that the bounds of a part allow, those of owners first.
     pub fn begin(&mut self, part: LogPart) -> Option<(Work, T, LogOp)> {
         let part = self.parts.get_mut(part);
-        [Work::Owner, Work::LeaderRead, Work::History].into_iter().find_map(|work| part.begin(work))
+        Work::ALL.into_iter().find_map(|work| part.begin(work))
     }
 
     /// Ends an operation with so many requests.
@@ -224,6 +244,21 @@ mod tests {
         assert_eq!(begun(&mut operations, part), [1_000]);
         operations.end(part, Work::LeaderRead, 1);
         assert_eq!(begun(&mut operations, part), [MAX_LEADER_READS]);
+    }
+
+    /// Half of the rooms move to another part while operations wait and are in flight.
+    #[test]
+    fn waiting_operations_follow_their_rooms_to_another_part() {
+        let (mut operations, part) = whole();
+        (0..1_000).for_each(|room| operations.add(part, Work::Owner, room, LAST));
+        assert_eq!(begun(&mut operations, part).len(), MAX_IN_FLIGHT);
+        let two = LogParts::new(2).unwrap();
+        let [first, second] = [0, 1].map(|index| two.iter().nth(index).unwrap());
+        operations.divide(two, |room| if room % 2 == 0 { first } else { second });
+        assert_eq!((operations.waiting(), begun(&mut operations, first)), (1_000 - MAX_IN_FLIGHT, vec![]));
+        assert_eq!(begun(&mut operations, second), (257..769).step_by(2).collect::<Vec<_>>());
+        operations.end(first, Work::Owner, 2);
+        assert_eq!(begun(&mut operations, first), [256, 258]);
     }
 
     /// Appends to one part hang, all of its places are taken, and more wait.

@@ -65,6 +65,11 @@ impl Reporter {
         Self { server, log, metrics }
     }
 
+    /// Replaces the log by one that was divided.
+    pub(crate) fn set_log(&mut self, log: Log) {
+        self.log = log;
+    }
+
     /// Counts and logs an event.
     pub(crate) fn report(&self, event: &Event) {
         count(event, &self.metrics);

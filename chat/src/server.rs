@@ -4,6 +4,7 @@
 mod health;
 mod log_operations;
 mod log_parts;
+mod log_split;
 
 use std::iter;
 use std::time::Duration;
@@ -28,12 +29,13 @@ use runtime::metrics::Metrics;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::log::Log;
+use crate::log::{DivisionCheck, Log};
 use crate::operations::{MAX_IN_FLIGHT, Operations};
 use crate::report::Reporter;
 use health::{Gauges, bus_checks};
 use log_operations::OperationOrigin;
 use log_parts::{CheckResult, PartState, ProbeResult};
+use log_split::HeldOperation;
 use owner::log_operation::LogResult;
 use owner::room::Now;
 use owner::rooms::{Effect, Identity, IncomingRequest, LogRequester, OutgoingReply, Rooms};
@@ -68,6 +70,10 @@ pub struct Chat {
     /// each part.
     log_checks: FuturesUnordered<BoxFuture<'static, CheckResult>>,
     log_probes: FuturesUnordered<BoxFuture<'static, ProbeResult>>,
+    /// Operations of rooms that move to another part of the log.
+    held: Vec<HeldOperation>,
+    /// Looks for new parts of the log; at most one.
+    division_checks: FuturesUnordered<BoxFuture<'static, DivisionCheck>>,
     queues: Queues,
     gauges: Gauges,
     /// End of the time in which a server that hands its rooms over still redirects connectors that
@@ -102,6 +108,8 @@ impl Chat {
             parts: PartState::of(&log, &node.metrics),
             log_checks: FuturesUnordered::new(),
             log_probes: FuturesUnordered::new(),
+            held: Vec::new(),
+            division_checks: FuturesUnordered::new(),
             queues: Queues::default(),
             gauges: Gauges::new(&node.metrics),
             hand_over_until: None,
@@ -132,17 +140,17 @@ impl Chat {
                 () = &mut stopping => break,
                 () = &mut draining, if self.hand_over_until.is_none() => self.hand_over(),
                 Some((origin, done)) = self.in_flight.next() => {
-                    self.on_log_result(&origin, done);
+                    self.on_log_result(origin, done);
                     // Further results that are ready: responses that are sent together are read
                     // together.
                     for _ in 0..MAX_IN_FLIGHT {
                         let Some((origin, done)) = self.in_flight.next().now_or_never().flatten() else { break };
-                        self.on_log_result(&origin, done);
+                        self.on_log_result(origin, done);
                     }
                 }
                 // One at a time: each is up to 32 records to decode, and the log in memory has the
                 // next ones at once. Appends and messages would wait for hundreds.
-                Some((origin, done)) = self.reads.next() => self.on_log_result(&origin, done),
+                Some((origin, done)) = self.reads.next() => self.on_log_result(origin, done),
                 Some((home, is_alive)) = self.probes.next() => {
                     let effects = self.rooms.on_probe_result(&home, is_alive, self.now());
                     self.perform(effects);
@@ -164,6 +172,7 @@ impl Chat {
                     }
                 }
                 Some(found) = self.log_checks.next() => self.on_log_status(found),
+                Some(found) = self.division_checks.next() => self.on_division_checked(found),
                 Some(probed) = self.log_probes.next() => self.on_probed(probed),
                 Some(()) = bus_checks.next() => {
                     let effects = self.rooms.count_silence(self.now());
@@ -194,7 +203,7 @@ impl Chat {
                 Some(result) = self.reads.next() => result,
                 else => break,
             };
-            self.on_log_result(&origin, done);
+            self.on_log_result(origin, done);
         }
         info!(server = %self.id, "chat server stopped");
     }
@@ -228,23 +237,35 @@ impl Chat {
         self.node.metrics.stage_seconds.room.add(began.elapsed());
     }
 
-    fn on_log_result(
-        &mut self,
-        OperationOrigin { room, requester, part, work, requests, bytes }: &OperationOrigin,
-        done: LogResult,
-    ) {
+    fn on_log_result(&mut self, origin: OperationOrigin, done: LogResult) {
+        let (division, part) = origin.part;
+        let part = division.in_division(part, self.log.parts());
+        self.operations.end(part, origin.work, origin.requests);
+        if self.is_held(&origin, &done) {
+            self.hold_result(origin, done);
+        } else {
+            self.pass_result(&origin, done);
+        }
+        self.start_operations(part);
+    }
+
+    /// Passes a result to the room.
+    fn pass_result(&mut self, OperationOrigin { room, requester, part, bytes, .. }: &OperationOrigin, done: LogResult) {
         let (began, is_append) = (Instant::now(), matches!(done, LogResult::Append(_)));
-        if let LogResult::Append(result) = &done {
-            self.parts.get_mut(*part).health.record_append(result, *bytes, Instant::now());
+        let (division, part) = *part;
+        // A result from before a split shows nothing about the parts of now.
+        let is_current = division == self.log.parts();
+        if let (LogResult::Append(result), true) = (&done, is_current) {
+            self.parts.get_mut(part).health.record_append(result, *bytes, Instant::now());
         }
         let effects = self.rooms.on_log_result(room, *requester, done, self.now());
         self.perform(effects);
         if is_append {
             self.node.metrics.stage_seconds.room.add(began.elapsed());
-            self.check_part(*part);
+            if is_current {
+                self.check_part(part);
+            }
         }
-        self.operations.end(*part, *work, *requests);
-        self.start_operations(*part);
     }
 
     /// Hands all rooms over. Connectors that miss the notification are redirected with their next

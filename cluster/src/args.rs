@@ -77,6 +77,9 @@ pub(crate) enum Command {
         /// Names of rooms
         #[arg(required = true, value_name = "RID", value_parser = room_id)]
         rooms: Vec<RoomId>,
+        /// Ask NATS which streams the log has now, instead of believing log.streams
+        #[arg(long)]
+        ask: bool,
     },
     /// Ask the servers on this machine whether they are ready, and fail if one is not; for health
     /// checks
@@ -113,6 +116,20 @@ pub(crate) enum LogTask {
     /// Spread the leaders of the log's streams over the servers of a NATS cluster, and print them;
     /// after an outage or an upgrade of a server
     Balance,
+    /// Divide the log into twice as many streams while servers and clients stay, and print each step;
+    /// run again, it goes on where it ended
+    Split {
+        /// Take a split back that is not complete
+        #[arg(long)]
+        undo: bool,
+    },
+    /// Remove from each stream the records of rooms that are in another one since a split; a day
+    /// later
+    Purge {
+        /// Do so at once
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 impl Options {
@@ -158,7 +175,7 @@ mod tests {
             let args = Args::try_parse_from(line.split(' ')).unwrap();
             assert_eq!(args.options.only, Some(ServerId::new("a").unwrap()), "{line}");
             assert_eq!(args.options.config, PathBuf::from("c"), "{line}");
-            assert!(matches!(args.command, Some(Command::Place { rooms }) if rooms.len() == 2), "{line}");
+            assert!(matches!(args.command, Some(Command::Place { rooms, .. }) if rooms.len() == 2), "{line}");
         }
     }
 

@@ -4,9 +4,11 @@ pub(crate) mod balance;
 pub(crate) mod check;
 pub(crate) mod decode;
 pub(crate) mod keys;
+mod operator;
 pub(crate) mod place;
 pub(crate) mod ready;
 pub(crate) mod setup;
+pub(crate) mod split;
 mod table;
 pub(crate) mod token;
 

@@ -17,6 +17,7 @@ mod kept_messages;
 mod large_rooms;
 mod limits;
 mod log;
+mod log_split;
 mod log_streams;
 mod max_payload;
 mod max_payload_changes;

@@ -17,7 +17,11 @@ use crate::split_cluster::SplitCluster;
 use crate::test_cluster::{DEADLINE, Member};
 
 /// Held by the test that runs. Six servers that write to one disk would make each other slow.
-static THREE_SERVERS: Mutex<()> = Mutex::const_new(());
+pub(crate) static THREE_SERVERS: Mutex<()> = Mutex::const_new(());
+
+/// Milliseconds between heartbeats. No Shaddock server dies in these tests, and a slow machine is not
+/// to look like a death.
+pub(crate) const PATIENT_HEARTBEAT_MS: u32 = 500;
 
 /// Rooms, each with one sender and one listener.
 const ROOMS: usize = 4;
@@ -202,12 +206,15 @@ async fn start(split: &mut SplitCluster, urls: &str) -> Vec<Cluster> {
 }
 
 /// A cluster of Shaddock on three NATS servers, of which the first is the parts'.
-async fn three_servers(mut nodes: Vec<NatsServer>) -> (SplitCluster, Vec<NatsServer>, Context, Vec<Cluster>) {
+pub(crate) async fn three_servers(
+    mut nodes: Vec<NatsServer>,
+) -> (SplitCluster, Vec<NatsServer>, Context, Vec<Cluster>) {
     let urls = nodes.iter().map(NatsServer::url).collect::<Vec<_>>().join(",");
     let context = log(&urls).await;
     wait_for_replication(&context).await;
     let mut split = SplitCluster::on(nodes.remove(0), LogKind::JetStream);
     split.settings.log.replicas = 3;
+    split.settings.rpc.heartbeat_ms = PATIENT_HEARTBEAT_MS;
     (split.settings.session.requests_per_sec, split.settings.session.request_burst) = (10_000, 10_000);
     let clusters = start(&mut split, &urls).await;
     (split, nodes, context, clusters)

@@ -10,6 +10,7 @@ mod failure_detection;
 mod fencing;
 mod handover;
 mod leave;
+mod log_split;
 mod lost_records;
 mod lost_sessions;
 mod overtaking_resumes;

@@ -212,6 +212,11 @@ fn a_part_of_the_log_that_is_lost() {
 }
 
 #[test]
+fn a_log_that_is_split() {
+    run(Scenario::LogSplit);
+}
+
+#[test]
 fn a_part_of_the_log_that_stalls() {
     run(Scenario::OneLogStalled);
 }

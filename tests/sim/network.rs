@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::ids::{RoomId, ServerId};
-use model::log_parts::LogPart;
+use model::log_parts::{LogPart, LogParts};
 use model::rpc::Trace;
 use owner::log_operation::{LogOp, LogResult};
 use owner::rooms::LogRequester;
@@ -130,6 +130,13 @@ pub(crate) enum Event {
     /// No operation on a part of the log has a response until a time.
     StallPart(LogPart, u64),
     PartGoesOn(LogPart),
+    /// All parts of the log are split.
+    SplitLog,
+    /// A chat server finds that the log has so many parts.
+    PartsFound {
+        chat: usize,
+        parts: LogParts,
+    },
     /// Every record is too old, and removed.
     EmptyLog,
 }

@@ -52,6 +52,8 @@ pub(crate) enum Scenario {
     /// Nothing on one of two parts of the log has a response for a while: the rooms of the other do
     /// not wait.
     OneLogStalled,
+    /// A log that is split, and split again, beside servers that die and start.
+    LogSplit,
     /// Another program writes into the rooms' logs: what is no record, copies, records of other
     /// rooms and from the future.
     Poison,
@@ -100,6 +102,8 @@ pub(crate) struct Troubles {
     /// A part of the log is lost, or stalls for a while.
     pub(crate) part_losses: usize,
     pub(crate) part_stalls: usize,
+    /// The parts of the log are split.
+    pub(crate) log_splits: usize,
     /// The wall clock of a server's machine jumps.
     pub(crate) clock_jumps: usize,
     /// Another program writes into a room's log.
@@ -113,7 +117,7 @@ pub(crate) struct Troubles {
 }
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::Calm,
         Self::BadBus,
         Self::BadLog,
@@ -137,6 +141,7 @@ impl Scenario {
         Self::LostLog,
         Self::OneLogLost,
         Self::OneLogStalled,
+        Self::LogSplit,
         Self::Clocks,
         Self::Poison,
         Self::Strangers,
@@ -202,6 +207,18 @@ impl Scenario {
             Self::OneLogLost => Troubles { part_losses: 1, restarts: 2, chat_stops: 1, chat_cuts: 1, ..none },
             // No other faults, which would make users wait.
             Self::OneLogStalled => Troubles { part_stalls: 3, ..none },
+            Self::LogSplit => Troubles {
+                log_splits: 3,
+                restarts: 1,
+                chat_stops: 1,
+                deaths: 1,
+                sleeps: 1,
+                breaks: 1,
+                chat_cuts: 1,
+                connector_cuts: 1,
+                partitions: 2,
+                ..none
+            },
             Self::Poison => Troubles {
                 poisons: 16,
                 restarts: 2,
@@ -258,6 +275,7 @@ impl Scenario {
             | Self::Churn
             | Self::Flood
             | Self::OneLogLost
+            | Self::LogSplit
             | Self::Retention => Faults { unclear: 20, lost: 20, doubled: 20, late: 20 },
             Self::BadBroker | Self::LostEnd => Faults { unclear: 30, late: 20, ..Faults::default() },
         }

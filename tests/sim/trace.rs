@@ -195,6 +195,8 @@ fn fault_text(event: &Event) -> Option<String> {
         Event::Poisoned(..) => return None,
         Event::LosePart(part) => format!("part {} of the log is lost", part.index()),
         Event::StallPart(part, until) => format!("part {} of the log does not respond until {until}", part.index()),
+        Event::SplitLog => "the parts of the log are split".to_owned(),
+        Event::PartsFound { chat, parts } => format!("S{} finds {} parts of the log", chat + 1, parts.count()),
         Event::LoseLog => "the log is lost, all chat servers start as new runs".to_owned(),
         Event::EmptyLog => "all records of the log are removed by age".to_owned(),
         _ => return None,

@@ -274,8 +274,8 @@ impl World {
             servers: self.servers.clone(),
             is_fenced: true,
         };
-        let (settings, operations) = (self.scenario.settings(), ChatOperations::new(&self.log));
-        let rooms = Rooms::new(identity, &settings, self.size_limits()).with_log_parts(self.log.parts(), &settings);
+        let (settings, operations) = (self.scenario.settings(), ChatOperations::new(&self.log, self.division()));
+        let rooms = Rooms::new(identity, &settings, self.size_limits()).with_log_parts(self.division(), &settings);
         let (sleeps_until, leaves_since) = (0, None);
         ChatNode { id, rooms, run, up: true, is_dead: false, sleeps_until, leaves_since, seen_percent: 0, operations }
     }
@@ -327,9 +327,12 @@ impl World {
             Event::Heartbeat => self.heartbeat(),
             Event::Listen => self.listen(),
             Event::Log { chat, run, room, asker, op, answered, .. } => {
-                let mut done = self.operate(&room, op);
+                let mut done = match self.refusal_of_moved(chat, &room, &op) {
+                    Some(refused) => refused,
+                    None => self.operate(&room, op),
+                };
                 if let LogResult::Append(Ok(position)) = done
-                    && (!answered || self.is_of_unknown_epoch(chat, &room))
+                    && (!answered || self.is_of_unknown_epoch(chat, &room) || self.has_moved(chat, &room))
                 {
                     self.unanswered.insert((room.clone(), position));
                     done = LogResult::Append(Err(AppendError::Unclear("simulated".to_owned())));

@@ -5,6 +5,7 @@
 mod check;
 mod decode;
 mod ready;
+mod split;
 
 use std::fs;
 use std::path::{Path, PathBuf};

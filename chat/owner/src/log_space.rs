@@ -30,7 +30,7 @@ const CHECKS_PER_LOG: u64 = 256;
 const HOUR_MS: u64 = 3_600_000;
 
 /// The space of a part of the log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LogSpace {
     pressure: f64,
     room_share: f64,
@@ -109,6 +109,12 @@ impl LogSpace {
             appended_during_check: 0,
             in_flight: 0,
         }
+    }
+
+    /// Returns the space of a piece of this part, which has all its bytes at first. Appends in
+    /// flight are not counted yet.
+    pub(crate) fn of_piece(&self) -> Self {
+        Self { in_flight: 0, ..self.clone() }
     }
 
     /// Notes that a check begins.

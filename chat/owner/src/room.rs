@@ -301,6 +301,11 @@ impl Owner {
         }
     }
 
+    /// Returns the bytes of the record that is being appended.
+    pub fn appending_bytes(&self) -> Option<usize> {
+        if let Phase::Active(active) = &self.phase { active.appending_bytes() } else { None }
+    }
+
     fn is_appending(&self, proposal: &Proposal) -> bool {
         matches!(&self.phase, Phase::Active(active) if active.is_appending(proposal))
     }

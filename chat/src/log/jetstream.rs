@@ -6,23 +6,34 @@ mod layout;
 pub mod leaders;
 mod open_error;
 mod part;
+pub mod split;
 mod stream;
 mod stream_epoch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bus::Bus;
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use model::ids::RoomId;
 use model::log_parts::{LogPart, LogParts, PerPart};
 use model::record::{Epoch, Position};
 use model::settings::LogSettings;
 use owner::log_operation::{AppendError, ReadError, Tail};
+use tokio::time::{Instant, sleep};
 use tracing::info;
 
+use self::api::Api;
 pub use self::open_error::{Difference, OpenError};
 use self::part::Part;
-use super::{LogStatus, ReadConsistency};
+use super::{DivisionCheck, LogStatus, ReadConsistency};
+
+/// Time for which an open waits while the rooms of a stream are on the way to another one.
+const SPLIT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Interval between two looks at a log that is being split.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Returns the command by which an operator removes the message at a position of a stream.
 pub fn removal(stream: &str, position: Position) -> String {
@@ -38,6 +49,8 @@ pub struct JetStream(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    bus: Bus,
+    settings: LogSettings,
     parts: LogParts,
     streams: PerPart<Part>,
 }
@@ -49,6 +62,16 @@ impl JetStream {
     /// # Errors
     /// Each error says what to do. A stream with other settings is refused and not changed.
     pub async fn open(bus: Bus, settings: &LogSettings) -> Result<Self, OpenError> {
+        let until = Instant::now() + SPLIT_WITHIN;
+        loop {
+            match Self::open_now(bus.clone(), settings).await {
+                Err(OpenError::Splitting { .. }) if Instant::now() < until => sleep(LOOK_EVERY).await,
+                opened => return opened,
+            }
+        }
+    }
+
+    async fn open_now(bus: Bus, settings: &LogSettings) -> Result<Self, OpenError> {
         let version = bus.nats_client().ok_or(OpenError::NoNats)?.server_info().version;
         let (first, parts) = Part::open_first(&bus, settings, &version).await?;
         let mut others = Vec::new();
@@ -57,7 +80,33 @@ impl JetStream {
             others.push(Part::open(&bus, settings, (parts, part), &version).await?);
         }
         info!(streams = parts.count(), "the rooms' log is open");
-        Ok(Self(Arc::new(Inner { parts, streams: PerPart::of_values(first, others) })))
+        let streams = PerPart::of_values(first, others);
+        Ok(Self(Arc::new(Inner { bus, settings: settings.clone(), parts, streams })))
+    }
+
+    /// See [`super::Log::check_division`].
+    pub async fn check_division(&self) -> DivisionCheck {
+        let Inner { bus, settings, parts: known, .. } = &*self.0;
+        let first = Api::new(bus, settings, (LogParts::ONE, LogPart::default()));
+        let found = match first.info().await {
+            Ok(info) => layout::division(first.stream(), &info.config.subjects, first.prefix(), *known),
+            Err(error) => return DivisionCheck::Incomplete(error.to_string()),
+        };
+        let parts = match found {
+            Ok(parts) if parts == *known => return DivisionCheck::Same,
+            Ok(parts) => parts,
+            Err(error) => return DivisionCheck::Incomplete(error.to_string()),
+        };
+        let found = try_join_all(parts.iter().map(|part| Part::find(bus, settings, (parts, part)))).await;
+        let mut streams = match found {
+            Ok(streams) => streams.into_iter(),
+            Err(reason) => return DivisionCheck::Incomplete(reason),
+        };
+        let Some(first) = streams.next() else { return DivisionCheck::Same };
+        let streams = PerPart::of_values(first, streams.collect());
+        info!(streams = parts.count(), "the rooms' log was divided");
+        let divided = Self(Arc::new(Inner { bus: bus.clone(), settings: settings.clone(), parts, streams }));
+        DivisionCheck::Divided(divided.into())
     }
 
     /// See [`super::Log::parts`].

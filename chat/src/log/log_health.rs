@@ -43,6 +43,11 @@ impl LogHealth {
         }
     }
 
+    /// Records that the log was found as it should be.
+    pub fn record_found(&mut self) {
+        self.last_status = Some(Ok(()));
+    }
+
     /// Records the result of a status check.
     pub fn record_status(&mut self, result: &Result<LogStatus, ReadError>) {
         // Does not clear `failed`: a log that can be read need not take records.
@@ -70,12 +75,13 @@ impl LogHealth {
 mod tests {
     use model::record::Epoch;
 
+    use super::super::Split;
     use super::*;
 
     const BYTES: usize = 500;
 
     fn good() -> Result<LogStatus, ReadError> {
-        Ok(LogStatus { epoch: Epoch(1), bytes: 7, max_bytes: 70 })
+        Ok(LogStatus { epoch: Epoch(1), bytes: 7, max_bytes: 70, split: Split::None })
     }
 
     fn unclear() -> Result<Position, AppendError> {

@@ -13,7 +13,7 @@ use model::settings::LogSettings;
 use runtime::clock;
 use tokio::time::Instant;
 
-use super::LogStatus;
+use super::{LogStatus, Split};
 use owner::log_operation::{AppendError, Tail};
 
 /// Approximate cost of a record besides its bytes: position, time, place in the queue.
@@ -176,7 +176,12 @@ impl Memory {
     /// See [`super::Log::status`].
     pub fn status(&self, part: LogPart) -> LogStatus {
         let inner = self.inner(part);
-        LogStatus { epoch: inner.epoch, bytes: inner.bytes as u64, max_bytes: inner.limits.total_bytes as u64 }
+        LogStatus {
+            epoch: inner.epoch,
+            bytes: inner.bytes as u64,
+            max_bytes: inner.limits.total_bytes as u64,
+            split: Split::None,
+        }
     }
 
     /// Evicts records above the age limit when the log is `age_ms` old; appends do so from time to

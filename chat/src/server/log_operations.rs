@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::ids::RoomId;
-use model::log_parts::LogPart;
+use model::log_parts::{LogPart, LogParts};
 use owner::log_operation::{LogOp, LogResult};
 use owner::rooms::LogRequester;
 use runtime::metrics::Metrics;
@@ -16,8 +16,8 @@ use crate::operations::Work;
 pub(super) struct OperationOrigin {
     pub(super) room: RoomId,
     pub(super) requester: LogRequester,
-    /// The part of the log that holds the room.
-    pub(super) part: LogPart,
+    /// The part of the log that held the room at the begin, and the division then.
+    pub(super) part: (LogParts, LogPart),
     pub(super) work: Work,
     pub(super) requests: usize,
     /// Bytes of the appended record; 0 for other operations.

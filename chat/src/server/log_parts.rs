@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use model::ids::RoomId;
-use model::log_parts::{LogPart, PerPart};
+use model::log_parts::{LogPart, LogParts, PerPart};
 use model::record::{Epoch, Position};
 use owner::log_operation::{AppendError, LogOp, ReadError};
 use owner::rooms::LogRequester;
@@ -14,50 +14,94 @@ use tracing::{debug, warn};
 
 use super::Chat;
 use super::log_operations::{OperationOrigin, run_operation};
+use super::log_split::HeldOperation;
 use crate::log::log_health::LogHealth;
-use crate::log::{Log, LogStatus};
+use crate::log::{Log, LogStatus, Split};
 use crate::operations::{Work, requests};
 
 /// The knowledge about a part of the log.
 #[derive(Debug)]
 pub(super) struct PartState {
     /// Its name, for operators.
-    name: String,
+    pub(super) name: String,
     pub(super) health: LogHealth,
     /// Its epoch at the last check.
     epoch: Option<Epoch>,
     /// A read of its status is in flight; the last one began at this time.
     is_checking: bool,
-    checked_at: Option<Instant>,
+    pub(super) checked_at: Option<Instant>,
     /// An append that checks if it takes records again is in flight.
     is_probing: bool,
     /// Shows if it fails.
     failing: GaugeShare,
+    /// The split that it is in, and the time at which its rooms began to move.
+    pub(super) split: Split,
+    pub(super) moving_since: Option<Instant>,
 }
 
 impl PartState {
     /// Returns the state of each part before any check.
     pub(super) fn of(log: &Log, metrics: &Metrics) -> PerPart<Self> {
-        PerPart::new(log.parts(), |part| {
-            let name = log.part_name(part);
-            Self {
-                failing: metrics.log_failing.share(&name),
-                name,
-                health: LogHealth::default(),
-                epoch: None,
-                is_checking: false,
-                checked_at: None,
-                is_probing: false,
+        PerPart::new(log.parts(), |part| Self::new(log.part_name(part), metrics))
+    }
+
+    fn new(name: String, metrics: &Metrics) -> Self {
+        Self {
+            failing: metrics.log_failing.share(&name),
+            name,
+            health: LogHealth::default(),
+            epoch: None,
+            is_checking: false,
+            checked_at: None,
+            is_probing: false,
+            split: Split::None,
+            moving_since: None,
+        }
+    }
+
+    /// Returns the state of each part of a log that was divided: the first piece of a part goes on
+    /// with its state, and the others have its epoch.
+    pub(super) fn divided(before: PerPart<Self>, from: LogParts, log: &Log, metrics: &Metrics) -> PerPart<Self> {
+        let to = log.parts();
+        let epochs = PerPart::new(from, |part| before.get(part).epoch);
+        let mut kept = before.into_values();
+        let mut next = |part: LogPart| {
+            let is_first = from.in_division(to.in_division(part, from), to) == part;
+            let kept = is_first.then(|| kept.next()).flatten();
+            let is_kept = kept.is_some();
+            let mut state = kept.unwrap_or_else(|| Self::new(log.part_name(part), metrics));
+            state.epoch = *epochs.get(to.in_division(part, from));
+            (state.is_checking, state.checked_at, state.is_probing) = (false, None, false);
+            (state.split, state.moving_since) = (Split::None, None);
+            if !is_kept {
+                // It was looked at when it was found.
+                state.health.record_found();
             }
-        })
+            state
+        };
+        PerPart::new(to, &mut next)
+    }
+
+    /// Returns the fault, if there is one.
+    fn fault(&self) -> Option<String> {
+        let is_stuck = self.moving_since.is_some_and(|since| since.elapsed() >= MOVES_WITHIN);
+        let stuck = || {
+            "half of its rooms are on the way to another stream: see that `shaddock log split` runs, and that this server's \
+             user may use the new streams"
+                .to_owned()
+        };
+        self.health.fault().or_else(|| is_stuck.then(stuck))
     }
 }
+
+/// The longest that rooms are usually on the way to another part.
+const MOVES_WITHIN: Duration = Duration::from_secs(3);
 
 /// Returns the faults of the parts, if there is one; with their names, unless the log is whole.
 pub(super) fn fault(parts: &PerPart<PartState>) -> Option<String> {
     let is_whole = parts.iter().count() == 1;
     let faults = parts.iter().filter_map(|(_, state)| {
-        let fault = state.health.fault()?;
+        let fault = state.fault()?;
         Some(if is_whole { fault } else { format!("{}: {fault}", state.name) })
     });
     let faults: Vec<String> = faults.collect();
@@ -65,10 +109,10 @@ pub(super) fn fault(parts: &PerPart<PartState>) -> Option<String> {
 }
 
 /// The result of a read of a part's status.
-pub(super) type CheckResult = (LogPart, Result<LogStatus, ReadError>);
+pub(super) type CheckResult = ((LogParts, LogPart), Result<LogStatus, ReadError>);
 
 /// The result of a probe: the part, the bytes that it was to take, and the outcome.
-pub(super) type ProbeResult = (LogPart, usize, Result<Position, AppendError>);
+pub(super) type ProbeResult = ((LogParts, LogPart), usize, Result<Position, AppendError>);
 
 impl Chat {
     /// Queues an operation, and starts it if the bounds of its part allow.
@@ -80,9 +124,16 @@ impl Chat {
 
     /// Starts waiting operations of a part up to its bounds.
     pub(super) fn start_operations(&mut self, part: LogPart) {
+        let division = self.log.parts();
         while let Some((work, (room, requester), op)) = self.operations.begin(part) {
+            if self.must_wait(&room, work) {
+                self.operations.end(part, work, requests(&op));
+                self.held.push(HeldOperation::Waiting(room, requester, op));
+                continue;
+            }
             let bytes = if let LogOp::Append { record, .. } = &op { record.len() } else { 0 };
-            let origin = OperationOrigin { room, requester, part, work, requests: requests(&op), bytes };
+            let origin =
+                OperationOrigin { room, requester, part: (division, part), work, requests: requests(&op), bytes };
             let operations = match work {
                 Work::Owner | Work::LeaderRead => &self.in_flight,
                 Work::History => &self.reads,
@@ -110,14 +161,18 @@ impl Chat {
         (state.is_checking, state.checked_at) = (true, Some(Instant::now()));
         self.rooms.log_space(part).begin_check();
         let log = self.log.clone();
-        self.log_checks.push(Box::pin(async move { (part, log.status(part).await) }));
+        self.log_checks.push(Box::pin(async move { ((log.parts(), part), log.status(part).await) }));
     }
 
-    pub(super) fn on_log_status(&mut self, (part, found): CheckResult) {
+    pub(super) fn on_log_status(&mut self, ((division, part), found): CheckResult) {
+        if division != self.log.parts() {
+            return;
+        }
+        self.parts.get_mut(part).is_checking = false;
+        self.on_split_seen(part, found.as_ref().ok().map(|status| status.split));
         let state = self.parts.get_mut(part);
-        state.is_checking = false;
         state.health.record_status(&found);
-        let LogStatus { epoch, bytes, max_bytes } = match found {
+        let LogStatus { epoch, bytes, max_bytes, .. } = match found {
             Ok(status) => status,
             // A room that needs the log reports the failure with its effect.
             Err(error) => {
@@ -152,11 +207,15 @@ impl Chat {
             let Some(bytes) = due else { continue };
             state.is_probing = true;
             let log = self.log.clone();
-            self.log_probes.push(Box::pin(async move { (part, bytes, log.append_probe(part, bytes).await) }));
+            self.log_probes
+                .push(Box::pin(async move { ((log.parts(), part), bytes, log.append_probe(part, bytes).await) }));
         }
     }
 
-    pub(super) fn on_probed(&mut self, (part, bytes, outcome): ProbeResult) {
+    pub(super) fn on_probed(&mut self, ((division, part), bytes, outcome): ProbeResult) {
+        if division != self.log.parts() {
+            return;
+        }
         let state = self.parts.get_mut(part);
         state.is_probing = false;
         state.health.record_append(&outcome, bytes, Instant::now());
@@ -166,7 +225,7 @@ impl Chat {
     pub(super) fn show_log_health(&mut self) {
         for part in self.log.parts().iter() {
             let state = self.parts.get_mut(part);
-            state.failing.set(state.health.fault().is_some().into());
+            state.failing.set(state.fault().is_some().into());
         }
     }
 }

@@ -1,39 +1,18 @@
 //! `shaddock log balance`: spreads the leaders of the log's streams over the servers of a NATS
 //! cluster.
 
-use std::time::Duration;
-
-use anyhow::Context;
 use bus::Bus;
 use chat::log::jetstream::balance::{change_leader, stream_servers};
 use chat::log::jetstream::leaders::moves;
-use model::settings::{LogSettings, NatsSettings};
-use runtime::metrics::Metrics;
+use model::settings::LogSettings;
 
+use super::operator;
 use super::table::align;
 use crate::args::Options;
 
-/// Name of the connection, and of the user's inbox.
-const NAME: &str = "operator";
-
-/// Time for the end of the connection.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Changes leaders, and prints each stream with its leaders before and afterwards.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
-    let config = options.load()?;
-    let url = options.nats.as_deref().context("leaders are those of a NATS cluster: add --nats URL")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let settings = NatsSettings { wait_for_broker: false, ..config.settings.nats.for_server(NAME) };
-    runtime.block_on(balance(url, &settings, &config.settings.log))
-}
-
-async fn balance(url: &str, nats: &NatsSettings, log: &LogSettings) -> anyhow::Result<()> {
-    let bus = Bus::nats(url, nats, NAME, Metrics::new()).await?;
-    let outcome = spread(&bus, log).await;
-    // The streams have their leaders, or the error says why not: a failed drain changes neither.
-    drop(bus.drain(DRAIN_TIMEOUT).await);
-    outcome
+    operator::run(options, spread)
 }
 
 async fn spread(bus: &Bus, log: &LogSettings) -> anyhow::Result<()> {

@@ -1,20 +1,28 @@
 //! `shaddock place`: prints the home of rooms, and the subjects to trace, as NATS knows them.
 
 use anyhow::Context;
+use chat::log::jetstream::balance::division;
 use model::ids::RoomId;
 use model::log_parts::Slot;
 use model::placement::{self, CHAT};
 use model::subjects;
 use model::subjects::SubjectPrefix;
-use runtime::config::Config;
 
+use super::operator;
 use super::table::align;
+use crate::args::Options;
 
-/// Prints a line per room.
-pub(crate) fn run(config: &Config, rooms: &[RoomId]) -> anyhow::Result<()> {
+/// Prints a line per room. The streams are those of `log.streams`, or those that the log has now if
+/// `asks`.
+pub(crate) fn run(options: &Options, rooms: &[RoomId], asks: bool) -> anyhow::Result<()> {
+    let config = options.load()?;
+    let parts = if asks {
+        operator::run(options, async |bus, log| Ok(division(bus, log).await?))?
+    } else {
+        config.settings.log.parts()
+    };
     let prefix = SubjectPrefix::new(&config.settings.nats.prefix);
     let subject = |subject: String| prefix.apply(&subject).into_owned();
-    let parts = config.settings.log.parts();
     let head = ["room", "home", "subject", "slot", "stream", "log subject"].map(str::to_owned);
     let mut rows = vec![head];
     for room in rooms {

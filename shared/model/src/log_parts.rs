@@ -89,6 +89,31 @@ impl LogParts {
         part.0 << width..=(part.0 << width) + ((1 << width) - 1)
     }
 
+    /// Returns the division into twice as many parts; `None` if each slot has a part already.
+    pub fn doubled(self) -> Option<Self> {
+        Self::new(2 * self.count())
+    }
+
+    /// Returns the division into half as many parts; `None` for a whole log.
+    pub fn halved(self) -> Option<Self> {
+        self.bits.checked_sub(1).map(|bits| Self { bits })
+    }
+
+    /// Returns the part that a part is, or becomes, in another division: in one of more parts its
+    /// first piece, which keeps its name, and in one of fewer parts the one that has its slots.
+    pub fn in_division(self, part: LogPart, other: Self) -> LogPart {
+        match other.bits.checked_sub(self.bits) {
+            Some(more) => LogPart(part.0 << more),
+            None => LogPart(part.0 >> (self.bits - other.bits)),
+        }
+    }
+
+    /// Returns true if a room is in another part, by name, once the log is divided into `more`
+    /// parts.
+    pub fn moves(self, room: &RoomId, more: Self) -> bool {
+        more.of(room) != self.in_division(self.of(room), more)
+    }
+
     /// Returns the number of a part in binary, without the zeros at its end: the first half of a
     /// part that is divided keeps it.
     pub(crate) fn path(self, part: LogPart) -> String {
@@ -130,6 +155,11 @@ impl<T> PerPart<T> {
             Some(other) => other,
             None => &mut self.first,
         }
+    }
+
+    /// Returns the values, in order.
+    pub fn into_values(self) -> impl Iterator<Item = T> {
+        std::iter::once(self.first).chain(self.others)
     }
 
     /// Returns the parts and their values, in order.
@@ -197,6 +227,26 @@ mod tests {
             let halves = paths(2 * count);
             assert_eq!(halves.iter().step_by(2).collect::<Vec<_>>(), paths(count).iter().collect::<Vec<_>>());
             assert!(halves.iter().skip(1).step_by(2).all(|half| half.ends_with('1')));
+        }
+    }
+
+    #[test]
+    fn parts_that_are_divided_keep_their_first_pieces() {
+        let [one, two, four] = [1, 2, 4].map(parts);
+        assert_eq!(
+            (one.doubled(), four.halved(), one.halved(), parts(64).doubled()),
+            (Some(two), Some(two), None, None)
+        );
+        let pieces =
+            |from: LogParts, to| from.iter().map(|part| from.in_division(part, to).index()).collect::<Vec<_>>();
+        assert_eq!((pieces(one, four), pieces(two, four), pieces(two, two)), (vec![0], vec![0, 2], vec![0, 1]));
+        assert_eq!((pieces(four, two), pieces(four, one)), (vec![0, 0, 1, 1], vec![0; 4]));
+        // Slots 51 and 11.
+        let [lobby, other] = ["lobby", "room2"].map(room);
+        assert!(one.moves(&lobby, two) && !one.moves(&other, two) && !two.moves(&lobby, two));
+        for (from, to) in [(one, two), (one, four), (two, four)] {
+            let stays = |room: &RoomId| from.path(from.of(room)) == to.path(to.of(room));
+            assert!([&lobby, &other].iter().all(|room| from.moves(room, to) != stays(room)), "{from:?} {to:?}");
         }
     }
 

@@ -43,6 +43,8 @@ pub(super) enum InTransit {
 pub(super) enum Selector {
     /// Appends of a chat server, on their way to the log.
     Appends(usize),
+    /// Results of appends, on their way from the log to a chat server.
+    Commits(usize),
     /// Records on their way from a chat server to a connector.
     Records(usize, usize),
     /// Proposals on their way from a connector to a chat server.
@@ -77,6 +79,7 @@ impl InTransit {
     pub(super) fn is(&self, what: Selector) -> bool {
         match (self, what) {
             (Self::ToLog { chat, op: LogOp::Append { .. }, .. }, Selector::Appends(of)) => *chat == of,
+            (Self::FromLog { chat, done: LogResult::Append(_), .. }, Selector::Commits(of)) => *chat == of,
             (Self::ToConnector { chat, connector, body }, Selector::Records(from, to)) => {
                 (*chat, *connector) == (from, to) && matches!(answer(body), RpcResponse::Record { .. })
             }

@@ -138,6 +138,8 @@ impl World {
             Event::PartFound { chat, part } => self.find_part(chat, part),
             Event::StallPart(part, until) => self.stall_part(part, until),
             Event::PartGoesOn(part) => self.end_stall(part),
+            Event::SplitLog => self.split_log(),
+            Event::PartsFound { chat, parts } => self.find_parts(chat, parts),
             _ => {}
         }
     }

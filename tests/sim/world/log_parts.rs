@@ -18,7 +18,10 @@ const CHECK_MS: u64 = 3_000;
 /// The operations of a chat server.
 pub(super) struct ChatOperations {
     queues: Operations<(RoomId, LogRequester)>,
-    in_flight: Vec<(RoomId, LogRequester, Work, usize)>,
+    /// With the part that each is counted for.
+    in_flight: Vec<(RoomId, LogRequester, Work, usize, LogPart)>,
+    /// The division of the log that the server knows.
+    division: LogParts,
     /// The epochs of the parts as its log knows them, and at its own last check.
     known: Vec<Epoch>,
     checked: Vec<Epoch>,
@@ -29,12 +32,22 @@ pub(super) struct ChatOperations {
 pub(super) struct PartFaults {
     lost: Option<LogPart>,
     stalled: Option<(LogPart, u64)>,
+    /// The division after the last split, and the time from which the new parts take records.
+    split: Option<(LogParts, u64)>,
 }
 
 impl ChatOperations {
-    pub(super) fn new(log: &Memory) -> Self {
+    pub(super) fn new(log: &Memory, division: LogParts) -> Self {
         let epochs: Vec<_> = log.parts().iter().map(|part| log.status(part).epoch).collect();
-        Self { queues: Operations::new(log.parts()), in_flight: Vec::new(), known: epochs.clone(), checked: epochs }
+        let queues = Operations::new(division);
+        Self { queues, in_flight: Vec::new(), division, known: epochs.clone(), checked: epochs }
+    }
+
+    /// Sets a division into more parts.
+    fn divide(&mut self, parts: LogParts) {
+        let before = std::mem::replace(&mut self.division, parts);
+        self.queues.divide(parts, |(room, _)| parts.of(room));
+        self.in_flight.iter_mut().for_each(|(.., part)| *part = before.in_division(*part, parts));
     }
 }
 
@@ -45,6 +58,7 @@ impl World {
         self.plan_some(troubles.part_stalls, |world, time| {
             Event::StallPart(world.some_part(), time + world.chance.between(1_000, 6_000))
         });
+        self.plan_some(troubles.log_splits, |_, _| Event::SplitLog);
     }
 
     fn some_part(&mut self) -> LogPart {
@@ -55,6 +69,64 @@ impl World {
 
     fn parts(&self) -> LogParts {
         self.log.parts()
+    }
+
+    /// The division of the log now.
+    // The log in memory has the same parts all the while: what matters is which of them a chat
+    // server uses, and the positions stay in a split.
+    pub(super) fn division(&self) -> LogParts {
+        self.part_faults.split.map_or(self.parts(), |(parts, _)| parts)
+    }
+
+    /// Half of the rooms of each part move to a new one, which takes records after a moment. Each
+    /// chat server finds it at its own moment.
+    pub(super) fn split_log(&mut self) {
+        let Some(more) = self.division().doubled() else { return };
+        let opens_at = self.now + self.chance.between(10, 1_000);
+        self.part_faults.split = Some((more, opens_at));
+        for chat in 0..self.chats.len() {
+            let found = opens_at + self.chance.between(0, CHECK_MS);
+            self.agenda.at(found, Event::PartsFound { chat, parts: more });
+        }
+    }
+
+    /// A chat server finds new parts: rooms that moved read their logs again, and no others.
+    pub(super) fn find_parts(&mut self, chat: usize, parts: LogParts) {
+        let node = &mut self.chats[chat];
+        let before = node.operations.division;
+        if node.is_dead || before.count() >= parts.count() {
+            return;
+        }
+        if !node.up || node.sleeps_until > self.now {
+            return self.agenda.at(self.now + 100, Event::PartsFound { chat, parts });
+        }
+        node.operations.divide(parts);
+        let now = self.chat_now(chat);
+        let effects = self.chats[chat].rooms.divide_log(parts, now);
+        for effect in &effects {
+            if let ChatEffect::Log { room, .. } = effect {
+                assert!(before.moves(room, parts), "{room} started over, which did not move");
+            }
+        }
+        self.chat_effects(chat, effects);
+        parts.iter().for_each(|part| self.start_operations(chat, part));
+    }
+
+    /// Returns true if a room is in another part than a chat server knows.
+    pub(super) fn has_moved(&self, chat: usize, room: &RoomId) -> bool {
+        self.chats[chat].operations.division.moves(room, self.division())
+    }
+
+    /// Returns the result of an operation on a room that moved: there is no subscriber until the new
+    /// part is open, and a read that must be of the latest record is not believed.
+    pub(super) fn refusal_of_moved(&self, chat: usize, room: &RoomId, op: &LogOp) -> Option<LogResult> {
+        let is_open = self.part_faults.split.is_none_or(|(_, opens_at)| opens_at <= self.now);
+        let is_refused = match op {
+            LogOp::Append { .. } => !is_open,
+            LogOp::Last { certain } => *certain,
+            LogOp::Before(_) | LogOp::Read(_) | LogOp::Epoch => false,
+        };
+        (is_refused && self.has_moved(chat, room)).then(|| effects::failed(op))
     }
 
     /// Returns true if the log of a room goes on from its first record to its last.
@@ -139,14 +211,14 @@ impl World {
 
     /// Queues an operation, and starts those for which there are places.
     pub(super) fn request_operation(&mut self, chat: usize, room: RoomId, asker: LogRequester, op: LogOp) {
-        let part = self.parts().of(&room);
+        let part = self.chats[chat].operations.division.of(&room);
         self.chats[chat].operations.queues.add(part, Work::of(asker, &op), (room, asker), op);
         self.start_operations(chat, part);
     }
 
     fn start_operations(&mut self, chat: usize, part: LogPart) {
         while let Some((work, (room, asker), op)) = self.chats[chat].operations.queues.begin(part) {
-            self.chats[chat].operations.in_flight.push((room.clone(), asker, work, requests(&op)));
+            self.chats[chat].operations.in_flight.push((room.clone(), asker, work, requests(&op), part));
             if room.as_str() != HANGING {
                 self.start_operation(chat, room, asker, op);
             }
@@ -155,10 +227,9 @@ impl World {
 
     /// The result of an operation is there: others may start.
     pub(super) fn end_operation(&mut self, chat: usize, room: &RoomId, asker: LogRequester) {
-        let part = self.parts().of(room);
         let operations = &mut self.chats[chat].operations;
         let at = operations.in_flight.iter().position(|(other, of, ..)| other == room && *of == asker);
-        let (_, _, work, requests) = operations.in_flight.swap_remove(at.unwrap());
+        let (_, _, work, requests, part) = operations.in_flight.swap_remove(at.unwrap());
         operations.queues.end(part, work, requests);
         self.start_operations(chat, part);
     }

@@ -13,7 +13,13 @@ impl Owner {
         // A connector may have detached while the connection was down. None follows until it
         // attaches again.
         self.followers.clear();
-        // A backoff from the old connection or epoch says nothing about the new one.
+        self.read_again(now);
+    }
+
+    /// Discards the knowledge about the log, because the room is in another part of it now.
+    /// Connectors go on following.
+    pub fn read_again(&mut self, now: Now) {
+        // A backoff from the old connection, epoch or part says nothing about the new one.
         self.backoff.reset();
         self.retry_at = self.retry_at.map(|at| at.min(now.ticks));
         match &self.phase {

@@ -32,6 +32,27 @@ impl Rooms {
         self.start_rooms_over(|room| parts.of(room) == part, now)
     }
 
+    /// Sets another division of the log, which has more parts by now. Rooms that are in another part
+    /// read their logs again; connectors need not know.
+    pub fn divide_log(&mut self, parts: LogParts, now: Now) -> Vec<Effect> {
+        let before = std::mem::replace(&mut self.log_parts, parts);
+        let spaces = PerPart::new(parts, |part| self.log_spaces.get(parts.in_division(part, before)).of_piece());
+        self.log_spaces = spaces;
+        for (room, owner) in &self.owners {
+            if let Some(bytes) = owner.appending_bytes() {
+                self.log_spaces.get_mut(parts.of(room)).begin_append(bytes);
+            }
+        }
+        self.with_each(
+            |room| before.moves(room, parts),
+            |owner, cx| {
+                owner.read_again(now);
+                owner.tick(now, cx);
+            },
+        );
+        self.take_effects()
+    }
+
     fn start_rooms_over(&mut self, concerned: impl Fn(&RoomId) -> bool, now: Now) -> Vec<Effect> {
         // A connector may have missed any message, and its detach may be lost. The missing number
         // makes it attach again; where the room goes on, that changes nothing.

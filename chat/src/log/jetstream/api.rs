@@ -18,6 +18,7 @@ use model::settings::LogSettings;
 use model::subjects::{self, SubjectPrefix};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 /// The header by which an append names the position that it expects; the stream keeps it.
@@ -204,7 +205,8 @@ impl Api {
         };
         let request = |reply| OutgoingMessage { subject, reply: Some(reply), headers, payload };
         let stream = self.stream.clone();
-        let accepts = move |response: &Message| is_of_stream(&response.payload, &stream);
+        let log = self.prefix.stream(&subjects::log_stream(LogParts::ONE, LogPart::default()));
+        let accepts = move |response: &Message| is_of_log(&response.payload, &stream, &log);
         let response = self.bus.request_for(request, accepts, self.within).await?;
         parse_ack(&response.payload, &self.stream)
     }
@@ -219,7 +221,7 @@ impl Api {
             }
             query => self.request(direct, json(&query)?).await?,
         };
-        Ok(parse_direct_response(&response)?.map(|stored| self.without_prefix(stored)))
+        Ok(parse_direct_response(&response, &self.stream)?.map(|stored| self.without_prefix(stored)))
     }
 
     /// Reads from the stream's leader, which has all acknowledged messages.
@@ -241,6 +243,13 @@ impl Api {
             // A subject outside of the prefix: the message belongs to no room.
             None => stored,
         }
+    }
+
+    /// Sends a request about the stream, such as `STREAM.UPDATE`, and returns the response.
+    pub(super) async fn manage(&self, request: &str, body: &Value, within: Duration) -> Result<Value, ApiError> {
+        let (subject, payload) = (format!("$JS.API.{request}"), json(body)?);
+        let request = OutgoingMessage { subject, payload, ..OutgoingMessage::default() };
+        parse(&self.bus.request(request, within).await?.payload)
     }
 
     async fn request(&self, subject: String, payload: Bytes) -> Result<Message, ApiError> {
@@ -319,21 +328,29 @@ fn parse_ack(payload: &[u8], stream: &str) -> Result<Position, ApiError> {
     }
 }
 
-/// Returns true for a response of this stream.
-fn is_of_stream(payload: &[u8], stream: &str) -> bool {
+/// Returns true for a response of this stream, or of another one of the log whose first stream is
+/// `log`.
+fn is_of_log(payload: &[u8], stream: &str, log: &str) -> bool {
     // Another account may have a stream with the same subjects, or a program may respond to them.
     let ack = serde_json::from_slice::<Ack<'_>>(payload);
-    ack.is_ok_and(|ack| ack.stream == stream || (ack.stream.is_empty() && ack.error.is_some()))
+    // A room may be in another stream by now: that is known at once then, not after the time-out.
+    let is_other = |stream: &str| stream.strip_prefix(log).is_some_and(|rest| rest.starts_with('-'));
+    ack.is_ok_and(|ack| ack.stream == stream || is_other(&ack.stream) || (ack.stream.is_empty() && ack.error.is_some()))
 }
 
 /// Parses the response to a direct read: the message itself, with its metadata in headers.
-fn parse_direct_response(response: &Message) -> Result<Option<StoredMessage>, ApiError> {
+fn parse_direct_response(response: &Message, stream: &str) -> Result<Option<StoredMessage>, ApiError> {
     match response.status {
         None => {}
         Some(NOT_THERE) => return Ok(None),
         Some(status) => return Err(ApiError::Garbled(format!("status {status}"))),
     }
     let header = |name| response.headers.get(name).ok_or_else(|| ApiError::Garbled(format!("no header {name}")));
+    // A mirror answers for its origin, also when it has become a stream with other records.
+    let answered = header("Nats-Stream")?;
+    if answered != stream {
+        return Err(ApiError::Garbled(format!("read from the stream {answered}")));
+    }
     let position = header("Nats-Sequence")?.parse().map(Position);
     Ok(Some(StoredMessage {
         subject: header("Nats-Subject")?.to_owned(),

@@ -51,14 +51,22 @@ pub enum BalanceError {
     },
 }
 
+/// Reads the division that the log has now.
+///
+/// # Errors
+/// If there is no log.
+pub async fn division(bus: &Bus, settings: &LogSettings) -> Result<LogParts, BalanceError> {
+    let first = Api::new(bus, settings, (LogParts::ONE, LogPart::default()));
+    let info = first.info().await.map_err(|error| failed(&first, &error))?;
+    Ok(layout::division(first.stream(), &info.config.subjects, first.prefix(), LogParts::ONE)?)
+}
+
 /// Reads the leaders of the log's streams, and the servers that may lead them.
 ///
 /// # Errors
 /// If there is no log, or a stream has no leader now.
 pub async fn stream_servers(bus: &Bus, settings: &LogSettings) -> Result<Vec<StreamServers>, BalanceError> {
-    let first = Api::new(bus, settings, (LogParts::ONE, LogPart::default()));
-    let info = first.info().await.map_err(|error| failed(&first, &error))?;
-    let parts = layout::division(first.stream(), &info.config.subjects, first.prefix(), LogParts::ONE)?;
+    let parts = division(bus, settings).await?;
     let mut streams = Vec::new();
     for part in parts.iter() {
         streams.push(servers(&Api::new(bus, settings, (parts, part))).await?);

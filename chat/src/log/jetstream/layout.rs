@@ -1,8 +1,10 @@
-//! The division of the log into streams, as the first stream's subjects show it. Pure.
+//! The division of the log into streams, as the first stream's subjects show it, and the split that a
+//! stream is in. Pure.
 
 use model::log_parts::{LogPart, LogParts};
 use model::subjects::{self, SubjectPrefix};
 
+use super::super::Split;
 use super::open_error::OpenError;
 
 /// Returns the division of a log whose first stream has these subjects; the wanted one if they are
@@ -33,13 +35,40 @@ pub(super) fn division(
     }
 }
 
-/// Returns the subjects of the first of so many streams, as JetStream knows them.
-fn patterns(parts: LogParts, prefix: &SubjectPrefix) -> Vec<String> {
-    let first = subjects::log_patterns(parts, LogPart::default());
-    first.iter().map(|pattern| prefix.apply(pattern).into_owned()).collect()
+/// Returns the split that the stream of a part is in, by its subjects and the number of streams that
+/// an announcement names.
+pub(super) fn split(
+    (parts, part): (LogParts, LogPart),
+    subjects: &[String],
+    announced: Option<usize>,
+    prefix: &SubjectPrefix,
+) -> Split {
+    let more = || LogParts::all().filter(|other| other.count() > parts.count());
+    let has_first = |other: &LogParts| has_subjects(subjects, (*other, parts.in_division(part, *other)), prefix);
+    match (more().find(has_first), more().find(|other| Some(other.count()) == announced)) {
+        (Some(begun), _) => Split::Begun(begun),
+        (None, Some(announced)) => Split::Announced(announced),
+        (None, None) => Split::None,
+    }
 }
 
-fn is_same(one: &[String], other: &[String]) -> bool {
+/// Returns true if these are the subjects of a part, as JetStream knows them.
+pub(super) fn has_subjects(subjects: &[String], part: (LogParts, LogPart), prefix: &SubjectPrefix) -> bool {
+    is_same(&part_patterns(part, prefix), subjects)
+}
+
+/// Returns the subjects of a part, as JetStream knows them.
+pub(super) fn part_patterns((parts, part): (LogParts, LogPart), prefix: &SubjectPrefix) -> Vec<String> {
+    let patterns = subjects::log_patterns(parts, part);
+    patterns.iter().map(|pattern| prefix.apply(pattern).into_owned()).collect()
+}
+
+/// Returns the subjects of the first of so many streams, as JetStream knows them.
+fn patterns(parts: LogParts, prefix: &SubjectPrefix) -> Vec<String> {
+    part_patterns((parts, LogPart::default()), prefix)
+}
+
+pub(super) fn is_same(one: &[String], other: &[String]) -> bool {
     one.len() == other.len() && one.iter().all(|pattern| other.contains(pattern))
 }
 
@@ -68,6 +97,23 @@ mod tests {
                 assert_eq!(division(wanted), expected);
             }
         }
+    }
+
+    #[test]
+    fn subjects_and_the_announcement_show_the_split_of_a_stream() {
+        let (prefix, [one, two, four]) = (SubjectPrefix::default(), [1, 2, 4].map(parts));
+        let upper = two.iter().nth(1).unwrap();
+        let of = |place| part_patterns(place, &prefix);
+        let all = of((one, LogPart::default()));
+        let in_whole = |subjects: &[String], announced| split((one, LogPart::default()), subjects, announced, &prefix);
+        assert_eq!((in_whole(&all, None), in_whole(&all, Some(2))), (Split::None, Split::Announced(two)));
+        assert_eq!(in_whole(&all, Some(1)), Split::None, "the announcement of the split that made this division");
+        assert_eq!(in_whole(&of((two, LogPart::default())), Some(2)), Split::Begun(two));
+        assert_eq!(in_whole(&of((four, LogPart::default())), None), Split::Begun(four), "two splits later");
+        let third = two.in_division(upper, four);
+        assert_eq!(split((two, upper), &of((two, upper)), Some(4), &prefix), Split::Announced(four));
+        assert_eq!(split((two, upper), &of((four, third)), Some(4), &prefix), Split::Begun(four));
+        assert_eq!(in_whole(&["other".to_owned()], None), Split::None);
     }
 
     #[test]

@@ -35,11 +35,20 @@ pub enum OpenError {
         /// Its name.
         stream: String,
     },
+    /// The log is being split, and does not have all streams now.
+    #[error(
+        "the log is being split, and the stream {stream} does not have its rooms yet: start this again in a moment; if \
+         `shaddock log split` does not run any more, run it again"
+    )]
+    Splitting {
+        /// The stream's name.
+        stream: String,
+    },
     /// The log has fewer streams than wanted.
     #[error(
-        "the log has {found} streams by the subjects of {stream}, and log.streams is {wanted}: a log keeps the number \
-         that it was created with, so set log.streams = {found}; or remove its streams with all messages (`nats stream \
-         ls` shows them), or use another account or nats.prefix"
+        "the log has {found} streams by the subjects of {stream}, and log.streams is {wanted}: set log.streams = \
+         {found}, and divide the log with `shaddock log split`; or remove its streams with all messages (`nats stream ls` \
+         shows them), or use another account or nats.prefix"
     )]
     FewerStreams {
         /// The name of its first stream.

@@ -1,8 +1,9 @@
 //! A part of the rooms' log: one JetStream stream, accessed over the bus. Reports "unclear" rather
 //! than guessing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, Info};
 use bus::{Bus, BusError};
@@ -16,10 +17,10 @@ use model::subjects;
 use owner::log_operation::{AppendError, ReadError, Tail};
 use runtime::clock;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::error;
 
-use super::super::{LogStatus, ReadConsistency};
+use super::super::{LogStatus, ReadConsistency, Split};
 use super::api::{Api, ApiError, MessageQuery, StoredMessage, code};
 use super::layout;
 use super::open_error::OpenError;
@@ -30,6 +31,19 @@ use super::stream_epoch::{EpochTracker, StreamEpoch, StreamStatus, TrustStamp};
 /// failed.
 const STREAM_IS_FULL: &str = "maximum bytes exceeded";
 
+/// Time for which a part counts as one that has all its rooms, behind a look that showed so.
+// `shaddock log split` takes rooms from a stream a second later at the earliest after it announced
+// that. So with the look of every three seconds a read costs no request more.
+const TRUSTED_FOR: Duration = Duration::from_secs(4);
+
+/// A look at the stream's subjects.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    /// None before the first.
+    began: Option<Instant>,
+    split: Split,
+}
+
 /// A stream of the log.
 ///
 /// A stream that was deleted is created again, empty and with another epoch.
@@ -37,6 +51,8 @@ const STREAM_IS_FULL: &str = "maximum bytes exceeded";
 pub(super) struct Part {
     api: Api,
     wanted: Config,
+    place: (LogParts, LogPart),
+    look: RwLock<Look>,
     /// Subject of the probes.
     probe: String,
     epochs: EpochTracker,
@@ -65,6 +81,22 @@ impl Part {
         Ok((part, parts))
     }
 
+    /// Returns a part whose stream exists and has its rooms; else the reason why not.
+    pub(super) async fn find(bus: &Bus, settings: &LogSettings, place: (LogParts, LogPart)) -> Result<Self, String> {
+        let part = Self::new(bus, settings, place);
+        let (since, began) = (part.epochs.trust_stamp(), Instant::now());
+        let found = part.api.info().await.map_err(|error| {
+            format!("the stream {} cannot be read, see that the user may use its requests: {error}", part.stream())
+        })?;
+        let is_copy = found.config.mirror.is_some();
+        if is_copy || !layout::has_subjects(&found.config.subjects, place, part.api.prefix()) {
+            return Err(format!("the stream {} does not have its rooms yet", part.stream()));
+        }
+        part.note(began, &found);
+        part.epochs.record_status(since, stream_status(&found, Position::NONE));
+        Ok(part)
+    }
+
     /// Creates the stream of a part, or checks that the existing one has the wanted settings.
     pub(super) async fn open(
         bus: &Bus,
@@ -79,14 +111,16 @@ impl Part {
         Ok(part)
     }
 
-    fn new(bus: &Bus, settings: &LogSettings, place @ (parts, part): (LogParts, LogPart)) -> Self {
+    fn new(bus: &Bus, settings: &LogSettings, place: (LogParts, LogPart)) -> Self {
         let api = Api::new(bus, settings, place);
         let wanted = stream::wanted(&api, settings, place);
         Self {
-            probe: subjects::log_probe(parts, part),
+            probe: subjects::log_probe(place.0, place.1),
             epochs: EpochTracker::new(bus.connection()),
             api,
             wanted,
+            place,
+            look: RwLock::new(Look { began: None, split: Split::None }),
             checking: Mutex::default(),
             checks_begun: AtomicU64::default(),
             last_good_check: AtomicU64::default(),
@@ -95,7 +129,7 @@ impl Part {
 
     /// Checks the settings of the stream that was found by a request that began at `since`.
     fn check(&self, since: TrustStamp, found: &stream::Found, version: &str) -> Result<(), OpenError> {
-        stream::check(found, &self.wanted, version)?;
+        stream::check(found, &self.wanted, self.place.0, version)?;
         self.epochs.record_status(since, stream_status(&found.info, Position::NONE));
         Ok(())
     }
@@ -161,7 +195,40 @@ impl Part {
         };
         let stored = stored.map_err(|error| self.read_error(&error))?;
         stream_epoch.record_position(stored.as_ref().map_or(Position::NONE, |stored| stored.position));
+        if consistency == ReadConsistency::Latest {
+            self.confirm_has(room).await?;
+        }
         Ok(tail(&stream_epoch, stored))
+    }
+
+    /// Confirms that the stream had the room when this was called. The stream of a room that moved to
+    /// another one still has its earlier records.
+    async fn confirm_has(&self, room: &RoomId) -> Result<(), ReadError> {
+        let look = self.look();
+        let is_recent = look.began.is_some_and(|began| began.elapsed() < TRUSTED_FOR);
+        // A machine that was suspended had another connection before.
+        if is_recent && look.split == Split::None && self.epochs.trusted().is_some() {
+            return Ok(());
+        }
+        self.checked().await?;
+        match self.look().split {
+            split @ Split::Begun(_) if split.moves(room, self.place.0) => {
+                self.epochs.request_recheck();
+                Err(ReadError(format!("the room moves from the stream {} to another one", self.stream())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn look(&self) -> Look {
+        *self.look.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a response shows to a request for the stream's settings that began at this time.
+    fn note(&self, began: Instant, found: &Info) {
+        let announced = stream::split_into(&found.config);
+        let split = layout::split(self.place, &found.config.subjects, announced, self.api.prefix());
+        *self.look.write().unwrap_or_else(PoisonError::into_inner) = Look { began: Some(began), split };
     }
 
     /// See [`super::super::Log::before`].
@@ -240,11 +307,17 @@ impl Part {
         };
         let stream_epoch = self.with_timeout(check).await?;
         let (bytes, max_bytes) = (stream_epoch.bytes(), stream_epoch.max_bytes());
-        Ok(LogStatus { epoch: stream_epoch.epoch, bytes, max_bytes })
+        Ok(LogStatus { epoch: stream_epoch.epoch, bytes, max_bytes, split: self.look().split })
     }
 
     /// See [`super::super::Log::epoch`].
     pub(super) async fn epoch(&self) -> Result<Epoch, ReadError> {
+        Ok(self.checked().await?.epoch)
+    }
+
+    /// Returns the stream's epoch as of a check that began after the call, which concurrent callers
+    /// share.
+    async fn checked(&self) -> Result<Arc<StreamEpoch>, ReadError> {
         let begun = self.checks_begun.load(Ordering::Acquire);
         let check = async {
             let _guard = self.checking.lock().await;
@@ -252,7 +325,7 @@ impl Part {
             let is_recent = self.last_good_check.load(Ordering::Acquire) > begun;
             if is_recent { Ok(self.epochs.latest()) } else { self.check_now().await }
         };
-        Ok(self.with_timeout(check).await?.epoch)
+        self.with_timeout(check).await
     }
 
     /// Returns the stream's epoch; checks it first if a recheck was requested.
@@ -280,12 +353,13 @@ impl Part {
         let Self { api, epochs, checks_begun, last_good_check, .. } = self;
         let number = checks_begun.fetch_add(1, Ordering::AcqRel) + 1;
         // Read before the request, or records that others append in the meantime would look lost.
-        let (since, known) = (epochs.trust_stamp(), epochs.latest().highest());
+        let (since, known, began) = (epochs.trust_stamp(), epochs.latest().highest(), Instant::now());
         let stream = match api.info().await {
             Err(error) if error.is(code::NO_STREAM) => self.create_again().await?,
             info => info?,
         };
         let stream_epoch = epochs.record_status(since, stream_status(&stream, known));
+        self.note(began, &stream);
         last_good_check.store(number, Ordering::Release);
         Ok(stream_epoch)
     }

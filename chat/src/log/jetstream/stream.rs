@@ -1,6 +1,7 @@
 //! Settings of the stream: the wanted ones, the existing ones, and the command for each difference.
 //! Never changes a stream.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
@@ -8,10 +9,10 @@ use bus::BusError;
 use model::log_parts::{LogPart, LogParts};
 use model::record::Epoch;
 use model::settings::LogSettings;
-use model::subjects;
 use runtime::clock;
 
 use super::api::{Api, ApiError, code};
+use super::layout;
 use super::open_error::{Difference, OpenError};
 
 /// The shortest window that the server accepts.
@@ -21,7 +22,16 @@ const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 
 /// The key of the epoch among a stream's metadata.
 // Metadata, because a mirror that takes a stream's place is another stream with the same records.
-const EPOCH: &str = "shaddock-epoch";
+pub(super) const EPOCH: &str = "shaddock-epoch";
+
+/// The key of a split: the number of streams that a log is divided into, or was, as long as its
+/// streams have the records that they had before.
+pub(super) const SPLIT: &str = "shaddock-split";
+
+/// Returns the number of streams of the split that a stream is in.
+pub(super) fn split_into(config: &Config) -> Option<usize> {
+    config.metadata.get(SPLIT).and_then(|count| count.parse().ok())
+}
 
 /// Returns the epoch of a stream: that of its metadata, or one by the time of its creation if that
 /// has none, because an operator created the stream.
@@ -40,8 +50,7 @@ pub(super) fn with_epoch(wanted: &Config, epoch: Epoch) -> Config {
 
 /// Returns the configuration that the settings want for a part of the log.
 pub(super) fn wanted(api: &Api, settings: &LogSettings, (parts, part): (LogParts, LogPart)) -> Config {
-    let subjects = subjects::log_patterns(parts, part);
-    let subjects = subjects.iter().map(|pattern| api.prefix().apply(pattern).into_owned()).collect();
+    let subjects = layout::part_patterns((parts, part), api.prefix());
     let max_bytes = signed(settings.max_part_bytes(parts));
     Config { name: api.stream().to_owned(), subjects, max_bytes, ..limits(settings) }
 }
@@ -80,8 +89,17 @@ pub(super) async fn find_or_create(api: &Api, wanted: &Config) -> Result<Found, 
 }
 
 /// Checks that a stream has the wanted settings.
-pub(super) fn check(found: &Found, wanted: &Config, version: &str) -> Result<(), OpenError> {
-    let differences = differences(&found.info.config, wanted);
+pub(super) fn check(found: &Found, wanted: &Config, parts: LogParts, version: &str) -> Result<(), OpenError> {
+    let config = &found.info.config;
+    let mut wanted = Cow::Borrowed(wanted);
+    if split_into(config) == Some(parts.count()) {
+        if config.mirror.is_some() || config.subjects.len() != wanted.subjects.len() {
+            return Err(OpenError::Splitting { stream: wanted.name.clone() });
+        }
+        // It has room for the records of before until these are purged.
+        wanted.to_mut().max_bytes = config.max_bytes;
+    }
+    let differences = differences(config, &wanted);
     // A stream that was just created and differs shows a server that ignores settings it does not
     // know.
     match (differences.is_empty(), found.is_new) {

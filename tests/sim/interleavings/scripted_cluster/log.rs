@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use chat::log::memory::Memory;
 use model::ids::RoomId;
+use model::log_parts::LogParts;
 use model::record::{Position, Record, RecordId};
 use model::settings::LogSettings;
 
@@ -56,6 +57,15 @@ impl ScriptedCluster {
     /// get its answer.
     pub(in super::super) fn freeze_replica(&mut self) {
         self.replica = Some(self.log.last(&room()));
+    }
+
+    /// A chat server finds that the log has two parts, and the room is in the second one.
+    pub(in super::super) fn find_room_moved(&mut self, chat: usize) {
+        let now = self.chat_now();
+        let two = LogParts::new(2).unwrap();
+        assert!(LogParts::ONE.moves(&room(), two));
+        let effects = self.chats[chat].rooms.divide_log(two, now);
+        self.chat_effects(chat, effects);
     }
 
     fn truncate(&mut self, lost: usize) {

@@ -23,11 +23,24 @@ fn an_ack_is_a_position_of_our_stream() {
 
 #[test]
 fn answers_of_others_are_passed_over() {
-    for ours in [r#"{"stream":"ROOMS","seq":7}"#, r#"{"error":{"code":503,"err_code":10008},"stream":"","seq":0}"#] {
-        assert!(is_of_stream(ours.as_bytes(), "ROOMS"), "{ours}");
+    let of_other_stream = r#"{"stream":"ROOMS-1","seq":7}"#;
+    for ours in [
+        r#"{"stream":"ROOMS-01","seq":7}"#,
+        of_other_stream,
+        r#"{"error":{"code":503,"err_code":10008},"stream":"","seq":0}"#,
+    ] {
+        assert!(is_of_log(ours.as_bytes(), "ROOMS-01", "ROOMS"), "{ours}");
     }
-    for other in [r#"{"stream":"OTHER","seq":7}"#, "{}", "", "7", "{\"stream\":\"OTHER\",\"error\":{}}", "\u{80}"] {
-        assert!(!is_of_stream(other.as_bytes(), "ROOMS"), "{other}");
+    for other in [
+        r#"{"stream":"OTHER","seq":7}"#,
+        r#"{"stream":"ROOMSX","seq":7}"#,
+        "{}",
+        "",
+        "7",
+        "{\"stream\":\"OTHER\",\"error\":{}}",
+        "\u{80}",
+    ] {
+        assert!(!is_of_log(other.as_bytes(), "ROOMS-01", "ROOMS"), "{other}");
     }
 }
 
@@ -40,20 +53,21 @@ fn an_ack_that_says_no_says_why() {
 
 #[test]
 fn a_direct_read_is_a_message_or_nothing_or_an_error() {
-    let headers = Headers::new().with("Nats-Sequence", "9").with("Nats-Subject", "log.a");
+    let headers = Headers::new().with("Nats-Stream", "ROOMS").with("Nats-Sequence", "9").with("Nats-Subject", "log.a");
     let stored = StoredMessage {
         subject: "log.a".to_owned(),
         position: Position(9),
         expected: None,
         bytes: Bytes::from_static(b"record"),
     };
-    assert_eq!(parse_direct_response(&direct(None, headers.clone())), Ok(Some(stored.clone())));
+    assert_eq!(parse_direct_response(&direct(None, headers.clone()), "ROOMS"), Ok(Some(stored.clone())));
     let appended = headers.clone().with(EXPECTED, "7");
     let expected = Some(Position(7));
-    assert_eq!(parse_direct_response(&direct(None, appended)), Ok(Some(StoredMessage { expected, ..stored })));
-    assert_eq!(parse_direct_response(&direct(Some(404), Headers::new())), Ok(None));
-    assert!(parse_direct_response(&direct(Some(408), headers)).is_err());
-    assert!(parse_direct_response(&direct(None, Headers::new())).is_err());
+    assert_eq!(parse_direct_response(&direct(None, appended), "ROOMS"), Ok(Some(StoredMessage { expected, ..stored })));
+    assert_eq!(parse_direct_response(&direct(Some(404), Headers::new()), "ROOMS"), Ok(None));
+    assert!(parse_direct_response(&direct(None, headers.clone()), "ROOMS-1").is_err(), "of another stream");
+    assert!(parse_direct_response(&direct(Some(408), headers), "ROOMS").is_err());
+    assert!(parse_direct_response(&direct(None, Headers::new()), "ROOMS").is_err());
 }
 
 #[test]

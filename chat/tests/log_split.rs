@@ -1,0 +1,240 @@
+//! A split of a log in JetStream: records, positions and epoch of rooms that move, a program that
+//! does not know of the split yet, refusals, and the purge.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test")]
+
+use async_nats::jetstream::stream::{Config, Source};
+use async_nats::jetstream::{self, Context};
+use bus::Bus;
+use bytes::Bytes;
+use chat::log::jetstream::split::{self, Refusal};
+use chat::log::jetstream::{JetStream, OpenError};
+use chat::log::{DivisionCheck, Log, ReadConsistency, Split};
+use model::ids::RoomId;
+use model::log_parts::LogParts;
+use model::record::Position;
+use model::settings::{LogSettings, NatsSettings};
+use owner::log_operation::AppendError;
+use runtime::metrics::Metrics;
+use testkit::NatsServer;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+const TOTAL: usize = 64 << 20;
+
+fn settings() -> LogSettings {
+    LogSettings { max_total_bytes: TOTAL, ..LogSettings::default() }
+}
+
+async fn connect(nats: &NatsServer) -> Bus {
+    Bus::nats(nats.url(), &NatsSettings::default(), "log", Metrics::new()).await.unwrap()
+}
+
+async fn open(nats: &NatsServer) -> Result<Log, OpenError> {
+    JetStream::open(connect(nats).await, &settings()).await.map(Log::from)
+}
+
+async fn context(nats: &NatsServer) -> Context {
+    jetstream::new(async_nats::connect(nats.url()).await.unwrap())
+}
+
+async fn config(context: &Context, name: &str) -> Config {
+    context.get_stream(name).await.unwrap().cached_info().config.clone()
+}
+
+fn room(name: &str) -> RoomId {
+    RoomId::new(name).unwrap()
+}
+
+/// A room that stays in `ROOMS`, and one that moves to `ROOMS-1`.
+fn two_rooms() -> [RoomId; 2] {
+    ["room2", "lobby"].map(room)
+}
+
+async fn append(log: &Log, room: &RoomId, expected: Position, text: &'static str) -> Result<Position, AppendError> {
+    log.append(room, expected, Bytes::from_static(text.as_bytes())).await
+}
+
+async fn last(log: &Log, room: &RoomId) -> Option<(Position, Bytes)> {
+    log.last(room, ReadConsistency::Latest).await.unwrap().last
+}
+
+async fn divided(log: &Log) -> Log {
+    match log.check_division().await {
+        DivisionCheck::Divided(log) => log,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn rooms_that_move_keep_records_positions_and_epoch_and_the_fence() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let (before, bus) = (open(&nats).await.unwrap(), connect(&nats).await);
+    let [stays, moves] = two_rooms();
+    let status = before.status(before.parts().of(&moves)).await.unwrap();
+    assert_eq!(status.split, Split::None);
+    let mut ends = [Position::NONE; 2];
+    for text in ["one", "two", "three"] {
+        for (room, end) in [&stays, &moves].into_iter().zip(&mut ends) {
+            *end = append(&before, room, *end, text).await.unwrap();
+        }
+    }
+    assert!(matches!(before.check_division().await, DivisionCheck::Same));
+    let mut steps = Vec::new();
+    assert_eq!(split::split(&bus, &settings(), |step| steps.push(step.to_owned())).await, Ok(2));
+    assert_eq!(split::split(&bus, &settings(), |step| panic!("{step}")).await, Ok(2), "complete");
+    let firsts: Vec<_> = steps.iter().map(|step| step.split(' ').next().unwrap()).collect();
+    assert_eq!(firsts, ["created", "announced", "waited", "took", "found", "compared", "made"]);
+
+    // This program does not know yet.
+    let begun = Split::Begun(LogParts::new(2).unwrap());
+    let outdated = before.last(&moves, ReadConsistency::Latest).await;
+    assert!(outdated.unwrap_err().0.contains("moves from the stream ROOMS"));
+    assert_eq!(before.status(before.parts().of(&moves)).await.unwrap().split, begun);
+    assert_eq!(last(&before, &stays).await.unwrap().0, ends[0]);
+    let began = Instant::now();
+    assert!(matches!(append(&before, &moves, ends[1], "four").await, Err(AppendError::Unclear(_))));
+    assert!(began.elapsed() < settings().timeout() / 2, "known at once, not after the time-out");
+
+    let after = divided(&before).await;
+    assert_eq!((after.parts().count(), after.part_name(after.parts().of(&moves))), (2, "ROOMS-1".to_owned()));
+    assert!(matches!(after.check_division().await, DivisionCheck::Same));
+    let (position, bytes) = last(&after, &moves).await.unwrap();
+    assert!(position > ends[1] && bytes == "four", "{position:?}: it was committed, in the other stream");
+    for (room, end) in [(&stays, ends[0]), (&moves, position)] {
+        assert_eq!(after.status(after.parts().of(room)).await.unwrap().epoch, status.epoch);
+        assert_eq!(append(&after, room, Position(1), "x").await, Err(AppendError::Refused));
+        assert!(append(&after, room, end, "next").await.unwrap() > end);
+    }
+    assert_eq!(after.read(&moves, &[ends[1]]).await.unwrap(), [Some(Bytes::from_static(b"three"))]);
+    assert_eq!(open(&nats).await.unwrap().parts().count(), 2, "the streams have their settings");
+}
+
+/// Reads from the nearest replica are those of the stream itself, not of one that was its mirror.
+#[tokio::test]
+async fn a_stream_that_was_a_mirror_answers_no_reads_of_its_origin() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let (log, bus) = (open(&nats).await.unwrap(), connect(&nats).await);
+    let [stays, moves] = two_rooms();
+    append(&log, &moves, Position::NONE, "before").await.unwrap();
+    split::split(&bus, &settings(), |_| {}).await.unwrap();
+    let log = divided(&log).await;
+    // Both streams give the same positions from now on.
+    let mut positions = Vec::new();
+    for _ in 0..50 {
+        let end = last(&log, &moves).await.unwrap().0;
+        append(&log, &moves, end, "moved").await.unwrap();
+        let end = positions.last().copied().unwrap_or(Position::NONE);
+        positions.push(append(&log, &stays, end, "stayed").await.unwrap());
+    }
+    let read = log.read(&stays, &positions).await.unwrap();
+    assert!(read.iter().all(|record| record.as_deref() == Some(b"stayed")), "{read:?}");
+    assert!(!config(&context(&nats).await, "ROOMS-1").await.mirror_direct);
+}
+
+#[tokio::test]
+async fn a_purge_removes_the_records_of_other_rooms_and_a_split_can_follow() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let (log, bus, context) = (open(&nats).await.unwrap(), connect(&nats).await, context(&nats).await);
+    let none = async || split::purge(&bus, &settings(), true, |step| panic!("{step}")).await;
+    assert_eq!(none().await, Ok(false), "there was no split");
+    let mut ends = Vec::new();
+    for number in 0..100 {
+        let room = room(&format!("room-{number}"));
+        let position = append(&log, &room, Position::NONE, "one").await.unwrap();
+        ends.push((room, position));
+    }
+    split::split(&bus, &settings(), |_| {}).await.unwrap();
+    let counts = async || {
+        let count = async |name| context.get_stream(name).await.unwrap().cached_info().state.messages;
+        (count("ROOMS").await, count("ROOMS-1").await)
+    };
+    let (all, copied) = counts().await;
+    assert!(all >= 100 && copied >= 100);
+    assert_eq!(config(&context, "ROOMS-1").await.max_bytes, TOTAL as i64, "room for the records of both");
+    let early = split::purge(&bus, &settings(), false, |_| {}).await;
+    assert_eq!(early, Err(Refusal::TooEarly { hours: 0 }));
+    let mut done = Vec::new();
+    assert_eq!(split::purge(&bus, &settings(), true, |step| done.push(step.to_owned())).await, Ok(true));
+    assert_eq!((done.len(), none().await), (2, Ok(false)));
+    let log = open(&nats).await.unwrap();
+    let of_first = ends.iter().filter(|(room, _)| log.part_name(log.parts().of(room)) == "ROOMS").count() as u64;
+    let (first, second) = counts().await;
+    // The end of the split was found by a message of no room, whose slot stayed.
+    assert_eq!((first, second), (of_first + 1, 100 - of_first));
+    for name in ["ROOMS", "ROOMS-1"] {
+        let config = config(&context, name).await;
+        assert_eq!(config.max_bytes, TOTAL as i64 / 2, "{name}");
+        assert!(config.metadata.keys().all(|key| !key.starts_with("shaddock-split")), "{:?}", config.metadata);
+    }
+    assert_eq!(split::split(&bus, &settings(), |_| {}).await, Ok(4));
+    let log = divided(&log).await;
+    for (room, end) in ends {
+        assert_eq!(last(&log, &room).await.unwrap().0, end);
+    }
+}
+
+#[tokio::test]
+async fn a_split_that_cannot_go_on_is_refused_with_its_remedy() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let (bus, context) = (connect(&nats).await, context(&nats).await);
+    let refusal = async || split::split(&bus, &settings(), |_| {}).await.unwrap_err();
+    assert_eq!(refusal().await, Refusal::Missing { stream: "ROOMS".to_owned() });
+    open(&nats).await.unwrap();
+    let other = Config { name: "ROOMS-1".to_owned(), subjects: vec!["other".to_owned()], ..Config::default() };
+    context.create_stream(&other).await.unwrap();
+    assert_eq!(refusal().await, Refusal::Strange { stream: "ROOMS-1".to_owned() });
+    assert_eq!(split::undo(&bus, &settings(), |_| {}).await, Err(Refusal::Strange { stream: "ROOMS-1".to_owned() }));
+    context.delete_stream("ROOMS-1").await.unwrap();
+    // The origin was deleted and created again since the copy was made.
+    let origin = config(&context, "ROOMS").await;
+    let source = Source { name: "ROOMS".to_owned(), ..Source::default() };
+    let mut copy = Config { name: "ROOMS-1".to_owned(), subjects: vec![], mirror: Some(source), ..origin };
+    copy.metadata.insert("shaddock-epoch".to_owned(), "1".to_owned());
+    context.create_stream(&copy).await.unwrap();
+    assert!(matches!(refusal().await, Refusal::OtherEpoch { .. }));
+    assert_eq!(split::undo(&bus, &settings(), |_| {}).await, Ok(true));
+    assert_eq!(split::split(&bus, &settings(), |_| {}).await, Ok(2));
+    assert_eq!(split::undo(&bus, &settings(), |_| {}).await, Err(Refusal::TooLate));
+}
+
+#[tokio::test]
+async fn a_copy_needs_space_and_a_place_among_the_streams() {
+    let space = "jetstream { max_file_store: 100MB }";
+    let nats = NatsServer::start_configured(space).await;
+    open(&nats).await.unwrap();
+    let bus = connect(&nats).await;
+    let refusal = split::split(&bus, &settings(), |_| {}).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::NoSpace { .. }), "{refusal}");
+    let places = "accounts { A { jetstream { max_streams: 1 }, users: [{ user: a, password: a }] } }\nno_auth_user: a";
+    let nats = NatsServer::start_configured(places).await;
+    let log = open(&nats).await.unwrap();
+    let bus = connect(&nats).await;
+    let refusal = split::split(&bus, &settings(), |_| {}).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::TooManyStreams { wanted: 2, .. }), "{refusal}");
+    let [_, moves] = two_rooms();
+    assert!(append(&log, &moves, Position::NONE, "served").await.is_ok());
+    // Nothing was changed.
+    assert_eq!(split::undo(&bus, &settings(), |_| {}).await, Ok(false));
+}
+
+/// A server that starts while rooms are on the way waits for them.
+#[tokio::test]
+async fn a_log_that_is_being_split_is_opened_when_all_streams_are_there() {
+    let nats = NatsServer::start_with_jetstream().await;
+    open(&nats).await.unwrap();
+    let bus = connect(&nats).await;
+    let taken = Notify::new();
+    let report = |step: &str| {
+        if step.starts_with("took") {
+            taken.notify_one();
+        }
+    };
+    let settings = settings();
+    let split = split::split(&bus, &settings, report);
+    let opened = async {
+        taken.notified().await;
+        open(&nats).await.unwrap().parts().count()
+    };
+    let (split, opened) = tokio::join!(split, opened);
+    assert_eq!((split, opened), (Ok(2), 2));
+}
