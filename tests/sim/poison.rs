@@ -49,6 +49,7 @@ impl Poison {
             id: RecordId(number | 1),
             links: last.predecessors().collect(),
             proposals: Vec::new(),
+            acts: Vec::new(),
             entries: vec![Entry::Open],
             notify_connectors: Vec::new(),
             checkpoint: None,

@@ -33,7 +33,7 @@ use crate::draft::{Author, RoomPolicy};
 use crate::event::Event;
 use crate::log_operation::LogResult;
 use crate::log_space::LogSpace;
-use crate::room::{Attach, Context, HistoryRequest, Now, Owner, Proposal, Requester};
+use crate::room::{ActMessage, Attach, Context, HistoryRequest, Now, Owner, Proposal, Requester};
 use duplicate_id::NewerRunReport;
 pub use effects::{Effect, LogRequester, OutgoingReply};
 use failover::HomeLiveness;
@@ -268,6 +268,15 @@ impl Rooms {
                 self.with_owner(&room, |owner, cx| owner.propose(proposal, now, cx));
             }
         }
+    }
+
+    /// Takes a message of acts for a room that this server may own; for another room nothing
+    /// happens.
+    pub fn act(&mut self, room: &RoomId, message: ActMessage, now: Now) -> Vec<Effect> {
+        if !self.is_yielding && !self.is_handing_over && self.may_own(room) {
+            self.with_owner(room, |owner, cx| owner.act(message, now, cx));
+        }
+        self.take_effects()
     }
 
     /// Takes the result of a log operation.

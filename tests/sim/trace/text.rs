@@ -248,6 +248,9 @@ fn record(record: &Record) -> String {
     if !record.proposals.is_empty() {
         text += &format!(" decided {}", list(&record.proposals, decided));
     }
+    if !record.acts.is_empty() {
+        text += &format!(" acts {}", list(&record.acts, |acts| format!("{acts:?}")));
+    }
     text += &format!(" entries {}", list(&record.entries, entry));
     if !record.notify_connectors.is_empty() {
         text += &format!(" named {}", list(&record.notify_connectors, short));
@@ -276,11 +279,19 @@ fn decided(decided: &DecidedProposal) -> String {
 fn entry(entry: &Entry) -> String {
     match entry {
         Entry::Open => "open".to_owned(),
-        Entry::Join { name, session: s, membership: m } => format!("join({name} {} {})", session(s), membership(m)),
+        Entry::Join { name, session: s, membership: m, .. } => format!("join({name} {} {})", session(s), membership(m)),
         Entry::Move { name, from, to, .. } => format!("move({name} {} to {})", session(from), session(to)),
         Entry::Leave { name, session: s } => format!("leave({name} {})", session(s)),
         Entry::Message { from, content, .. } => format!("message({from} {content:?})"),
         Entry::Whisper { from, to, content, .. } => format!("whisper({from} to {to} {content:?})"),
+        Entry::Expel { name, session: s, .. } => format!("expel({name} {})", session(s)),
+        Entry::Rights { session: s, rights } => format!("rights({} {})", session(s), rights.0),
+        Entry::Rule { .. }
+        | Entry::Amend { .. }
+        | Entry::Redact { .. }
+        | Entry::Clear { .. }
+        | Entry::Revoke { .. }
+        | Entry::Erase { .. } => format!("{entry:?}"),
     }
 }
 

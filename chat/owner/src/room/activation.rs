@@ -19,7 +19,7 @@ use checkpoints::SinceCheckpoint;
 use decision::Decision;
 
 use super::recent_records::RecentRecords;
-use super::{Attach, Context, Now, Proposal, Waiting};
+use super::{ActMessage, Attach, Context, Now, Proposal, Waiting};
 use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{MessageTally, RoomPolicy, Undo};
 use crate::log_operation::LogOp;
@@ -89,6 +89,8 @@ pub(super) struct Activation {
     recent_joins: RecentJoins,
     /// Positions of the last record's predecessors, newest first.
     pub(super) predecessors: Vec<Position>,
+    /// Messages of acts had no place in the last record, and are decided before the proposals.
+    acts_go_first: bool,
     pub(super) recent: RecentRecords,
     since: SinceCheckpoint,
     /// Connectors that the first record of the activation names and is sent to; taken when that is
@@ -148,6 +150,7 @@ impl Activation {
             id: RecordId::NONE,
             recent_joins: RecentJoins::since(first.map_or(RecordId::NONE, |(_, record)| record.prev_id)),
             predecessors: Vec::new(),
+            acts_go_first: false,
             recent: RecentRecords::default(),
             since: SinceCheckpoint::default(),
             notify_connectors: None,
@@ -286,7 +289,7 @@ impl Activation {
     /// Starts the next log operation, if none is in flight and one is due.
     pub(super) fn advance(
         &mut self,
-        Waiting { proposals, may_wait, attaches, has_history_requests }: Waiting<'_>,
+        Waiting { proposals, acts, may_wait, attaches, has_history_requests }: Waiting<'_>,
         (ids, space): (&mut RecordIds, MessageSpace),
         now: Now,
         cx: &mut Context<'_>,
@@ -298,8 +301,8 @@ impl Activation {
             || !self.parts.is_empty()
             || self.must_expel();
         // A record that is due anyway takes all along.
-        if !self.has_pending() && (is_due || !(proposals.is_empty() || may_wait)) {
-            self.append((proposals, &mut *attaches), (ids, space), now, cx)?;
+        if !self.has_pending() && (is_due || !acts.is_empty() || !(proposals.is_empty() || may_wait)) {
+            self.append((proposals, acts, &mut *attaches), (ids, space), now, cx)?;
         }
         if !self.has_pending() && (!attaches.is_empty() || has_history_requests) {
             self.pending = PendingOperation::Prove(std::mem::take(attaches));
@@ -310,7 +313,7 @@ impl Activation {
 
     fn append(
         &mut self,
-        (proposals, attaches): (&mut VecDeque<Proposal>, &mut Vec<Attach>),
+        (proposals, messages_of_acts, attaches): (&mut VecDeque<Proposal>, &mut VecDeque<ActMessage>, &mut Vec<Attach>),
         (ids, space): (&mut RecordIds, MessageSpace),
         now: Now,
         cx: &mut Context<'_>,
@@ -320,9 +323,12 @@ impl Activation {
         // Record times never fall, whatever happens to the wall clock.
         let time = now.wall_ms.max(self.state.time());
         let checkpoint_only = std::mem::take(&mut self.checkpoint_only);
-        let Decision { mut entries, decided, taken, undo, messages } =
-            if checkpoint_only { Decision::default() } else { self.decide(proposals, attaches, space, cx) };
-        if entries.is_empty() && decided.is_empty() {
+        let Decision { mut entries, decided, acts, taken, undo, messages } = if checkpoint_only {
+            Decision::default()
+        } else {
+            self.decide((proposals, messages_of_acts), attaches, (space, time), cx)
+        };
+        if entries.is_empty() && decided.is_empty() && acts.is_empty() {
             if self.notify_connectors.is_none()
                 && !self.checkpoint_requested
                 && self.parts.is_empty()
@@ -341,6 +347,7 @@ impl Activation {
             time,
             owner: self.me.clone(),
             proposals: decided,
+            acts,
             entries,
             notify_connectors: self.notify_connectors.take().unwrap_or_default(),
             checkpoint: None,

@@ -20,6 +20,7 @@ use crate::rooms::outgoing::Outgoing;
 use crate::rooms::{Effect, LogRequester, OutgoingReply};
 use crate::test_log::TestLog;
 
+mod acts;
 mod catch_up;
 mod clocks;
 mod history_access;

@@ -253,6 +253,15 @@ pub(super) fn entry_text(entry: &Entry) -> Option<String> {
         Entry::Join { name, .. } => Some(format!("+{name}")),
         Entry::Leave { name, .. } => Some(format!("-{name}")),
         Entry::Message { from, content, .. } => Some(format!("{from}: {content}")),
-        Entry::Whisper { .. } | Entry::Move { .. } => Some(format!("{entry:?}")),
+        Entry::Whisper { .. }
+        | Entry::Move { .. }
+        | Entry::Expel { .. }
+        | Entry::Rule { .. }
+        | Entry::Amend { .. }
+        | Entry::Redact { .. }
+        | Entry::Clear { .. }
+        | Entry::Rights { .. }
+        | Entry::Revoke { .. }
+        | Entry::Erase { .. } => Some(format!("{entry:?}")),
     }
 }

@@ -96,6 +96,7 @@ impl ScriptedCluster {
             time: before.time,
             owner: before.owner.clone(),
             proposals: Vec::new(),
+            acts: Vec::new(),
             entries: vec![Entry::Open],
             notify_connectors: Vec::new(),
             checkpoint: None,

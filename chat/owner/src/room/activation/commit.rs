@@ -44,7 +44,7 @@ impl Activation {
             self.room,
             self.end
         );
-        self.state.apply_metadata(position, &record);
+        self.state.apply_committed(position, &record);
         self.set_last_record(position, &record, size);
         // A connector whose last member left by this record is in `before`. One that has its first
         // member by this record proposed it, and gets the response.

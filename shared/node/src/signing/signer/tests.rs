@@ -65,6 +65,7 @@ fn record() -> SharedRecord {
         time: 1,
         owner: id(CHAT),
         proposals: Vec::new(),
+        acts: Vec::new(),
         entries: vec![Entry::Open],
         notify_connectors: Vec::new(),
         checkpoint: None,
