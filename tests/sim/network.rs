@@ -47,6 +47,8 @@ pub(crate) enum Event {
         done: LogResult,
     },
     UserActs(usize),
+    /// An api server sends acts.
+    ActsSent,
     Tick,
     Heartbeat,
     RestartChat(usize),

@@ -25,6 +25,7 @@ use model::act::MAX_ACTS;
 use model::backoff::Backoff;
 use model::ids::{RoomId, ServerId};
 use model::record::{Epoch, Position, RecordIds};
+use model::room::RoomState;
 use model::rpc::messages::LogPosition;
 
 use crate::bad_records::BadRecord;
@@ -239,6 +240,13 @@ impl Owner {
     pub fn walk(&self, until: Until) -> Option<(LogPosition, Walk)> {
         let Phase::Active(active) = &self.phase else { return None };
         Some((active.place(), active.walk(until)?))
+    }
+
+    /// Returns the position of an active owner and the room's state there, unless an append is in
+    /// flight.
+    pub fn state(&self) -> Option<(LogPosition, &RoomState)> {
+        let Phase::Active(active) = &self.phase else { return None };
+        active.appending_bytes().is_none().then(|| (active.place(), &active.state))
     }
 
     /// Returns true if the owner waits for the time of a retry, or for that of a record of joins and

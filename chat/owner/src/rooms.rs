@@ -22,7 +22,8 @@ use model::ids::{Incarnation, RoomId, ServerId};
 use model::lineage::Lineage;
 use model::log_parts::{LogParts, PerPart};
 use model::record::RecordIds;
-use model::rpc::messages::{FromConnector, RpcRequest, RpcResponse};
+use model::room::RoomState;
+use model::rpc::messages::{FromConnector, LogPosition, RpcRequest, RpcResponse};
 use model::rpc::{self, RpcError, Trace};
 use model::servers::Servers;
 use model::settings::Settings;
@@ -320,6 +321,12 @@ impl Rooms {
         self.owners.retain(|room, owner| !owner.is_forgettable(now, forget_ms, spaces.get(parts.of(room))));
         self.unusable.retain(|room| self.owners.contains_key(room));
         self.with_all(|owner, cx| owner.maintain(now, cx));
+    }
+
+    /// Returns the position up to which this server owns a room and the room's state there, unless it
+    /// appends now.
+    pub fn state(&self, room: &RoomId) -> Option<(LogPosition, &RoomState)> {
+        self.owners.get(room)?.state()
     }
 
     /// Returns the number of known connectors, including silent ones.

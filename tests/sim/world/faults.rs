@@ -56,6 +56,7 @@ impl World {
             let kind = world.chance.index(Poison::ALL.len());
             Event::Poisoned(world.chance.index(ROOMS.len()), Poison::ALL[kind])
         });
+        self.plan_acts();
         self.plan_partial();
         self.plan_part_faults();
         self.plan_fillings();

@@ -58,9 +58,7 @@ impl OwnerHarness {
     }
 
     fn members(&self) -> Vec<String> {
-        let (position, last) = self.last();
-        let mut state = RoomState::from(&*last.checkpoint.clone().unwrap());
-        state.apply_metadata(position, &last);
+        let (_, state) = self.owner.state().unwrap();
         state.members().keys().map(Name::to_string).collect()
     }
 }
