@@ -180,6 +180,7 @@ fn record(mut predecessors: impl Iterator<Item = Position>, entry: Entry) -> Byt
         owner: ServerId::new("chat-server-1").unwrap(),
         proposals: Vec::new(),
         acts: Vec::new(),
+        lasting: None,
         entries: vec![entry],
         notify_connectors: Vec::new(),
         checkpoint: None,

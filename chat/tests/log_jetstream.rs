@@ -122,6 +122,7 @@ fn usual_record(expected: Position, number: u64) -> Record {
             meta: None,
         }],
         acts: Vec::new(),
+        lasting: None,
         notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,

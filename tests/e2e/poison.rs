@@ -77,6 +77,7 @@ impl PoisonedRoom {
             id: RecordId(77),
             proposals: Vec::new(),
             acts: Vec::new(),
+            lasting: None,
             entries: vec![Entry::Open],
             checkpoint: None,
             ..last

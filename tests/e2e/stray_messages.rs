@@ -212,6 +212,7 @@ fn record() -> Record {
         owner: id("chat-server-1"),
         proposals: Vec::new(),
         acts: Vec::new(),
+        lasting: None,
         entries: vec![Entry::Open],
         notify_connectors: Vec::new(),
         checkpoint: None,

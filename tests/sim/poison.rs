@@ -50,6 +50,7 @@ impl Poison {
             links: last.predecessors().collect(),
             proposals: Vec::new(),
             acts: Vec::new(),
+            lasting: None,
             entries: vec![Entry::Open],
             notify_connectors: Vec::new(),
             checkpoint: None,

@@ -87,6 +87,7 @@ pub(crate) mod tests {
             owner: ServerId::new("chat-server-1").unwrap(),
             proposals: Vec::new(),
             acts: Vec::new(),
+            lasting: None,
             entries: Vec::new(),
             notify_connectors: Vec::new(),
             checkpoint: None,

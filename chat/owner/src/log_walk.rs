@@ -209,7 +209,7 @@ impl Walk {
         };
         // Links of records in memory are not checked when decoded; one that leads forward could
         // make the walk endless.
-        record.predecessors().filter(move |p| *p > end && *p < at)
+        record.predecessors().chain(record.lasting_before()).filter(move |p| *p > end && *p < at)
     }
 }
 
@@ -235,6 +235,7 @@ mod tests {
                     owner: ServerId::new("chat-server-1").unwrap(),
                     proposals: Vec::new(),
                     acts: Vec::new(),
+                    lasting: None,
                     entries: Vec::new(),
                     notify_connectors: Vec::new(),
                     checkpoint: (checkpoint_at == Some(i)).then(Box::default),

@@ -93,6 +93,7 @@ mod tests {
                 owner: chat.clone(),
                 proposals: Vec::new(),
                 acts: Vec::new(),
+                lasting: None,
                 entries: vec![Entry::Join { name, session, membership: stay(number), profile: None }],
                 notify_connectors: Vec::new(),
                 checkpoint: None,

@@ -171,6 +171,7 @@ mod tests {
             proposals: vec![decided(1, OLD), decided(2, OLD)],
             entries,
             acts: Vec::new(),
+            lasting: None,
             notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,

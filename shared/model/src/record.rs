@@ -132,6 +132,9 @@ pub struct Record {
     /// The messages of acts decided here; left out towards connectors.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub acts: Vec<DecidedActs>,
+    /// Its place among the records that no age removes; left out towards connectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Lasting>,
     /// The entries, in order.
     pub entries: Vec<Entry>,
     /// In the first record of an activation: connectors that may have missed records of the
@@ -146,6 +149,18 @@ pub struct Record {
     /// Set if the checkpoint is one part of several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<CheckpointPart>,
+}
+
+/// The place of a record among those that the log keeps whatever their age: those that make a rule,
+/// a revocation or an erasure, and some checkpoints of states with such.
+// A chain of their own: where all between are too old, an activation reads on along it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lasting {
+    /// This record is one of them.
+    pub is_one: bool,
+    /// The newest one before this record, back to the last complete checkpoint among them;
+    /// [`Position::NONE`] for none.
+    pub before: Position,
 }
 
 /// One part of a state that is too large for one record. The parts follow each other, one per
@@ -267,6 +282,7 @@ impl Record {
             owner: self.owner.clone(),
             proposals: self.proposals.clone(),
             acts: Vec::new(),
+            lasting: None,
             entries: self.entries.iter().map(Entry::for_connectors).collect(),
             notify_connectors: self.notify_connectors.clone(),
             checkpoint: None,
@@ -286,6 +302,16 @@ impl Record {
     /// the owner continued from its state after the last record of the old log.
     pub fn is_behind_erasure(&self) -> bool {
         self.prev == Position::NONE && self.prev_id != RecordId::NONE
+    }
+
+    /// Returns true if no age removes it.
+    pub fn must_last(&self) -> bool {
+        self.lasting.is_some_and(|lasting| lasting.is_one)
+    }
+
+    /// The newest record before this one that no age removes.
+    pub fn lasting_before(&self) -> Option<Position> {
+        self.lasting.map(|lasting| lasting.before).filter(|before| *before != Position::NONE)
     }
 
     /// The predecessors, newest first, `prev` first of all.

@@ -56,7 +56,9 @@ impl fmt::Display for Operation<'_> {
             LogOp::Before(position) => write!(f, "last before {}", position.0),
             LogOp::Epoch => f.write_str("epoch"),
             LogOp::Read(positions) => write!(f, "read {}", list(positions, |position| position.0.to_string())),
-            LogOp::Append { expected, record } => write!(f, "append after {} {}", expected.0, encoded(record)),
+            LogOp::Append { expected, record, lifetime } => {
+                write!(f, "append after {} {lifetime:?} {}", expected.0, encoded(record))
+            }
         }
     }
 }

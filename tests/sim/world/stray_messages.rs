@@ -248,6 +248,7 @@ fn stray_record(position: Position) -> Record {
         owner: server("chat", 0).id,
         proposals: Vec::new(),
         acts: Vec::new(),
+        lasting: None,
         entries: vec![Entry::Open],
         notify_connectors: Vec::new(),
         checkpoint: None,

@@ -66,6 +66,7 @@ impl HistoryHarness {
                 owner: ServerId::new("chat-server-1").unwrap(),
                 proposals: Vec::new(),
                 acts: Vec::new(),
+                lasting: None,
                 entries,
                 notify_connectors: Vec::new(),
                 checkpoint: None,

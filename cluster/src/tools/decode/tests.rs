@@ -98,6 +98,7 @@ fn records_have_the_names_of_their_fields_and_servers() {
         owner: owner.clone(),
         proposals: Vec::new(),
         acts: Vec::new(),
+        lasting: None,
         entries: vec![Entry::Message { from: name, content: "hi".to_owned(), id: None, meta: None }],
         notify_connectors: vec![owner],
         checkpoint: None,

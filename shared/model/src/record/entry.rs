@@ -92,6 +92,11 @@ impl Entry {
         }
     }
 
+    /// Returns true if its effect must outlive the age of the log: a rule, a revocation, an erasure.
+    pub fn must_last(&self) -> bool {
+        matches!(self, Self::Rule { .. } | Self::Revoke { .. } | Self::Erase { .. })
+    }
+
     /// Returns the member who sent this message; `None` for one that the application sent.
     pub fn speaker(&self) -> Option<&Name> {
         match self {

@@ -98,7 +98,7 @@ mod tests {
     use crate::act::{Profile, Rights, RuleKind, Target};
     use crate::ids::{Actor, Incarnation, Name, ServerId, Uid};
     use crate::membership::Token;
-    use crate::record::{DecidedAct, Outcome, Position, RecordId, Refusal, VERSION};
+    use crate::record::{DecidedAct, Lasting, Outcome, Position, RecordId, Refusal, VERSION};
 
     fn session(id: &str) -> SessionId {
         let connector = ServerId::new(id).unwrap();
@@ -173,6 +173,7 @@ mod tests {
                 owner: connector.clone(),
                 proposals: vec![decided.clone(), decided],
                 acts: vec![acts.clone(), acts],
+                lasting: Some(Lasting { is_one: true, before: Position(u64::MAX) }),
                 entries,
                 notify_connectors: vec![connector; 3],
                 checkpoint: None,

@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::head::Head;
 use super::servers::{ServerTable, StoredServer, server};
 use super::stored_entry::StoredEntry;
-use super::{CheckpointPart, DecidedAct, DecidedActs, DecidedProposal, Outcome, Record, Refusal, VERSION};
+use super::{
+    CheckpointPart, DecidedAct, DecidedActs, DecidedProposal, Lasting, Outcome, Position, Record, Refusal, VERSION,
+};
 use crate::ids::Incarnation;
 use crate::membership::MessageId;
 use crate::room::Checkpoint;
@@ -32,6 +34,8 @@ pub(super) struct StoredRecord<'a> {
     proposals: Vec<StoredProposal>,
     #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
     acts: Vec<StoredActs>,
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    lasting: Option<(bool, Position)>,
     #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
     entries: Vec<StoredEntry<'a>>,
     #[serde(rename = "n", default, skip_serializing_if = "Vec::is_empty")]
@@ -85,6 +89,7 @@ impl<'a> From<&'a Record> for StoredRecord<'a> {
             servers: servers.into_list(),
             proposals,
             acts,
+            lasting: record.lasting.map(|Lasting { is_one, before }| (is_one, before)),
             entries,
             notify_connectors,
             checkpoint: record.checkpoint.as_deref().map(Cow::Borrowed),
@@ -114,6 +119,7 @@ impl TryFrom<StoredRecord<'_>> for Record {
             owner: server(&servers, 0)?,
             proposals: proposals.collect::<Result<_, _>>()?,
             acts: acts.collect::<Result<_, _>>()?,
+            lasting: stored.lasting.map(|(is_one, before)| Lasting { is_one, before }),
             entries: entries.collect::<Result<_, _>>()?,
             notify_connectors: notify_connectors.collect::<Result<_, _>>()?,
             checkpoint: stored.checkpoint.map(|checkpoint| Box::new(checkpoint.into_owned())),

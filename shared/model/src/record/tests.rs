@@ -31,6 +31,7 @@ fn record() -> Record {
             },
         ],
         acts: Vec::new(),
+        lasting: None,
         notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,

@@ -52,6 +52,7 @@ fn record(prev: u64, entries: Vec<Entry>) -> Record {
         proposals: vec![decided],
         entries,
         acts: Vec::new(),
+        lasting: None,
         notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,

@@ -102,6 +102,7 @@ mod tests {
             owner: ServerId::new("chat-server-1").unwrap(),
             proposals: Vec::new(),
             acts: Vec::new(),
+            lasting: None,
             entries: vec![Entry::Message { from, content, id: None, meta: None }; entries],
             notify_connectors: Vec::new(),
             checkpoint: None,

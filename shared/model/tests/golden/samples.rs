@@ -111,6 +111,7 @@ fn record() -> Record {
         }],
         entries: entries(),
         acts: Vec::new(),
+        lasting: None,
         notify_connectors: vec![connector()],
         checkpoint: None,
         part: None,

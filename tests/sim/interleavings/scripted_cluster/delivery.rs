@@ -134,8 +134,8 @@ impl ScriptedCluster {
                 LogResult::Last(Ok(replica.unwrap_or_else(|| self.log.last(&room()))))
             }
             LogOp::Before(position) => LogResult::Last(Ok(self.log.before(&room(), position))),
-            LogOp::Append { expected, record } => {
-                let appended = self.log.append(&room(), expected, record);
+            LogOp::Append { expected, record, lifetime } => {
+                let appended = self.log.append_for(&room(), expected, record, lifetime);
                 self.appended += usize::from(appended.is_ok());
                 LogResult::Append(appended)
             }

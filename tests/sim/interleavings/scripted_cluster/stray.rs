@@ -97,6 +97,7 @@ impl ScriptedCluster {
             owner: before.owner.clone(),
             proposals: Vec::new(),
             acts: Vec::new(),
+            lasting: None,
             entries: vec![Entry::Open],
             notify_connectors: Vec::new(),
             checkpoint: None,

@@ -6,9 +6,9 @@ use model::room::Checkpoint;
 use super::super::Now;
 use super::Activation;
 
-/// A room with members or rules gets a checkpoint at least this often, so that retention by age never evicts
-/// its last one.
-const CHECKPOINT_MS: u64 = 24 * 3_600_000;
+/// A room with members or rules gets a checkpoint at least this often, so that retention by age
+/// never evicts its last one.
+pub(super) const CHECKPOINT_MS: u64 = 24 * 3_600_000;
 
 /// Size of the log since the last checkpoint.
 #[derive(Debug, Default)]
@@ -43,6 +43,7 @@ impl Activation {
         // There are far fewer parts than members, and those are bounded.
         let (base, of) = (self.position, u16::try_from(parts.len()).unwrap_or(u16::MAX));
         self.parts = (0..of).map(|index| CheckpointPart { base, index, of }).zip(parts).collect();
+        self.are_parts_lasting = self.state.moderation().must_last();
         self.since = SinceCheckpoint::default();
         self.checkpoint_requested = false;
     }

@@ -42,9 +42,23 @@ impl OwnerHarness {
         self.run();
     }
 
+    /// The same at a server that looks twice for missing records.
+    fn act_at_second_look(&mut self, number: u64, acts: Vec<Act>) {
+        self.act(number, acts);
+        self.tick(2_000);
+        self.run();
+    }
+
     fn last_record(&self) -> (Position, Record) {
         let (position, bytes) = self.log.last(&room()).last.unwrap();
         (position, Record::decode(&bytes).unwrap())
+    }
+
+    /// Returns true if the owner knows the mute of a user.
+    fn holds(&self, number: u64) -> bool {
+        let target = Target::Uid(Uid::new(&format!("u{number}")).unwrap());
+        let (_, state) = self.owner.state().unwrap();
+        state.moderation().rule(&target, RuleKind::Mute, state.time()).is_some()
     }
 
     fn act_outcomes(&self) -> Vec<Outcome> {
@@ -137,4 +151,28 @@ fn what_is_not_committed_has_no_effect() {
     harness.run();
     harness.act(2, vec![expel("ann"), mute(1, 0)]);
     assert_eq!(harness.act_outcomes(), [Outcome::Done(0), Outcome::Done(1)]);
+}
+
+/// A room with rules of which the records between are too old.
+fn aged() -> OwnerHarness {
+    let mut harness = OwnerHarness::new();
+    harness.propose(1, 1, vec![join(1, "ann")]);
+    harness.run();
+    for number in 1..60 {
+        harness.act(number, vec![if number % 20 == 0 { mute(number, 0) } else { say("hi") }]);
+    }
+    harness.log.age();
+    harness
+}
+
+#[test]
+fn rules_are_found_behind_the_age_of_the_log() {
+    let mut successor = aged().successor();
+    successor.act_at_second_look(60, vec![mute(60, 0)]);
+    assert!([20, 40, 60].iter().all(|number| successor.holds(*number)));
+    // Behind missing records the state is written anew.
+    successor.log.age();
+    let mut third = successor.successor();
+    third.act_at_second_look(61, vec![say("hi")]);
+    assert!([20, 40, 60].iter().all(|number| third.holds(*number)));
 }

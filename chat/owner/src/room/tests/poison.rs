@@ -52,6 +52,7 @@ impl OwnerHarness {
             entries,
             proposals: Vec::new(),
             acts: Vec::new(),
+            lasting: None,
             checkpoint: None,
             ..last
         }

@@ -89,6 +89,7 @@ impl TestCluster {
                     proposals: vec![DecidedProposal { connector, incarnation, number, outcomes }],
                     entries,
                     acts: Vec::new(),
+                    lasting: None,
                     notify_connectors: Vec::new(),
                     checkpoint: None,
                     part: None,

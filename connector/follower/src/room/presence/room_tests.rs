@@ -191,6 +191,7 @@ impl TestRoom {
             proposals: vec![DecidedProposal { connector, incarnation, number, outcomes }],
             entries,
             acts: Vec::new(),
+            lasting: None,
             notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,

@@ -66,6 +66,7 @@ fn record() -> SharedRecord {
         owner: id(CHAT),
         proposals: Vec::new(),
         acts: Vec::new(),
+        lasting: None,
         entries: vec![Entry::Open],
         notify_connectors: Vec::new(),
         checkpoint: None,
