@@ -150,6 +150,14 @@ impl RoomPolicy {
     pub fn checkpoint_records(&self, size: usize) -> usize {
         (size / CHECKPOINT_BYTES_PER_RECORD).min(self.max_records / 4).max(CHECKPOINT_RECORDS)
     }
+
+    /// Returns the number of records after which the next checkpoint of rules is to be one that no
+    /// age removes.
+    // It comes after a quarter of the kept records more, and its parts are a sixth: one is always
+    // among them.
+    pub fn lasting_records(&self) -> usize {
+        self.max_records / 4
+    }
 }
 
 impl<'a> Draft<'a> {

@@ -103,6 +103,8 @@ pub(super) struct Activation {
     // Not each checkpoint of a room with rules: a small room has one in every second record, and the
     // messages beside them would never be too old.
     lasted_at: Option<u64>,
+    /// Records behind that.
+    since_lasting: usize,
     /// The next checkpoint is to be such a one if the room has rules.
     is_lasting_due: bool,
     /// Ticks of the last append. An activation begins with one.
@@ -167,6 +169,7 @@ impl Activation {
             notify_connectors: None,
             checkpoint_requested: false,
             lasted_at: None,
+            since_lasting: 0,
             is_lasting_due: true,
             appended_at: 0,
             parts: VecDeque::new(),
@@ -208,6 +211,7 @@ impl Activation {
         self.predecessors = record.predecessors().take(LINKS - 1).collect();
         (self.position, self.end, self.id) = (position, position, record.id);
         self.last_lasting = self.lasting_at(position, record);
+        self.since_lasting += 1;
         self.recent_joins.add(record);
         if record.checkpoint.is_some() && record.part.is_none() {
             self.since = SinceCheckpoint::default();
@@ -360,7 +364,9 @@ impl Activation {
         now: Now,
         cx: &mut Context<'_>,
     ) -> Result<(), rmp_serde::encode::Error> {
-        self.is_lasting_due = self.lasted_at.is_none_or(|at| now.ticks.saturating_sub(at) >= CHECKPOINT_MS);
+        // By their number, too: the log evicts the oldest records of a room, lasting ones as well.
+        self.is_lasting_due = self.since_lasting >= self.policy.lasting_records()
+            || self.lasted_at.is_none_or(|at| now.ticks.saturating_sub(at) >= CHECKPOINT_MS);
         self.begin_parts();
         let before: BTreeSet<ServerId> = self.state.connectors().cloned().collect();
         // Record times never fall, whatever happens to the wall clock.

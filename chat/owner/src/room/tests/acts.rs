@@ -176,3 +176,18 @@ fn rules_are_found_behind_the_age_of_the_log() {
     third.act_at_second_look(61, vec![say("hi")]);
     assert!([20, 40, 60].iter().all(|number| third.holds(*number)));
 }
+
+/// The log evicts the oldest records of a room by their number, too, whatever their lifetime.
+#[test]
+fn rules_are_found_behind_the_age_of_a_log_that_is_full_of_newer_records() {
+    const RECORDS: usize = 512;
+    let mut settings = Settings::default();
+    settings.log.max_records = RECORDS;
+    let mut harness = OwnerHarness::with(TestLog::retaining(1, RECORDS), &settings, SizeLimits::default());
+    harness.act(1, vec![mute(1, 0)]);
+    (2..1_500).for_each(|number| harness.act(number, vec![say("hi")]));
+    harness.log.age();
+    let mut successor = harness.successor();
+    successor.act_at_second_look(1_500, vec![say("hi")]);
+    assert!(successor.holds(1));
+}
