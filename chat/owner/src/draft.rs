@@ -39,6 +39,7 @@ pub struct RoomPolicy {
     newest_wins: bool,
     refuses_imitations: bool,
     max_records: usize,
+    max_age_ms: u64,
     presence_records_per_min: usize,
     size_limits: SizeLimits,
 }
@@ -125,6 +126,7 @@ impl RoomPolicy {
             newest_wins: room.newest_wins,
             refuses_imitations: settings.names.refuses_imitations(),
             max_records: log.max_records,
+            max_age_ms: u64::from(log.max_age_hours) * 3_600_000,
             presence_records_per_min: room.presence_records_per_min,
             size_limits,
         }
@@ -149,6 +151,12 @@ impl RoomPolicy {
     /// The log retains several times as many.
     pub fn checkpoint_records(&self, size: usize) -> usize {
         (size / CHECKPOINT_BYTES_PER_RECORD).min(self.max_records / 4).max(CHECKPOINT_RECORDS)
+    }
+
+    /// Returns true if the log has removed the records from before this time, but for those that no
+    /// age removes.
+    pub fn is_too_old(&self, time: u64, now_ms: u64) -> bool {
+        now_ms.saturating_sub(time) > self.max_age_ms
     }
 
     /// Returns the number of records after which the next checkpoint of rules is to be one that no

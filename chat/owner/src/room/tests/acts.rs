@@ -177,6 +177,17 @@ fn rules_are_found_behind_the_age_of_the_log() {
     assert!([20, 40, 60].iter().all(|number| third.holds(*number)));
 }
 
+#[test]
+fn what_is_too_old_was_not_lost() {
+    let missing = |hours: u64| {
+        let mut successor = aged().successor();
+        successor.now.wall_ms += hours * 3_600_000;
+        successor.act_at_second_look(60, vec![say("hi")]);
+        successor.missing() > 0
+    };
+    assert_eq!((missing(24), missing(8 * 24)), (true, false));
+}
+
 /// The log evicts the oldest records of a room by their number, too, whatever their lifetime.
 #[test]
 fn rules_are_found_behind_the_age_of_a_log_that_is_full_of_newer_records() {
