@@ -49,6 +49,8 @@ pub(crate) enum Event {
     UserActs(usize),
     /// An api server sends acts.
     ActsSent,
+    /// Records of the room of all rooms are too old for the log.
+    RecordsAge,
     Tick,
     Heartbeat,
     RestartChat(usize),

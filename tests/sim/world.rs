@@ -329,6 +329,7 @@ impl World {
         match event {
             Event::UserActs(user) => self.act_at_once(user),
             Event::ActsSent => self.send_acts(),
+            Event::RecordsAge => self.age_records(),
             Event::Tick => self.tick(),
             Event::Heartbeat => self.heartbeat(),
             Event::Listen => self.listen(),

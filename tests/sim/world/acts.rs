@@ -4,6 +4,7 @@
 use model::act::{Act, IdentifiedAct, MessageMeta, Rights, RuleKind, Target};
 use model::ids::{Actor, Name, SessionId, Uid};
 use model::membership::MessageId;
+use model::record::Record;
 use model::room::RoomState;
 use owner::room::ActMessage;
 
@@ -11,6 +12,9 @@ use super::*;
 
 /// Times at which the proposer sends.
 const SENDINGS: usize = 40;
+
+/// Times at which records are too old.
+const AGINGS: usize = 2;
 
 /// The room of all rooms.
 pub(crate) const ALL_ROOMS: &str = "~all";
@@ -25,6 +29,7 @@ pub(crate) struct ActSender {
 impl World {
     pub(super) fn plan_acts(&mut self) {
         self.plan_some(SENDINGS, |_, _| Event::ActsSent);
+        self.plan_some(AGINGS, |_, _| Event::RecordsAge);
     }
 
     /// Sends a new message, the last one again, or an old one.
@@ -43,6 +48,19 @@ impl World {
                 let effects = self.chats[chat].rooms.act(&room, message.clone(), now);
                 self.chat_effects(chat, effects);
             }
+        }
+    }
+
+    /// Removes the records of the room of all rooms that age removes.
+    // Of that room alone: what users received from others is compared with all of their records.
+    pub(super) fn age_records(&mut self) {
+        let room = RoomId::new(ALL_ROOMS).unwrap();
+        let mut before = Position(u64::MAX);
+        while let Some((position, bytes)) = self.log.before(&room, before).last {
+            if !Record::decode(&bytes).unwrap().must_last() {
+                self.log.damage(&room, position, None);
+            }
+            before = position;
         }
     }
 
