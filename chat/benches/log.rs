@@ -154,7 +154,8 @@ impl Filled {
 
 /// Appends a message, linked as the owner links it.
 async fn say(log: &Log, room: &RoomId, positions: &mut Vec<Position>, links: usize) {
-    let entry = Entry::Message { from: Name::new("somebody").unwrap(), content: "x".repeat(CONTENT), id: None };
+    let entry =
+        Entry::Message { from: Name::new("somebody").unwrap(), content: "x".repeat(CONTENT), id: None, meta: None };
     let record = record(positions.iter().rev().take(links).copied(), entry);
     let expected = positions.last().copied().unwrap_or_default();
     positions.push(log.append(room, expected, record).await.unwrap());
@@ -178,6 +179,8 @@ fn record(mut predecessors: impl Iterator<Item = Position>, entry: Entry) -> Byt
         time: runtime::clock::now_ms(),
         owner: ServerId::new("chat-server-1").unwrap(),
         proposals: Vec::new(),
+        acts: Vec::new(),
+        lasting: None,
         entries: vec![entry],
         notify_connectors: Vec::new(),
         checkpoint: None,

@@ -11,7 +11,7 @@ use model::log_parts::{LogPart, LogParts};
 use model::record::{Epoch, Position};
 use model::subjects;
 
-use owner::log_operation::{AppendError, ReadError, Tail};
+use owner::log_operation::{AppendError, Lifetime, ReadError, Tail};
 
 /// A log of many rooms, divided into parts that work and fail apart. Clones are the same log, in the
 /// division that was found when it was opened or checked.
@@ -122,9 +122,20 @@ impl Log {
     /// Returns the record's position, which is above `expected` and above all earlier positions of
     /// the room's part.
     pub async fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
+        self.append_for(room, expected, record, Lifetime::Aging).await
+    }
+
+    /// The same for a record with this lifetime.
+    pub async fn append_for(
+        &self,
+        room: &RoomId,
+        expected: Position,
+        record: Bytes,
+        lifetime: Lifetime,
+    ) -> Result<Position, AppendError> {
         match &self.0 {
-            Kind::JetStream(jetstream) => jetstream.append(room, expected, record).await,
-            Kind::Memory(memory) => memory.append(room, expected, record),
+            Kind::JetStream(jetstream) => jetstream.append(room, expected, record, lifetime).await,
+            Kind::Memory(memory) => memory.append_for(room, expected, record, lifetime),
         }
     }
 

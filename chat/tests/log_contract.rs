@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use async_nats::jetstream as nats_jetstream;
 use bus::Bus;
@@ -15,7 +16,7 @@ use model::log_parts::{LogPart, LogParts};
 use model::record::Position;
 use model::settings::{LogSettings, NatsSettings};
 use model::subjects::{self, SubjectPrefix};
-use owner::log_operation::AppendError;
+use owner::log_operation::{AppendError, Lifetime};
 use runtime::metrics::Metrics;
 use testkit::NatsServer;
 
@@ -228,6 +229,22 @@ impl Stranger {
             }
         }
     }
+
+    /// Makes everything that was appended so far too old.
+    async fn age(&self) {
+        match self {
+            Self::Memory(memory) => memory.expire(8 * 24 * 3_600_000),
+            Self::Nats(nats, prefix, parts) => {
+                let context = nats_jetstream::new(nats.clone());
+                for part in parts.iter() {
+                    let stream = context.get_stream(prefix.stream(&subjects::log_stream(*parts, part))).await.unwrap();
+                    let max_age = Duration::from_millis(200);
+                    let short = nats_jetstream::stream::Config { max_age, ..stream.cached_info().config.clone() };
+                    context.update_stream(&short).await.unwrap();
+                }
+            }
+        }
+    }
 }
 
 /// Returns the last message of the lobby, and the expectation of its author.
@@ -284,6 +301,27 @@ async fn the_last_message_below_a_position_is_found(log: Log, stranger: Stranger
     stranger.remove(&lobby, two).await;
     assert_eq!(before(&log, poison).await, Some((one, bytes("one"), Some(Position::NONE))));
     assert_eq!(log.read(&lobby, &[two]).await.unwrap(), [None]);
+}
+
+/// Records of rules, and the checkpoints with them, must be there for as long as the rules hold.
+async fn a_lasting_record_outlives_the_age_of_others(log: Log, stranger: Stranger) {
+    let lobby = room("lobby");
+    let lasting =
+        async |expected, text| log.append_for(&lobby, expected, bytes(text), Lifetime::Lasting).await.unwrap();
+    let one = append(&log, &lobby, Position::NONE, "one").await.unwrap();
+    let two = lasting(one, "two").await;
+    let three = append(&log, &lobby, two, "three").await.unwrap();
+    let four = lasting(three, "four").await;
+    let five = append(&log, &lobby, four, "five").await.unwrap();
+    stranger.age().await;
+    let is_gone = async |position| log.read(&lobby, &[position]).await.unwrap() == [None];
+    testkit::eventually(Duration::from_secs(20), "the last record to be too old", async || is_gone(five).await).await;
+    let left = [None, Some(bytes("two")), None, Some(bytes("four")), None];
+    assert_eq!(log.read(&lobby, &[one, two, three, four, five]).await.unwrap(), left);
+    assert_eq!(last_and_expected(&log).await, (four, Some(three)));
+    assert_eq!(before(&log, four).await.map(|(position, ..)| position), Some(two));
+    assert_eq!(append(&log, &lobby, five, "six").await, Err(AppendError::Refused));
+    assert!(append(&log, &lobby, four, "six").await.unwrap() > five);
 }
 
 /// A log at a server of its own, which stops when it is dropped.
@@ -359,6 +397,7 @@ contract! {
     the_expectation_of_an_append_is_remembered,
     an_append_goes_behind_messages_of_other_programs,
     the_last_message_below_a_position_is_found,
+    a_lasting_record_outlives_the_age_of_others,
 }
 
 #[tokio::test]

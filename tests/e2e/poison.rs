@@ -76,6 +76,8 @@ impl PoisonedRoom {
             prev_id,
             id: RecordId(77),
             proposals: Vec::new(),
+            acts: Vec::new(),
+            lasting: None,
             entries: vec![Entry::Open],
             checkpoint: None,
             ..last
@@ -198,7 +200,7 @@ async fn a_record_from_the_future_is_applied_and_moves_no_time() {
     assert!(world.bob.events_before("once").await.is_empty());
     let next = world.next().await;
     let from = model::ids::Name::new("ann").unwrap();
-    let entries = vec![Entry::Message { from, content: "from the future".to_owned(), id: None }];
+    let entries = vec![Entry::Message { from, content: "from the future".to_owned(), id: None, meta: None }];
     let future = Record { time: next.time + FAR_MS, entries, ..next };
     let position = world.publish(future.encode().unwrap()).await;
     assert_eq!(world.ann.chat.send_message(&message).await.unwrap().seq, sent.seq, "its id is not forgotten");

@@ -211,6 +211,8 @@ fn record() -> Record {
         time: u64::MAX,
         owner: id("chat-server-1"),
         proposals: Vec::new(),
+        acts: Vec::new(),
+        lasting: None,
         entries: vec![Entry::Open],
         notify_connectors: Vec::new(),
         checkpoint: None,

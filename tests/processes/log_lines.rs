@@ -24,8 +24,8 @@ bytes_per_sec = 1000000000
 byte_burst = 1000000000
 request_burst = 10000
 [log]
-max_room_bytes = 4194304
-max_total_bytes = 4194304
+max_room_bytes = 33554432
+max_total_bytes = 33554432
 pressure_bytes_per_min = 1000000000
 room_share = 1.0
 ";

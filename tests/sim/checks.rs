@@ -1,5 +1,6 @@
 //! The invariants at the end of every run: the log against everything that clients received.
 
+mod acts;
 mod refusals;
 mod session_check;
 mod truth;
@@ -46,6 +47,8 @@ pub(crate) struct Tally {
     pub(crate) in_reserve: usize,
     /// Joins and leaves in the log's reserve.
     pub(crate) moves_in_reserve: usize,
+    /// Acts that were done.
+    pub(crate) acts: usize,
 }
 
 impl AddAssign for Tally {
@@ -61,6 +64,7 @@ impl AddAssign for Tally {
         self.over_share += other.over_share;
         self.in_reserve += other.in_reserve;
         self.moves_in_reserve += other.moves_in_reserve;
+        self.acts += other.acts;
     }
 }
 
@@ -95,6 +99,7 @@ pub(crate) fn check(world: &World) -> Tally {
     }
     check_members(world, &rooms);
     check_times(world);
+    tally.acts = acts::check(world);
     // A log that lost a refusal may decide a late copy of the message again.
     if kept.len() == rooms.len() {
         tally += refusals::check(world, &rooms);
@@ -120,8 +125,9 @@ fn check_sent_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
                 state.apply(entry);
             }
             let (Entry::Message { from, content, .. } | Entry::Whisper { from, content, .. }) = entry else { continue };
-            let number: u64 = content.trim_start_matches("text ").parse().unwrap();
-            assert!(seen.insert(number), "{content} was committed twice");
+            assert!(seen.insert(content), "{content} was committed twice");
+            let Some(number) = content.strip_prefix("text ") else { continue };
+            let number: u64 = number.parse().unwrap();
             let Some(sender) = state.members().get(from) else {
                 // The checkpoint of an erased log has no member that left in that first record.
                 assert!(*seq <= begin, "{from} spoke without being there");

@@ -47,6 +47,10 @@ pub(crate) enum Event {
         done: LogResult,
     },
     UserActs(usize),
+    /// An api server sends acts.
+    ActsSent,
+    /// Records of the room of all rooms are too old for the log.
+    RecordsAge,
     Tick,
     Heartbeat,
     RestartChat(usize),

@@ -49,6 +49,8 @@ impl Poison {
             id: RecordId(number | 1),
             links: last.predecessors().collect(),
             proposals: Vec::new(),
+            acts: Vec::new(),
+            lasting: None,
             entries: vec![Entry::Open],
             notify_connectors: Vec::new(),
             checkpoint: None,

@@ -126,7 +126,9 @@ fn event_text(event: &Event, is_void: bool) -> Option<(&'static str, String)> {
     let (chat, connector) =
         (|chat: &usize| format!("S{}", chat + 1), |connector: &usize| format!("C{}", connector + 1));
     Some(match event {
-        Event::Tick | Event::Heartbeat | Event::Listen | Event::UserActs(_) => return None,
+        Event::Tick | Event::Heartbeat | Event::Listen | Event::UserActs(_) | Event::ActsSent | Event::RecordsAge => {
+            return None;
+        }
         Event::ToChat { chat: to, body, .. } => {
             let hop = Hop::ToChat { connector: 0, chat: *to };
             ("receive", format!("{} <- {}", chat(to), Message { hop, body }))

@@ -1,5 +1,6 @@
 //! A cluster in one thread: its servers, the messages between them, and its users.
 
+mod acts;
 mod clocks;
 mod effects;
 mod faults;
@@ -50,6 +51,8 @@ use clocks::WallClock;
 use log_parts::{ChatOperations, PartFaults};
 use log_space::Fullness;
 
+pub(crate) use acts::ALL_ROOMS;
+use acts::ActSender;
 pub(crate) use partial_faults::Node;
 use partial_faults::Partial;
 
@@ -145,6 +148,7 @@ pub(crate) struct World {
     pub(crate) users: Vec<User>,
     sessions: u64,
     texts: u64,
+    act_sender: ActSender,
     /// Counts of deliveries, at the end.
     pub(crate) tally: Tally,
     /// Messages with an id, by membership and room; they may be repeated.
@@ -246,6 +250,7 @@ impl World {
             users: (0..USERS).map(|n| User { name: format!("p{n}"), connections: Vec::new() }).collect(),
             sessions: 0,
             texts: 0,
+            act_sender: ActSender::default(),
             tally: Tally::default(),
             repeatable: Vec::new(),
             repeated: BTreeSet::new(),
@@ -323,6 +328,8 @@ impl World {
         }
         match event {
             Event::UserActs(user) => self.act_at_once(user),
+            Event::ActsSent => self.send_acts(),
+            Event::RecordsAge => self.age_records(),
             Event::Tick => self.tick(),
             Event::Heartbeat => self.heartbeat(),
             Event::Listen => self.listen(),

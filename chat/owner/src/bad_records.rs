@@ -49,7 +49,7 @@ pub fn read(position: Position, bytes: &[u8]) -> Result<Record, BadRecord> {
 /// The records are consecutive, oldest first. A time is in the far future if it is more than a day
 /// ahead of both the reader's clock and the record before.
 pub fn cap_times(records: &mut [(Position, Arc<Record>)], wall_ms: u64) -> Vec<Position> {
-    let first = records.first().and_then(|(_, first)| first.checkpoint.as_ref());
+    let first = records.first().and_then(|(_, first)| first.checkpoint.as_deref());
     // A checkpoint was made before its record.
     let mut before = first.map_or(0, Checkpoint::time);
     let mut capped = Vec::new();
@@ -86,6 +86,8 @@ pub(crate) mod tests {
             time: 0,
             owner: ServerId::new("chat-server-1").unwrap(),
             proposals: Vec::new(),
+            acts: Vec::new(),
+            lasting: None,
             entries: Vec::new(),
             notify_connectors: Vec::new(),
             checkpoint: None,
@@ -130,7 +132,7 @@ pub(crate) mod tests {
         if let Some(time) = first {
             let mut state = model::room::RoomState::default();
             state.apply_metadata(Position(1), &Record { time, ..record(0, 0, 0) });
-            Arc::make_mut(&mut records[0].1).checkpoint = Some(Checkpoint::from(&state));
+            Arc::make_mut(&mut records[0].1).checkpoint = Some(Box::new(Checkpoint::from(&state)));
         }
         cap_times(&mut records, WALL);
         records.iter().map(|(_, record)| record.time).collect()

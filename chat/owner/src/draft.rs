@@ -1,12 +1,16 @@
 //! Decides proposals item by item and collects the entries of the next record. Applies room rules
 //! only; has no queue and no log.
 
+mod acts;
+mod undo;
+
 use std::collections::HashMap;
 
+use model::act::IdentifiedAct;
 use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
 use model::membership::{Membership, MessageId};
-use model::record::{DecidedProposal, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
-use model::room::{Member, RoomState};
+use model::record::{DecidedActs, DecidedProposal, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
+use model::room::{Moderation, RoomState};
 use model::rpc::messages::{Claim, Item};
 use model::settings::Settings;
 use model::size_limits::SizeLimits;
@@ -15,6 +19,7 @@ use crate::connector_liveness::{ConnectorLiveness, MemberAction};
 use crate::log_space::MessageSpace;
 use crate::recent_joins::{RecentJoins, entered_membership};
 use crate::rules::{Message, Rules, Target};
+pub use undo::Undo;
 
 /// Records after which a small room gets a checkpoint in any case, so that a takeover reads few
 /// records.
@@ -34,6 +39,7 @@ pub struct RoomPolicy {
     newest_wins: bool,
     refuses_imitations: bool,
     max_records: usize,
+    max_age_ms: u64,
     presence_records_per_min: usize,
     size_limits: SizeLimits,
 }
@@ -49,15 +55,22 @@ pub struct Draft<'a> {
     state: &'a mut RoomState,
     entries: Vec<Entry>,
     decided: Vec<DecidedProposal>,
+    acts: Vec<DecidedActs>,
     undo: Undo,
     /// Messages of this draft by idempotency key, as indices of their entries.
     sent: HashMap<MessageId, u16>,
+    /// Acts of this draft by idempotency key: their digests, and indices of their entries.
+    done: HashMap<MessageId, (u64, u16)>,
+    /// The room's tables with the acts of this draft; `None` before the first.
+    // A copy: acts are rare, and the tables of the state change with the commit alone.
+    moderation: Option<Moderation>,
     liveness: &'a ConnectorLiveness,
     recent_joins: &'a RecentJoins,
     /// Bytes of the decided entries.
     bytes: usize,
     reserved_bytes: usize,
     space: MessageSpace,
+    time: u64,
     messages: MessageTally,
 }
 
@@ -83,23 +96,8 @@ pub struct DraftContext<'a> {
     pub reserved_bytes: usize,
     /// The space for messages in the log.
     pub space: MessageSpace,
-}
-
-/// The former holders of the names that a draft's entries change, in order.
-#[derive(Debug, Default)]
-pub struct Undo(Vec<(Name, Option<Member>)>);
-
-impl Undo {
-    fn record(&mut self, state: &RoomState, entry: &Entry) {
-        if let Entry::Join { name, .. } | Entry::Move { name, .. } | Entry::Leave { name, .. } = entry {
-            self.0.push((name.clone(), state.members().get(name).cloned()));
-        }
-    }
-
-    /// Reverts the entries.
-    pub fn apply(self, state: &mut RoomState) {
-        self.0.into_iter().rev().for_each(|(name, member)| state.restore_member(name, member));
-    }
+    /// The time of the record.
+    pub time: u64,
 }
 
 /// The author of a proposal.
@@ -128,6 +126,7 @@ impl RoomPolicy {
             newest_wins: room.newest_wins,
             refuses_imitations: settings.names.refuses_imitations(),
             max_records: log.max_records,
+            max_age_ms: u64::from(log.max_age_hours) * 3_600_000,
             presence_records_per_min: room.presence_records_per_min,
             size_limits,
         }
@@ -153,25 +152,43 @@ impl RoomPolicy {
     pub fn checkpoint_records(&self, size: usize) -> usize {
         (size / CHECKPOINT_BYTES_PER_RECORD).min(self.max_records / 4).max(CHECKPOINT_RECORDS)
     }
+
+    /// Returns true if the log has removed the records from before this time, but for those that no
+    /// age removes.
+    pub fn is_too_old(&self, time: u64, now_ms: u64) -> bool {
+        now_ms.saturating_sub(time) > self.max_age_ms
+    }
+
+    /// Returns the number of records after which the next checkpoint of rules is to be one that no
+    /// age removes.
+    // It comes after a quarter of the kept records more, and its parts are a sixth: one is always
+    // among them.
+    pub fn lasting_records(&self) -> usize {
+        self.max_records / 4
+    }
 }
 
 impl<'a> Draft<'a> {
     /// Creates an empty draft on top of `state`, which it advances.
     pub fn new(room: &'a RoomId, policy: &'a RoomPolicy, state: &'a mut RoomState, at: DraftContext<'a>) -> Self {
-        let DraftContext { liveness, recent_joins, reserved_bytes, space } = at;
+        let DraftContext { liveness, recent_joins, reserved_bytes, space, time } = at;
         Self {
             room,
             policy,
             state,
             entries: Vec::new(),
             decided: Vec::new(),
+            acts: Vec::new(),
             undo: Undo::default(),
             sent: HashMap::new(),
+            done: HashMap::new(),
+            moderation: None,
             liveness,
             recent_joins,
             bytes: 0,
             reserved_bytes,
             space,
+            time,
             messages: MessageTally::default(),
         }
     }
@@ -214,15 +231,24 @@ impl<'a> Draft<'a> {
 
     /// Returns true if another proposal fits. An empty draft takes every proposal.
     pub fn fits(&self, items: &[Item]) -> bool {
-        let size_limits = self.policy.size_limits;
-        let most = size_limits.draft().min(size_limits.record().saturating_sub(self.reserved_bytes));
-        let size: usize = items.iter().map(Item::size).sum();
         // One item makes three entries where a session changes its name to one that it takes from a
         // suspected or down connector.
-        let is_countable = self.entries.len() + 3 * items.len() <= MAX_ENTRIES;
+        self.has_space(3 * items.len(), items.iter().map(Item::size).sum())
+    }
+
+    /// Returns true if another message of acts fits. An empty draft takes every one.
+    pub fn fits_acts(&self, acts: &[IdentifiedAct]) -> bool {
+        self.has_space(acts.len(), acts.iter().map(|act| act.act.size()).sum())
+    }
+
+    fn has_space(&self, entries: usize, bytes: usize) -> bool {
+        let size_limits = self.policy.size_limits;
+        let most = size_limits.draft().min(size_limits.record().saturating_sub(self.reserved_bytes));
+        let is_countable = self.entries.len() + entries <= MAX_ENTRIES;
         // An empty draft takes a proposal of any size, or one above the limit would wait for ever.
         // The size of a proposal that no record can hold is checked before.
-        (self.decided.is_empty() && self.entries.is_empty()) || (self.bytes + size <= most && is_countable)
+        let is_empty = self.decided.is_empty() && self.acts.is_empty() && self.entries.is_empty();
+        is_empty || (self.bytes + bytes <= most && is_countable)
     }
 
     /// Returns true if this draft already decided a proposal of the author with this number or a
@@ -238,6 +264,11 @@ impl<'a> Draft<'a> {
         self.bytes += outcomes.len() * DecidedProposal::OUTCOME;
         let Author { connector, incarnation } = author.clone();
         self.decided.push(DecidedProposal { connector, incarnation, number, outcomes });
+    }
+
+    /// Takes the outcomes of acts.
+    pub fn take_acts(&mut self) -> Vec<DecidedActs> {
+        std::mem::take(&mut self.acts)
     }
 
     /// Takes the undo list, which restores the state of the log if the draft is not committed.
@@ -262,8 +293,7 @@ impl<'a> Draft<'a> {
                 if seen.is_some_and(|seen| self.is_overtaken(*membership, seen)) {
                     return Outcome::Overtaken;
                 }
-                let entering = Member { session: session(*number, author.incarnation), membership: *membership };
-                self.join(entering, name, *claim)
+                self.join((session(*number, author.incarnation), *membership), name, *claim)
             }
             Item::Leave { session: number, incarnation } => {
                 let session = self.member_session(session(*number, *incarnation));
@@ -290,8 +320,12 @@ impl<'a> Draft<'a> {
         earlier.find(|earlier| self.state.name_of(earlier).is_some()).unwrap_or(session)
     }
 
-    fn join(&mut self, entering: Member, name: &Name, claim: Claim) -> Result<Outcome, Refusal> {
-        let Member { session, membership } = entering;
+    fn join(
+        &mut self,
+        (session, membership): (SessionId, Membership),
+        name: &Name,
+        claim: Claim,
+    ) -> Result<Outcome, Refusal> {
         let before = self.member_session(session.clone());
         let old = self.state.name_of(&before).cloned();
         if old.as_ref() == Some(name) && self.state.membership_of(name) == Some(membership) {
@@ -331,7 +365,7 @@ impl<'a> Draft<'a> {
         }
         Ok(self.push(match from {
             Some(from) => Entry::Move { name, from, to: session, membership },
-            None => Entry::Join { name, session, membership },
+            None => Entry::Join { name, session, membership, profile: None },
         }))
     }
 
@@ -360,11 +394,11 @@ impl<'a> Draft<'a> {
             return Ok(outcome);
         }
         let entry = match target {
-            Target::All => Entry::Message { from, content, id },
+            Target::All => Entry::Message { from, content, id, meta: None },
             Target::One(to) => {
                 let to = to.ok_or(Refusal::NoSuchMember)?;
                 let between = [membership, self.state.membership_of(&to).ok_or(Refusal::NoSuchMember)?];
-                Entry::Whisper { from, to, between, content, id }
+                Entry::Whisper { from, to, between, content, id, meta: None }
             }
         };
         // Behind the check for duplicates: a repeat takes no space.

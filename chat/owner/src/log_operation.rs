@@ -16,9 +16,19 @@ pub enum LogOp {
     /// Read records by position.
     Read(Vec<Position>),
     /// Append a record if the room's last position is `expected`.
-    Append { expected: Position, record: Bytes },
+    Append { expected: Position, record: Bytes, lifetime: Lifetime },
     /// Read the log's epoch.
     Epoch,
+}
+
+/// The time for which the log keeps a record, if the room has not too many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Up to the log's age limit.
+    Aging,
+    /// Whatever its age.
+    // An acknowledged rule holds until its end, also in a room that nobody uses meanwhile.
+    Lasting,
 }
 
 /// The result of a log operation.

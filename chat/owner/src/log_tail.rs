@@ -244,6 +244,7 @@ mod tests {
                 from: model::ids::Name::new("ann").unwrap(),
                 content: String::from_utf8(large).unwrap(),
                 id: None,
+                meta: None,
             }],
             ..record(7, 7, 7)
         };

@@ -209,7 +209,7 @@ impl Walk {
         };
         // Links of records in memory are not checked when decoded; one that leads forward could
         // make the walk endless.
-        record.predecessors().filter(move |p| *p > end && *p < at)
+        record.predecessors().chain(record.lasting_before()).filter(move |p| *p > end && *p < at)
     }
 }
 
@@ -217,7 +217,6 @@ impl Walk {
 mod tests {
     use model::ids::ServerId;
     use model::record::{LINKS, VERSION};
-    use model::room::Checkpoint;
 
     use super::*;
 
@@ -235,9 +234,11 @@ mod tests {
                     time: i,
                     owner: ServerId::new("chat-server-1").unwrap(),
                     proposals: Vec::new(),
+                    acts: Vec::new(),
+                    lasting: None,
                     entries: Vec::new(),
                     notify_connectors: Vec::new(),
-                    checkpoint: (checkpoint_at == Some(i)).then(Checkpoint::default),
+                    checkpoint: (checkpoint_at == Some(i)).then(Box::default),
                     part: None,
                 };
                 (Position(i * 10), Arc::new(record))
@@ -287,7 +288,7 @@ mod tests {
     fn with_parts(log: &mut BTreeMap<Position, Arc<Record>>, at: std::ops::Range<u64>, of: u16) {
         for (index, i) in (0..).zip(at.clone()) {
             let record = Arc::make_mut(log.get_mut(&Position(i * 10)).unwrap());
-            record.checkpoint = Some(Checkpoint::default());
+            record.checkpoint = Some(Box::default());
             record.part = Some(CheckpointPart { base: Position((at.start - 1) * 10), index, of });
         }
     }

@@ -49,7 +49,18 @@ impl RecentJoins {
 pub fn entered_membership(entry: &Entry) -> Option<Membership> {
     match entry {
         Entry::Join { membership, .. } | Entry::Move { membership, .. } => Some(*membership),
-        Entry::Open | Entry::Leave { .. } | Entry::Message { .. } | Entry::Whisper { .. } => None,
+        Entry::Open
+        | Entry::Leave { .. }
+        | Entry::Message { .. }
+        | Entry::Whisper { .. }
+        | Entry::Expel { .. }
+        | Entry::Rule { .. }
+        | Entry::Amend { .. }
+        | Entry::Redact { .. }
+        | Entry::Clear { .. }
+        | Entry::Rights { .. }
+        | Entry::Revoke { .. }
+        | Entry::Erase { .. } => None,
     }
 }
 
@@ -81,7 +92,9 @@ mod tests {
                 time: 0,
                 owner: chat.clone(),
                 proposals: Vec::new(),
-                entries: vec![Entry::Join { name, session, membership: stay(number) }],
+                acts: Vec::new(),
+                lasting: None,
+                entries: vec![Entry::Join { name, session, membership: stay(number), profile: None }],
                 notify_connectors: Vec::new(),
                 checkpoint: None,
                 part: None,

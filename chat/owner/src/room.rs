@@ -21,9 +21,11 @@ mod retry;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use model::act::MAX_ACTS;
 use model::backoff::Backoff;
 use model::ids::{RoomId, ServerId};
 use model::record::{Epoch, Position, RecordIds};
+use model::room::RoomState;
 use model::rpc::messages::LogPosition;
 
 use crate::bad_records::BadRecord;
@@ -39,7 +41,10 @@ pub use context::Context;
 pub use history_access::HistoryRequest;
 use presence_rate::PresenceRate;
 use requests::Waiting;
-pub use requests::{Attach, Now, Proposal, Requester};
+pub use requests::{ActMessage, Attach, Now, Proposal, Requester};
+
+/// Messages of acts that wait, one per api server.
+const MAX_WAITING_ACTS: usize = 64;
 
 /// A room at the chat server that appends to it.
 #[derive(Debug)]
@@ -58,6 +63,8 @@ pub struct Owner {
     // Bounded by the protocol: a connector has one proposal in flight per room, and a repeat
     // replaces it.
     proposals: VecDeque<Proposal>,
+    /// Messages of acts, at most one per api server.
+    acts: VecDeque<ActMessage>,
     presence_rate: PresenceRate,
     /// The proposals wait for others, to share a record.
     are_waiting: bool,
@@ -120,6 +127,7 @@ impl Owner {
             liveness: Arc::default(),
             followers: BTreeSet::new(),
             proposals: VecDeque::new(),
+            acts: VecDeque::new(),
             presence_rate: PresenceRate::default(),
             are_waiting: false,
             attaches: Vec::new(),
@@ -192,6 +200,22 @@ impl Owner {
         self.advance(now, cx);
     }
 
+    /// Takes a message of acts. Its sender repeats it until it finds it decided.
+    pub fn act(&mut self, message: ActMessage, now: Now, cx: &mut Context<'_>) {
+        if message.acts.len() > MAX_ACTS || message.size() > self.policy.size_limits().proposal() {
+            return;
+        }
+        self.used_at = now.ticks;
+        // An api server has one message in flight per room: a newer one replaces it.
+        let order = (message.incarnation, message.number);
+        let is_older = |waiting: &ActMessage| (waiting.incarnation, waiting.number) < order;
+        self.acts.retain(|waiting| waiting.server != message.server || !is_older(waiting));
+        if self.acts.iter().all(|waiting| waiting.server != message.server) && self.acts.len() < MAX_WAITING_ACTS {
+            self.acts.push_back(message);
+        }
+        self.advance(now, cx);
+    }
+
     /// Removes a follower.
     pub fn detach(&mut self, connector: &ServerId) {
         self.followers.remove(connector);
@@ -216,6 +240,13 @@ impl Owner {
     pub fn walk(&self, until: Until) -> Option<(LogPosition, Walk)> {
         let Phase::Active(active) = &self.phase else { return None };
         Some((active.place(), active.walk(until)?))
+    }
+
+    /// Returns the position of an active owner and the room's state there, unless an append is in
+    /// flight.
+    pub fn state(&self) -> Option<(LogPosition, &RoomState)> {
+        let Phase::Active(active) = &self.phase else { return None };
+        active.appending_bytes().is_none().then(|| (active.place(), &active.state))
     }
 
     /// Returns true if the owner waits for the time of a retry, or for that of a record of joins and
@@ -321,7 +352,7 @@ impl Owner {
 
     fn is_wanted(&self) -> bool {
         let is_asked = !self.proposals.is_empty() || !self.attaches.is_empty() || !self.history_requests.is_empty();
-        is_asked || !self.followers.is_empty()
+        is_asked || !self.acts.is_empty() || !self.followers.is_empty()
     }
 
     fn advance(&mut self, now: Now, cx: &mut Context<'_>) {
@@ -353,6 +384,7 @@ impl Owner {
         let may_wait = is_waiting_time && active.may_wait(&self.proposals);
         let waiting = Waiting {
             proposals: &mut self.proposals,
+            acts: &mut self.acts,
             may_wait,
             attaches: &mut self.attaches,
             has_history_requests: !self.history_requests.is_empty(),

@@ -22,7 +22,8 @@ use model::ids::{Incarnation, RoomId, ServerId};
 use model::lineage::Lineage;
 use model::log_parts::{LogParts, PerPart};
 use model::record::RecordIds;
-use model::rpc::messages::{FromConnector, RpcRequest, RpcResponse};
+use model::room::RoomState;
+use model::rpc::messages::{FromConnector, LogPosition, RpcRequest, RpcResponse};
 use model::rpc::{self, RpcError, Trace};
 use model::servers::Servers;
 use model::settings::Settings;
@@ -33,7 +34,7 @@ use crate::draft::{Author, RoomPolicy};
 use crate::event::Event;
 use crate::log_operation::LogResult;
 use crate::log_space::LogSpace;
-use crate::room::{Attach, Context, HistoryRequest, Now, Owner, Proposal, Requester};
+use crate::room::{ActMessage, Attach, Context, HistoryRequest, Now, Owner, Proposal, Requester};
 use duplicate_id::NewerRunReport;
 pub use effects::{Effect, LogRequester, OutgoingReply};
 use failover::HomeLiveness;
@@ -270,6 +271,15 @@ impl Rooms {
         }
     }
 
+    /// Takes a message of acts for a room that this server may own; for another room nothing
+    /// happens.
+    pub fn act(&mut self, room: &RoomId, message: ActMessage, now: Now) -> Vec<Effect> {
+        if !self.is_yielding && !self.is_handing_over && self.may_own(room) {
+            self.with_owner(room, |owner, cx| owner.act(message, now, cx));
+        }
+        self.take_effects()
+    }
+
     /// Takes the result of a log operation.
     pub fn on_log_result(&mut self, room: &RoomId, requester: LogRequester, done: LogResult, now: Now) -> Vec<Effect> {
         if matches!(done, LogResult::Append(Ok(_))) {
@@ -311,6 +321,12 @@ impl Rooms {
         self.owners.retain(|room, owner| !owner.is_forgettable(now, forget_ms, spaces.get(parts.of(room))));
         self.unusable.retain(|room| self.owners.contains_key(room));
         self.with_all(|owner, cx| owner.maintain(now, cx));
+    }
+
+    /// Returns the position up to which this server owns a room and the room's state there, unless it
+    /// appends now.
+    pub fn state(&self, room: &RoomId) -> Option<(LogPosition, &RoomState)> {
+        self.owners.get(room)?.state()
     }
 
     /// Returns the number of known connectors, including silent ones.

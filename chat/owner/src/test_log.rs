@@ -1,14 +1,14 @@
 //! A log in memory for tests, with the contract of the logs of the crate `chat`.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use model::ids::RoomId;
 use model::record::{Epoch, Position};
 
-use crate::log_operation::{AppendError, Tail};
+use crate::log_operation::{AppendError, Lifetime, Tail};
 
 /// Clones are the same log.
 #[derive(Debug, Clone)]
@@ -21,14 +21,16 @@ struct Inner {
     /// Most records of a room.
     max_records: usize,
     is_full: bool,
+    /// Positions of records that no age removes.
+    lasting: BTreeSet<u64>,
     rooms: BTreeMap<RoomId, BTreeMap<u64, (Option<Position>, Bytes)>>,
 }
 
 impl TestLog {
     /// Creates an empty log.
     pub(crate) fn new(epoch: u64) -> Self {
-        let (last, rooms) = (0, BTreeMap::new());
-        Self(Rc::new(RefCell::new(Inner { epoch, last, max_records: usize::MAX, is_full: false, rooms })))
+        let (last, rooms, lasting) = (0, BTreeMap::new(), BTreeSet::new());
+        Self(Rc::new(RefCell::new(Inner { epoch, last, max_records: usize::MAX, is_full: false, lasting, rooms })))
     }
 
     /// Creates an empty log that evicts the oldest records above this number.
@@ -51,6 +53,26 @@ impl TestLog {
 
     pub(crate) fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
         self.store(room, Some(expected), record)
+    }
+
+    pub(crate) fn append_for(
+        &self,
+        room: &RoomId,
+        expected: Position,
+        record: Bytes,
+        lifetime: Lifetime,
+    ) -> Result<Position, AppendError> {
+        let position = self.append(room, expected, record)?;
+        if lifetime == Lifetime::Lasting {
+            self.0.borrow_mut().lasting.insert(position.0);
+        }
+        Ok(position)
+    }
+
+    /// Removes all records that are not lasting, as retention by age does.
+    pub(crate) fn age(&self) {
+        let Inner { lasting, rooms, .. } = &mut *self.0.borrow_mut();
+        rooms.values_mut().for_each(|records| records.retain(|position, _| lasting.contains(position)));
     }
 
     /// Adds a message without an expectation, as any program that may publish on a broker can.

@@ -20,7 +20,7 @@ use model::ids::RoomId;
 use model::log_parts::{LogPart, LogParts, PerPart};
 use model::record::{Epoch, Position};
 use model::settings::LogSettings;
-use owner::log_operation::{AppendError, ReadError, Tail};
+use owner::log_operation::{AppendError, Lifetime, ReadError, Tail};
 use tokio::time::{Instant, sleep};
 use tracing::info;
 
@@ -129,8 +129,9 @@ impl JetStream {
         room: &RoomId,
         expected: Position,
         record: Bytes,
+        lifetime: Lifetime,
     ) -> impl Future<Output = Result<Position, AppendError>> {
-        self.of(room).append(room, expected, record)
+        self.of(room).append(room, expected, record, lifetime)
     }
 
     /// See [`super::Log::append_probe`]. The message is sent like all others.

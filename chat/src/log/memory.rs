@@ -14,7 +14,7 @@ use runtime::clock;
 use tokio::time::Instant;
 
 use super::{LogStatus, Split};
-use owner::log_operation::{AppendError, Tail};
+use owner::log_operation::{AppendError, Lifetime, Tail};
 
 /// Approximate cost of a record besides its bytes: position, time, place in the queue.
 const RECORD_OVERHEAD: usize = 64;
@@ -63,6 +63,7 @@ struct StoredRecord {
     position: Position,
     /// The expectation of the append; none if it was published without one.
     expected: Option<Position>,
+    lifetime: Lifetime,
     at_ms: u64,
     bytes: Bytes,
 }
@@ -98,9 +99,20 @@ impl Memory {
 
     /// See [`super::Log::append`].
     pub fn append(&self, room: &RoomId, expected: Position, record: Bytes) -> Result<Position, AppendError> {
+        self.append_for(room, expected, record, Lifetime::Aging)
+    }
+
+    /// See [`super::Log::append_for`].
+    pub fn append_for(
+        &self,
+        room: &RoomId,
+        expected: Position,
+        record: Bytes,
+        lifetime: Lifetime,
+    ) -> Result<Position, AppendError> {
         let mut inner = self.of(room);
         let now_ms = inner.age_ms();
-        inner.append(room, Some(expected), record, now_ms)
+        inner.append(room, Some((expected, lifetime)), record, now_ms)
     }
 
     /// See [`super::Log::append_probe`]. The message itself is not kept.
@@ -190,6 +202,15 @@ impl Memory {
         self.parts.iter().for_each(|part| self.inner(part).expire(age_ms));
     }
 
+    /// Removes all records, as an operator can.
+    pub fn erase(&self) {
+        for part in self.parts.iter() {
+            let mut inner = self.inner(part);
+            inner.rooms.clear();
+            inner.bytes = 0;
+        }
+    }
+
     fn of(&self, room: &RoomId) -> MutexGuard<'_, Inner> {
         self.inner(self.parts.of(room))
     }
@@ -221,10 +242,12 @@ impl Inner {
     fn append(
         &mut self,
         room: &RoomId,
-        expected: Option<Position>,
+        append: Option<(Position, Lifetime)>,
         record: Bytes,
         now_ms: u64,
     ) -> Result<Position, AppendError> {
+        let expected = append.map(|(expected, _)| expected);
+        let lifetime = append.map_or(Lifetime::Aging, |(_, lifetime)| lifetime);
         self.appends += 1;
         if self.appends.is_multiple_of(APPENDS_PER_SWEEP) {
             self.expire(now_ms);
@@ -239,7 +262,7 @@ impl Inner {
         self.last = Position(self.last.0 + 1);
         self.bytes += cost(&record);
         let records = self.rooms.entry(room.clone()).or_default();
-        records.push(StoredRecord { position: self.last, expected, at_ms: now_ms, bytes: record });
+        records.push(StoredRecord { position: self.last, expected, lifetime, at_ms: now_ms, bytes: record });
         while records.records.len() > self.limits.records || records.bytes > self.limits.room_bytes {
             self.bytes -= records.pop();
         }
@@ -250,9 +273,7 @@ impl Inner {
         let oldest = now_ms.saturating_sub(self.limits.age_ms);
         let bytes = &mut self.bytes;
         self.rooms.retain(|_, records| {
-            while records.records.front().is_some_and(|stored| stored.at_ms < oldest) {
-                *bytes -= records.pop();
-            }
+            *bytes -= records.expire(oldest);
             !records.records.is_empty()
         });
     }
@@ -262,6 +283,17 @@ impl Records {
     fn push(&mut self, stored: StoredRecord) {
         self.bytes += cost(&stored.bytes);
         self.records.push_back(stored);
+    }
+
+    /// Removes records from before a time, but for lasting ones, and returns their cost.
+    fn expire(&mut self, oldest: u64) -> usize {
+        let count = self.records.partition_point(|stored| stored.at_ms < oldest);
+        let (lasting, expired): (Vec<_>, Vec<_>) =
+            self.records.drain(..count).partition(|stored| stored.lifetime == Lifetime::Lasting);
+        lasting.into_iter().rev().for_each(|stored| self.records.push_front(stored));
+        let freed: usize = expired.iter().map(|stored| cost(&stored.bytes)).sum();
+        self.bytes -= freed;
+        freed
     }
 
     /// Removes the oldest record and returns its cost.

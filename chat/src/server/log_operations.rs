@@ -38,9 +38,9 @@ pub(super) async fn run_operation(
             LogResult::Last(log.last(room, consistency).await)
         }
         LogOp::Before(position) => LogResult::Last(log.before(room, position).await),
-        LogOp::Append { expected, record } => {
+        LogOp::Append { expected, record, lifetime } => {
             let began = Instant::now();
-            let done = log.append(room, expected, record).await;
+            let done = log.append_for(room, expected, record, lifetime).await;
             metrics.stage_seconds.log.add(began.elapsed());
             LogResult::Append(done)
         }

@@ -21,6 +21,8 @@ use model::ending::Ending;
 use model::ids::{RoomId, ServerId};
 use model::names::NamePolicy;
 use model::network::AddressGroup;
+use model::room::RoomState;
+use model::rpc::messages::LogPosition;
 use model::size_limits::SizeLimits;
 
 use crate::chat_servers::ChatServers;
@@ -126,6 +128,11 @@ impl ConnectorState {
     /// Returns the number of rooms that are followed.
     pub fn rooms(&self) -> usize {
         self.rooms.len()
+    }
+
+    /// Returns the position up to which a room is followed, and its state there.
+    pub fn state(&self, room: &RoomId) -> Option<(LogPosition, &RoomState)> {
+        self.rooms.get(room).map(|slot| slot.room.state())
     }
 
     /// Returns the gauges. Looks at every session.

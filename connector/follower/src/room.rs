@@ -149,6 +149,11 @@ impl Room {
         }
     }
 
+    /// Returns the position up to which records are applied, and the state there.
+    pub(crate) fn state(&self) -> (LogPosition, &RoomState) {
+        (self.applied, &self.state)
+    }
+
     /// Handles a record: the answer to a proposal, or a broadcast.
     pub fn on_record(&mut self, epoch: Epoch, position: Position, record: &Record, cx: &mut Context<'_>) {
         if epoch == self.applied.epoch && self.applied.epoch != Epoch::default() {

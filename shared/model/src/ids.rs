@@ -13,6 +13,12 @@ pub const MAX_NAME_CHARS: usize = 64;
 /// Longest server id, in bytes; it becomes a token of NATS subjects.
 pub const MAX_SERVER_ID_BYTES: usize = 64;
 
+/// Longest id of a user or of the author of an act, in bytes.
+pub const MAX_UID_BYTES: usize = 128;
+
+/// The room of all rooms: its rules, revocations and erasures concern every room.
+const ALL_ROOMS: &str = "~all";
+
 /// The fault of a text that is not an id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum IdError {
@@ -22,6 +28,9 @@ pub enum IdError {
     /// The text has more characters than the kind of id allows.
     #[error("is longer than {0} characters")]
     TooLong(usize),
+    /// The text has more bytes than the kind of id allows.
+    #[error("is longer than {0} bytes")]
+    TooLarge(usize),
     /// The text has a character that the kind of id does not allow.
     #[error("contains {0:?}, which is not allowed")]
     BadChar(char),
@@ -94,6 +103,37 @@ id!(
     Name,
     check_name
 );
+
+id!(
+    /// A user: the `sub` of a token, 1 to [`MAX_UID_BYTES`] bytes without control characters.
+    Uid,
+    check_uid
+);
+id!(
+    /// The author of an act: a moderator's [`Uid`], or the id of an API key.
+    Actor,
+    check_uid
+);
+
+impl RoomId {
+    /// Returns true if this is the room of all rooms.
+    pub fn is_of_all_rooms(&self) -> bool {
+        self.as_str() == ALL_ROOMS
+    }
+}
+
+fn check_uid(text: &str) -> Result<(), IdError> {
+    if text.is_empty() {
+        return Err(IdError::Empty);
+    }
+    if text.len() > MAX_UID_BYTES {
+        return Err(IdError::TooLarge(MAX_UID_BYTES));
+    }
+    match text.chars().find(|c| c.is_control()) {
+        Some(bad) => Err(IdError::BadChar(bad)),
+        None => Ok(()),
+    }
+}
 
 fn check_server_id(text: &str) -> Result<(), IdError> {
     if text.is_empty() {
@@ -195,6 +235,14 @@ mod tests {
         assert!(ServerId::new("chat-server_1").is_ok());
         assert_eq!(ServerId::new("chat.1"), Err(IdError::BadChar('.')));
         assert_eq!(ServerId::new("chat >"), Err(IdError::BadChar(' ')));
+    }
+
+    #[test]
+    fn uids_are_checked_by_bytes() {
+        assert!(Uid::new(&"a".repeat(MAX_UID_BYTES)).is_ok());
+        assert_eq!(Uid::new(&"é".repeat(MAX_UID_BYTES / 2 + 1)), Err(IdError::TooLarge(MAX_UID_BYTES)));
+        assert_eq!(Uid::new(""), Err(IdError::Empty));
+        assert_eq!(Uid::new("a\n"), Err(IdError::BadChar('\n')));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! Reading order: [`ids`], [`membership`], [`servers`], [`log_parts`], [`subjects`], [`rpc`], [`record`], [`room`].
 
+pub mod act;
 pub mod allowed_senders;
 pub mod backoff;
 pub mod client_frame;

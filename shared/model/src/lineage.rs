@@ -108,9 +108,20 @@ impl Lineage {
 
 fn sessions_mut(entry: &mut Entry) -> impl Iterator<Item = &mut SessionId> {
     let (one, other) = match entry {
-        Entry::Join { session, .. } | Entry::Leave { session, .. } => (Some(session), None),
+        Entry::Join { session, .. }
+        | Entry::Leave { session, .. }
+        | Entry::Expel { session, .. }
+        | Entry::Rights { session, .. } => (Some(session), None),
         Entry::Move { from, to, .. } => (Some(from), Some(to)),
-        Entry::Open | Entry::Message { .. } | Entry::Whisper { .. } => (None, None),
+        Entry::Open
+        | Entry::Message { .. }
+        | Entry::Whisper { .. }
+        | Entry::Rule { .. }
+        | Entry::Amend { .. }
+        | Entry::Redact { .. }
+        | Entry::Clear { .. }
+        | Entry::Revoke { .. }
+        | Entry::Erase { .. } => (None, None),
     };
     one.into_iter().chain(other)
 }
@@ -143,7 +154,7 @@ mod tests {
     }
 
     fn join(number: u64, session: SessionId) -> Entry {
-        Entry::Join { name: name(number), session, membership: stay(number) }
+        Entry::Join { name: name(number), session, membership: stay(number), profile: None }
     }
 
     fn record(entries: Vec<Entry>) -> Record {
@@ -159,6 +170,8 @@ mod tests {
             owner: ServerId::new("chat-server-1").unwrap(),
             proposals: vec![decided(1, OLD), decided(2, OLD)],
             entries,
+            acts: Vec::new(),
+            lasting: None,
             notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,

@@ -1,24 +1,28 @@
 //! The content of a room's log: records of entries, their positions, and the outcomes of proposals.
 //! No I/O.
 
+mod entry;
 mod head;
 mod refusal;
 mod servers;
 mod shared;
 mod size;
 mod stored;
+mod stored_entry;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::ids::{Incarnation, Name, ServerId, SessionId};
-use crate::membership::{Membership, MessageId, first_bytes};
+use crate::ids::{Incarnation, ServerId};
+use crate::membership::{MessageId, first_bytes};
 use crate::room::Checkpoint;
 use crate::version;
 
+pub use entry::Entry;
 pub use refusal::Refusal;
 pub use shared::SharedRecord;
 pub(crate) use shared::encoded;
+pub(crate) use stored::StoredOutcome;
 use stored::StoredRecord;
 
 /// Version of records; a reader refuses others.
@@ -125,6 +129,12 @@ pub struct Record {
     /// The proposals decided here, whether or not anything came of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub proposals: Vec<DecidedProposal>,
+    /// The messages of acts decided here; left out towards connectors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub acts: Vec<DecidedActs>,
+    /// Its place among the records that no age removes; left out towards connectors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lasting: Option<Lasting>,
     /// The entries, in order.
     pub entries: Vec<Entry>,
     /// In the first record of an activation: connectors that may have missed records of the
@@ -134,10 +144,23 @@ pub struct Record {
     /// The state after this record, now and then, or a part of the state at an earlier one; left
     /// out towards connectors.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub checkpoint: Option<Checkpoint>,
+    // A pointer: connectors and owners keep many records in memory, and few of them have one.
+    pub checkpoint: Option<Box<Checkpoint>>,
     /// Set if the checkpoint is one part of several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<CheckpointPart>,
+}
+
+/// The place of a record among those that the log keeps whatever their age: those that make a rule,
+/// a revocation or an erasure, and some checkpoints of states with such.
+// A chain of their own: where all between are too old, an activation reads on along it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lasting {
+    /// This record is one of them.
+    pub is_one: bool,
+    /// The newest one before this record, back to the last complete checkpoint among them;
+    /// [`Position::NONE`] for none.
+    pub before: Position,
 }
 
 /// One part of a state that is too large for one record. The parts follow each other, one per
@@ -166,6 +189,30 @@ pub struct DecidedProposal {
     pub outcomes: Vec<Outcome>,
 }
 
+/// The outcome of one message of acts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DecidedActs {
+    /// The api server that sent it.
+    pub server: ServerId,
+    /// The run of that server.
+    pub incarnation: Incarnation,
+    /// The number of the message within that run.
+    pub number: u64,
+    /// The acts, in the message's order.
+    pub acts: Vec<DecidedAct>,
+}
+
+/// The outcome of one act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DecidedAct {
+    /// Its idempotency key.
+    pub id: MessageId,
+    /// First bytes of a digest over the act.
+    pub digest: u64,
+    /// Its outcome.
+    pub outcome: Outcome,
+}
+
 /// The outcome of one item of a proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -184,57 +231,6 @@ pub enum Outcome {
     Duplicate { seq: u64, time: u64 },
     /// It was refused.
     Refused(Refusal),
-}
-
-/// One event of a room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Entry {
-    /// An owner activated the room, with nothing else to append.
-    Open,
-    /// A member joined, through a session.
-    Join { name: Name, session: SessionId, membership: Membership },
-    /// A member continues through another session; it never left.
-    Move { name: Name, from: SessionId, to: SessionId, membership: Membership },
-    /// A member left.
-    Leave { name: Name, session: SessionId },
-    /// A member sent a message to the room.
-    #[serde(rename = "say")]
-    Message {
-        from: Name,
-        content: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        id: Option<MessageId>,
-    },
-    /// A member sent a whisper to one other. Only the two memberships may read it later: another
-    /// client may have one of the names by then.
-    Whisper {
-        from: Name,
-        to: Name,
-        between: [Membership; 2],
-        content: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        id: Option<MessageId>,
-    },
-}
-
-impl Entry {
-    /// Returns the sender of a message that may be repeated, and the id under which it may.
-    pub fn repeatable(&self) -> Option<(&Name, MessageId)> {
-        match self {
-            Self::Message { from, id, .. } | Self::Whisper { from, id, .. } => Some((from, (*id)?)),
-            Self::Open | Self::Join { .. } | Self::Move { .. } | Self::Leave { .. } => None,
-        }
-    }
-
-    /// The same without what only an owner needs.
-    fn for_connectors(&self) -> Self {
-        let mut entry = self.clone();
-        if let Self::Message { id, .. } | Self::Whisper { id, .. } = &mut entry {
-            *id = None;
-        }
-        entry
-    }
 }
 
 /// Bytes of the log that are not a record this version can read.
@@ -285,6 +281,8 @@ impl Record {
             time: self.time,
             owner: self.owner.clone(),
             proposals: self.proposals.clone(),
+            acts: Vec::new(),
+            lasting: None,
             entries: self.entries.iter().map(Entry::for_connectors).collect(),
             notify_connectors: self.notify_connectors.clone(),
             checkpoint: None,
@@ -304,6 +302,16 @@ impl Record {
     /// the owner continued from its state after the last record of the old log.
     pub fn is_behind_erasure(&self) -> bool {
         self.prev == Position::NONE && self.prev_id != RecordId::NONE
+    }
+
+    /// Returns true if no age removes it.
+    pub fn must_last(&self) -> bool {
+        self.lasting.is_some_and(|lasting| lasting.is_one)
+    }
+
+    /// The newest record before this one that no age removes.
+    pub fn lasting_before(&self) -> Option<Position> {
+        self.lasting.map(|lasting| lasting.before).filter(|before| *before != Position::NONE)
     }
 
     /// The predecessors, newest first, `prev` first of all.

@@ -1,23 +1,33 @@
 //! A room's state: what folding its records gives. Knows nothing of tasks, buses, logs or clocks.
 
+mod act_log;
 mod ascii_names;
 mod checkpoint;
 mod dedup_window;
+mod moderation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::act::Profile;
 use crate::ids::{Incarnation, Name, ServerId, SessionId};
 use crate::membership::{Membership, MessageId, Sender};
 use crate::names::imitated_skeleton;
 use crate::record::{Entry, Position, Record};
 
+use act_log::ActLog;
+pub use act_log::{DoneAct, LastActs, MAX_ACT_IDS};
 use ascii_names::AsciiNames;
 pub use checkpoint::Checkpoint;
+use checkpoint::SPOKE_BYTES;
 pub use dedup_window::MAX_IDS;
 use dedup_window::{DedupWindow, SentMessage};
+pub use moderation::{
+    Amendment, Erasure, MAX_AMENDED, MAX_EDITS, MAX_ERASURES, MAX_GLOBAL_RULES, MAX_REDACTED, MAX_REVOKED, MAX_RULES,
+    Moderation, Redaction, Revocation, Rule,
+};
 
-/// The members of a room, and the deduplication window of its messages.
+/// The members of a room, the deduplication window of its messages, and what acts left in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RoomState {
     // Invariant: a name has one session, and a session one name; both maps agree.
@@ -26,8 +36,14 @@ pub struct RoomState {
     runs: BTreeMap<ServerId, BTreeMap<Incarnation, BTreeMap<u64, Name>>>,
     name_bytes: usize,
     ascii_names: AsciiNames,
+    /// Most bytes of the members' profiles, and of the times at which they spoke.
+    detail_bytes: usize,
     proposals: BTreeMap<ServerId, LastProposal>,
     dedup_window: DedupWindow,
+    /// `None` where they are empty.
+    // Pointers: rooms are many, and few have any.
+    acts: Option<Box<ActLog>>,
+    moderation: Option<Box<Moderation>>,
     time: u64,
 }
 
@@ -38,6 +54,23 @@ pub struct Member {
     pub session: SessionId,
     /// The membership, unchanged when the member moved to another session.
     pub membership: Membership,
+    /// What the member's token says, with the present rights; `None` without a token.
+    pub profile: Option<Box<Profile>>,
+    /// Time of the member's last message; 0 for none, and towards connectors.
+    pub spoke_at: u64,
+}
+
+impl Member {
+    /// A member without a token.
+    pub fn new(session: SessionId, membership: Membership) -> Self {
+        Self { session, membership, profile: None, spoke_at: 0 }
+    }
+
+    /// Most bytes in a checkpoint of what few members have.
+    fn detail_size(&self) -> usize {
+        let spoke = if self.spoke_at > 0 { SPOKE_BYTES } else { 0 };
+        spoke + self.profile.as_ref().map_or(0, |profile| profile.size())
+    }
 }
 
 /// The last proposal of a connector that the room's log holds.
@@ -63,12 +96,12 @@ impl RoomState {
         let base = records.first().and_then(|(_, first)| first.part).map(|part| part.base);
         // Parts of other checkpoints are left out: their owner may have died before the last part.
         let parts = records.iter().filter(|(_, record)| base.is_some() && record.part.map(|part| part.base) == base);
-        parts.filter_map(|(_, record)| record.checkpoint.as_ref()).for_each(|part| state.add(part));
+        parts.filter_map(|(_, record)| record.checkpoint.as_deref()).for_each(|part| state.add(part));
         for (position, record) in records {
-            match &record.checkpoint {
+            match record.checkpoint.as_deref() {
                 Some(whole) if record.part.is_none() => {
                     state = Self::from(whole);
-                    state.apply_metadata(*position, record);
+                    state.apply_committed(*position, record);
                 }
                 _ => state.fold(*position, record),
             }
@@ -76,34 +109,73 @@ impl RoomState {
         state
     }
 
-    /// Applies a committed record. Cannot fail.
+    /// Applies a committed record as a reader of the log does. Cannot fail.
     pub fn fold(&mut self, position: Position, record: &Record) {
         // The owner decided before the append that each entry is allowed, and every reader of the
         // log must come to the same state.
         for entry in &record.entries {
             self.apply(entry);
         }
-        self.apply_metadata(position, record);
+        self.apply_committed(position, record);
     }
 
-    /// Applies one entry; a record's entries are followed by [`RoomState::apply_metadata`].
+    /// Applies the parts of a committed record that its entries do not carry or that only readers of
+    /// the log need: what [`RoomState::apply_metadata`] does, the decided acts and their effects,
+    /// and the times of messages.
+    pub fn apply_committed(&mut self, position: Position, record: &Record) {
+        self.apply_metadata(position, record);
+        for decided in &record.acts {
+            self.acts.get_or_insert_default().fold(position, record.time, decided);
+        }
+        if self.moderation.is_some() || record.entries.iter().any(Moderation::is_changed_by) {
+            self.change_moderation(|moderation| moderation.fold(position, record));
+        }
+        for from in record.entries.iter().filter_map(Entry::speaker) {
+            if let Some(member) = self.members.get_mut(from) {
+                self.detail_bytes -= member.detail_size();
+                member.spoke_at = self.time;
+                self.detail_bytes += member.detail_size();
+            }
+        }
+    }
+
+    /// Applies one entry; a record's entries are followed by [`RoomState::apply_committed`] at an
+    /// owner, and by [`RoomState::apply_metadata`] at a connector.
     pub fn apply(&mut self, entry: &Entry) {
         match entry {
-            Entry::Join { name, session, membership } => {
-                self.insert(name.clone(), Member { session: session.clone(), membership: *membership });
+            Entry::Join { name, session, membership, profile } => {
+                let member = Member { profile: profile.clone(), ..Member::new(session.clone(), *membership) };
+                self.insert(name.clone(), member);
             }
             Entry::Move { name, from, to, .. } => {
                 if let Some(member) = self.members.get(name).filter(|member| member.session == *from) {
-                    let membership = member.membership;
-                    self.insert(name.clone(), Member { session: to.clone(), membership });
+                    let member = Member { session: to.clone(), ..member.clone() };
+                    self.insert(name.clone(), member);
                 }
             }
-            Entry::Leave { name, session } => {
+            Entry::Leave { name, session } | Entry::Expel { name, session, .. } => {
                 if self.session_of(name) == Some(session) {
                     self.remove(name);
                 }
             }
-            Entry::Message { .. } | Entry::Whisper { .. } | Entry::Open => {}
+            Entry::Rights { session, rights } => {
+                if let Some(name) = self.name_of(session).cloned()
+                    && let Some(mut member) = self.members.get(&name).cloned()
+                {
+                    member.profile.get_or_insert_default().rights = Some(*rights);
+                    self.insert(name, member);
+                }
+            }
+            // Behind all entries: they concern no entry of the same record.
+            Entry::Rule { .. }
+            | Entry::Amend { .. }
+            | Entry::Redact { .. }
+            | Entry::Clear { .. }
+            | Entry::Revoke { .. }
+            | Entry::Erase { .. }
+            | Entry::Message { .. }
+            | Entry::Whisper { .. }
+            | Entry::Open => {}
         }
     }
 
@@ -132,9 +204,21 @@ impl RoomState {
         self.membership_of(from).map_or_else(|| Sender::named(from), |membership| membership.sender())
     }
 
-    /// The same state without the messages that it remembers by their ids.
+    /// The same state without the messages that it remembers by their ids, and without all else
+    /// that names positions of the log.
     pub fn without_messages(self) -> Self {
-        Self { dedup_window: DedupWindow::default(), ..self }
+        // An api server that repeats its last message gets it decided again.
+        let mut state = Self { dedup_window: DedupWindow::default(), acts: None, ..self };
+        state.change_moderation(Moderation::forget_positions);
+        state
+    }
+
+    fn change_moderation(&mut self, change: impl FnOnce(&mut Moderation)) {
+        let moderation = self.moderation.get_or_insert_default();
+        change(moderation);
+        if moderation.is_empty() {
+            self.moderation = None;
+        }
     }
 
     /// Sets or removes the member of a name, to undo an entry.
@@ -155,13 +239,16 @@ impl RoomState {
         self.runs.entry(connector).or_default().entry(incarnation).or_default().insert(number, name.clone());
         self.name_bytes += name.as_str().len();
         self.ascii_names.add(&name);
+        self.detail_bytes += member.detail_size();
         self.members.insert(name, member);
     }
 
     fn remove(&mut self, name: &Name) {
-        let Some(Member { session, .. }) = self.members.remove(name) else { return };
+        let Some(member) = self.members.remove(name) else { return };
         self.name_bytes -= name.as_str().len();
         self.ascii_names.remove(name);
+        self.detail_bytes -= member.detail_size();
+        let session = member.session;
         let Some(runs) = self.runs.get_mut(&session.connector) else { return };
         let Some(names) = runs.get_mut(&session.incarnation) else { return };
         names.remove(&session.number);
@@ -257,6 +344,22 @@ impl RoomState {
     /// Every connector that has members or proposals in the log.
     pub fn known_connectors(&self) -> impl Iterator<Item = &ServerId> {
         self.connectors().chain(self.proposals.keys())
+    }
+
+    /// The last message of acts of an api server.
+    pub fn last_acts(&self, server: &ServerId) -> Option<&LastActs> {
+        self.acts.as_ref()?.last(server)
+    }
+
+    /// The act that was done with this id, if it is remembered.
+    pub fn find_act(&self, id: MessageId) -> Option<DoneAct> {
+        self.acts.as_ref()?.find(id)
+    }
+
+    /// What acts left in the room.
+    pub fn moderation(&self) -> &Moderation {
+        static EMPTY: Moderation = Moderation::new();
+        self.moderation.as_deref().unwrap_or(&EMPTY)
     }
 
     /// Time of the newest record; the next one is not before it.

@@ -384,7 +384,7 @@ section! {
         // A checkpoint is then always among them.
         max_records: usize = 10_000,
         /// Bytes kept per room; at least 4 MiB, for the same reason. Of a log in memory only.
-        max_room_bytes: usize = 16 * 1024 * 1024,
+        max_room_bytes: usize = 64 * 1024 * 1024,
         /// Bytes kept in all rooms of a log; above, new messages are refused with 507. The last
         /// twentieth is for joins and leaves.
         max_total_bytes: usize = 1024 * 1024 * 1024,

@@ -12,9 +12,9 @@ const AROUND: usize = 3 * 1024;
 // Larger messages than a broker with its default allows would only delay others.
 const MOST_PAYLOAD: usize = 1024 * 1024;
 
-/// Most bytes that one remembered message or member, with the run of its connector, adds to a part
-/// of a state.
-const LARGEST_ELEMENT: usize = 512;
+/// Most bytes that one element adds to a part of a state: a member with its profile and the run of
+/// its connector, or the last acts of an api server.
+const LARGEST_ELEMENT: usize = 1_536;
 
 /// Bytes for what grows in one message. What may be larger is split, or bounded by a setting that
 /// is checked at start.

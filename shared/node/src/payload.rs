@@ -18,9 +18,10 @@ use model::size_limits::SizeLimits;
 /// More connectors than a cluster has; each takes some bytes of a room's state.
 const MANY_CONNECTORS: usize = 100;
 
-/// Most parts of a checkpoint, as a fraction of the records that are kept: an eighth.
-// The last whole checkpoint is then always among them.
-const PARTS_PER_RECORDS: usize = 8;
+/// Most parts of a checkpoint, as a fraction of the records that are kept: a sixth.
+// The last whole checkpoint is then always among them: it and the next one are a third, and a
+// quarter comes between them.
+const PARTS_PER_RECORDS: usize = 6;
 
 /// A setting, or the broker's own limit, that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -167,6 +168,18 @@ mod tests {
             shown.split("setting to ").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
         assert_eq!(check(&settings, 32 * 1024), Ok(()), "to do what it says helps");
         assert_eq!(check(&settings, 32 * 1024 - 1), Err(PayloadError::TooSmall { payload: 32 * 1024 - 1 }));
+    }
+
+    /// With all that members' profiles and acts may leave in them.
+    #[test]
+    fn large_rooms_need_no_other_setting() {
+        let mut settings = Settings::default();
+        settings.room.max_members = 10_000;
+        assert_eq!(check(&settings, 1024 * 1024), Ok(()));
+        settings.session.max_package = 16 * 1024;
+        assert_eq!(check(&settings, 64 * 1024), Ok(()));
+        settings.log.max_records = 512;
+        assert!(matches!(check(&settings, 64 * 1024), Err(PayloadError::Checkpoint { .. })));
     }
 
     #[test]

@@ -44,7 +44,11 @@ pub(crate) fn rows() -> Vec<Row> {
         Row {
             counters: REFUSED,
             // The innocent users write more than the default under pressure allows.
-            settings: &[("log.max_total_bytes", "20000000"), ("log.pressure_bytes_per_min", "262144")],
+            settings: &[
+                ("log.max_total_bytes", "40000000"),
+                ("log.max_room_bytes", "40000000"),
+                ("log.pressure_bytes_per_min", "524288"),
+            ],
             undefended: Undefended::Settings(&[
                 ("log.pressure", "0.95"),
                 ("log.room_share", "1.0"),

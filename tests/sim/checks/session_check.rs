@@ -184,10 +184,22 @@ impl SessionCheck<'_> {
                     Some(Push::Chat { from: from.clone(), content: content.clone(), target, seq, time: 0 })
                 }
                 Entry::Join { name, .. } if !is_me(name) => Some(Push::Add { name: name.clone() }),
-                Entry::Leave { name, .. } if !is_me(name) => Some(Push::Leave { name: name.clone() }),
-                Entry::Open | Entry::Whisper { .. } | Entry::Join { .. } | Entry::Move { .. } | Entry::Leave { .. } => {
-                    None
+                Entry::Leave { name, .. } | Entry::Expel { name, .. } if !is_me(name) => {
+                    Some(Push::Leave { name: name.clone() })
                 }
+                Entry::Open
+                | Entry::Whisper { .. }
+                | Entry::Join { .. }
+                | Entry::Move { .. }
+                | Entry::Leave { .. }
+                | Entry::Expel { .. }
+                | Entry::Rule { .. }
+                | Entry::Amend { .. }
+                | Entry::Redact { .. }
+                | Entry::Clear { .. }
+                | Entry::Rights { .. }
+                | Entry::Revoke { .. }
+                | Entry::Erase { .. } => None,
             }
         };
         self.truth.entries.iter().filter(|(seq, _)| *seq > from && *seq <= to).filter_map(push).collect()

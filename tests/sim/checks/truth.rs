@@ -33,7 +33,7 @@ impl Truth {
         let is_erased = positions.iter().all(|position| world.unanswered.contains(&(room.clone(), *position)));
         let initial = match records.first() {
             Some((position, first)) if first.prev == Position::NONE && first.prev_id != RecordId::NONE => {
-                (position.last_seq(), RoomState::from(first.checkpoint.as_ref().unwrap()))
+                (position.last_seq(), RoomState::from(first.checkpoint.as_deref().unwrap()))
             }
             _ => (0, RoomState::default()),
         };
@@ -78,10 +78,19 @@ impl Truth {
                         "{name} moved who was not in"
                     );
                 }
-                Entry::Leave { name, session } => {
+                Entry::Leave { name, session } | Entry::Expel { name, session, .. } => {
                     assert_eq!(members.remove(name).as_ref(), Some(session), "{name} left who was not in");
                 }
-                Entry::Open | Entry::Message { .. } | Entry::Whisper { .. } => {}
+                Entry::Open
+                | Entry::Message { .. }
+                | Entry::Whisper { .. }
+                | Entry::Rule { .. }
+                | Entry::Amend { .. }
+                | Entry::Redact { .. }
+                | Entry::Clear { .. }
+                | Entry::Rights { .. }
+                | Entry::Revoke { .. }
+                | Entry::Erase { .. } => {}
             }
         }
         members
@@ -109,7 +118,18 @@ impl Truth {
     pub(super) fn text(entry: &Entry) -> Option<&str> {
         match entry {
             Entry::Message { content, .. } | Entry::Whisper { content, .. } => Some(content),
-            Entry::Open | Entry::Join { .. } | Entry::Move { .. } | Entry::Leave { .. } => None,
+            Entry::Open
+            | Entry::Join { .. }
+            | Entry::Move { .. }
+            | Entry::Leave { .. }
+            | Entry::Expel { .. }
+            | Entry::Rule { .. }
+            | Entry::Amend { .. }
+            | Entry::Redact { .. }
+            | Entry::Clear { .. }
+            | Entry::Rights { .. }
+            | Entry::Revoke { .. }
+            | Entry::Erase { .. } => None,
         }
     }
 }

@@ -56,7 +56,9 @@ impl fmt::Display for Operation<'_> {
             LogOp::Before(position) => write!(f, "last before {}", position.0),
             LogOp::Epoch => f.write_str("epoch"),
             LogOp::Read(positions) => write!(f, "read {}", list(positions, |position| position.0.to_string())),
-            LogOp::Append { expected, record } => write!(f, "append after {} {}", expected.0, encoded(record)),
+            LogOp::Append { expected, record, lifetime } => {
+                write!(f, "append after {} {lifetime:?} {}", expected.0, encoded(record))
+            }
         }
     }
 }
@@ -248,6 +250,9 @@ fn record(record: &Record) -> String {
     if !record.proposals.is_empty() {
         text += &format!(" decided {}", list(&record.proposals, decided));
     }
+    if !record.acts.is_empty() {
+        text += &format!(" acts {}", list(&record.acts, |acts| format!("{acts:?}")));
+    }
     text += &format!(" entries {}", list(&record.entries, entry));
     if !record.notify_connectors.is_empty() {
         text += &format!(" named {}", list(&record.notify_connectors, short));
@@ -276,11 +281,19 @@ fn decided(decided: &DecidedProposal) -> String {
 fn entry(entry: &Entry) -> String {
     match entry {
         Entry::Open => "open".to_owned(),
-        Entry::Join { name, session: s, membership: m } => format!("join({name} {} {})", session(s), membership(m)),
+        Entry::Join { name, session: s, membership: m, .. } => format!("join({name} {} {})", session(s), membership(m)),
         Entry::Move { name, from, to, .. } => format!("move({name} {} to {})", session(from), session(to)),
         Entry::Leave { name, session: s } => format!("leave({name} {})", session(s)),
         Entry::Message { from, content, .. } => format!("message({from} {content:?})"),
         Entry::Whisper { from, to, content, .. } => format!("whisper({from} to {to} {content:?})"),
+        Entry::Expel { name, session: s, .. } => format!("expel({name} {})", session(s)),
+        Entry::Rights { session: s, rights } => format!("rights({} {})", session(s), rights.0),
+        Entry::Rule { .. }
+        | Entry::Amend { .. }
+        | Entry::Redact { .. }
+        | Entry::Clear { .. }
+        | Entry::Revoke { .. }
+        | Entry::Erase { .. } => format!("{entry:?}"),
     }
 }
 

@@ -131,8 +131,8 @@ impl World {
                 LogResult::Append(Err(AppendError::TooLarge { bytes }))
             }
             LogOp::Append { .. } if self.is_full() => LogResult::Append(Err(AppendError::Full)),
-            LogOp::Append { expected, record } => {
-                let appended = self.log.append(room, expected, record.clone());
+            LogOp::Append { expected, record, lifetime } => {
+                let appended = self.log.append_for(room, expected, record.clone(), lifetime);
                 if let Ok(position) = appended {
                     self.retention.appended(room, position, &record);
                     self.count_moves(&record);

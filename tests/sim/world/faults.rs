@@ -56,6 +56,7 @@ impl World {
             let kind = world.chance.index(Poison::ALL.len());
             Event::Poisoned(world.chance.index(ROOMS.len()), Poison::ALL[kind])
         });
+        self.plan_acts();
         self.plan_partial();
         self.plan_part_faults();
         self.plan_fillings();
@@ -131,7 +132,7 @@ impl World {
             Event::Duplicate(machine, until) => self.start_duplicate(machine, until),
             Event::DuplicateEnds(machine) => self.end_duplicate(machine),
             Event::ClockJumps(machine, by) => self.clocks.entry(machine).or_default().jump(by),
-            Event::EmptyLog => self.log.expire(u64::MAX),
+            Event::EmptyLog => self.log.erase(),
             Event::Poisoned(room, poison) => self.poison(room, poison),
             Event::LoseLog => self.lose_log(),
             Event::LosePart(part) => self.lose_part(part),

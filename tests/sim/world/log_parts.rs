@@ -2,6 +2,7 @@
 
 use chat::operations::{MAX_IN_FLIGHT, Operations, Work, requests};
 use model::log_parts::{LogPart, LogParts};
+use owner::log_operation::Lifetime;
 
 use super::*;
 
@@ -185,7 +186,8 @@ impl World {
         self.part_faults.stalled = Some((part, until));
         for chat in 0..self.chats.len() {
             for _ in 0..MAX_IN_FLIGHT {
-                let op = LogOp::Append { expected: Position::NONE, record: bytes::Bytes::new() };
+                let op =
+                    LogOp::Append { expected: Position::NONE, record: bytes::Bytes::new(), lifetime: Lifetime::Aging };
                 let origin = (RoomId::new(HANGING).unwrap(), LogRequester::Owner);
                 self.chats[chat].operations.queues.add(part, Work::Owner, origin, op);
             }

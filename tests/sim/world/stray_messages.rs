@@ -247,6 +247,8 @@ fn stray_record(position: Position) -> Record {
         time: u64::MAX,
         owner: server("chat", 0).id,
         proposals: Vec::new(),
+        acts: Vec::new(),
+        lasting: None,
         entries: vec![Entry::Open],
         notify_connectors: Vec::new(),
         checkpoint: None,

@@ -75,6 +75,7 @@ impl Context {
             recent_joins: &self.recent_joins,
             reserved_bytes: 0,
             space: self.space,
+            time: 0,
         }
     }
 }
@@ -215,6 +216,8 @@ fn a_repeat_in_a_later_record_gets_the_first_answer() {
             owner: ServerId::new("chat-server-1").unwrap(),
             proposals,
             entries,
+            acts: Vec::new(),
+            lasting: None,
             notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
@@ -244,7 +247,7 @@ fn members_of_a_down_connector_leave_and_names_of_a_suspected_one_are_free() {
     for (number, name) in [(1, "ann"), (2, "bob"), (3, "cid")] {
         let session = SessionId { connector: connector(number), incarnation: Incarnation(5), number };
         let membership = Token::new(number.into()).membership();
-        state.apply(&Entry::Join { name: Name::new(name).unwrap(), session, membership });
+        state.apply(&Entry::Join { name: Name::new(name).unwrap(), session, membership, profile: None });
     }
     let states = [(connector(1), PeerState::Up), (connector(2), PeerState::Down), (connector(3), PeerState::Suspected)];
     let latest = Lineage::new(Incarnation(5));
@@ -281,7 +284,7 @@ fn sessions_of_a_continued_run_move_and_are_members_before_they_did() {
     for (number, run) in (0..601).map(|number| (number, 5)).chain([(700, 8)]) {
         let name = Name::new(&format!("user{number}")).unwrap();
         let membership = Token::new(number.into()).membership();
-        state.apply(&Entry::Join { name, session: session(run, number), membership });
+        state.apply(&Entry::Join { name, session: session(run, number), membership, profile: None });
     }
     let mut latest = Lineage::new(Incarnation(5));
     latest.continue_above(Incarnation(8));
@@ -340,7 +343,7 @@ fn decide_behind_an_entrance(state: &mut RoomState, items: &[Item]) -> Vec<Outco
     let mut context = Context { recent_joins: RecentJoins::since(RecordId(5)), ..Context::default() };
     let session = SessionId { connector: author().connector, incarnation: Incarnation(5), number: 9 };
     let name = Name::new("ann").unwrap();
-    for (id, entry) in [(6, Entry::Join { name, session, membership: stay(1) }), (7, Entry::Open)] {
+    for (id, entry) in [(6, Entry::Join { name, session, membership: stay(1), profile: None }), (7, Entry::Open)] {
         context.recent_joins.add(&Record {
             v: VERSION,
             prev: Position::NONE,
@@ -350,6 +353,8 @@ fn decide_behind_an_entrance(state: &mut RoomState, items: &[Item]) -> Vec<Outco
             time: 0,
             owner: ServerId::new("chat-server-1").unwrap(),
             proposals: Vec::new(),
+            acts: Vec::new(),
+            lasting: None,
             entries: vec![entry],
             notify_connectors: Vec::new(),
             checkpoint: None,
@@ -401,8 +406,12 @@ fn messages_are_refused_without_space_in_the_log() {
         leave(2),
         under(1, send(1, "**")),
     ];
-    let one =
-        Entry::Message { from: Name::new("ann").unwrap(), content: "hi".to_owned(), id: Some(stay(1).message("a")) };
+    let one = Entry::Message {
+        from: Name::new("ann").unwrap(),
+        content: "hi".to_owned(),
+        id: Some(stay(1).message("a")),
+        meta: None,
+    };
     let bytes = one.size() as u64;
     let share = MessageSpace { until_reserve: u64::MAX, of_share: Some(bytes) };
     let reserve = MessageSpace { until_reserve: bytes, of_share: Some(bytes) };

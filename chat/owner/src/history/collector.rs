@@ -51,7 +51,19 @@ pub(super) fn visible_messages<'a>(
         let (from, to, content) = match entry {
             Entry::Message { from, content, .. } => (from, None, content),
             Entry::Whisper { from, to, between, content, .. } if between.contains(viewer) => (from, Some(to), content),
-            Entry::Whisper { .. } | Entry::Open | Entry::Join { .. } | Entry::Move { .. } | Entry::Leave { .. } => {
+            Entry::Whisper { .. }
+            | Entry::Open
+            | Entry::Join { .. }
+            | Entry::Move { .. }
+            | Entry::Leave { .. }
+            | Entry::Expel { .. }
+            | Entry::Rule { .. }
+            | Entry::Amend { .. }
+            | Entry::Redact { .. }
+            | Entry::Clear { .. }
+            | Entry::Rights { .. }
+            | Entry::Revoke { .. }
+            | Entry::Erase { .. } => {
                 return None;
             }
         };

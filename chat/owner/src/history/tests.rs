@@ -25,12 +25,12 @@ fn name(text: &str) -> Name {
 }
 
 fn say(text: &str) -> Entry {
-    Entry::Message { from: name("ann"), content: text.to_owned(), id: None }
+    Entry::Message { from: name("ann"), content: text.to_owned(), id: None, meta: None }
 }
 
 fn whisper(text: &str, between: [u128; 2]) -> Entry {
     let between = between.map(member);
-    Entry::Whisper { from: name("ann"), to: name("bob"), between, content: text.to_owned(), id: None }
+    Entry::Whisper { from: name("ann"), to: name("bob"), between, content: text.to_owned(), id: None, meta: None }
 }
 
 /// A log whose records have the positions 1, 2, 3, ...
@@ -65,6 +65,8 @@ impl HistoryHarness {
                 time: 7,
                 owner: ServerId::new("chat-server-1").unwrap(),
                 proposals: Vec::new(),
+                acts: Vec::new(),
+                lasting: None,
                 entries,
                 notify_connectors: Vec::new(),
                 checkpoint: None,

@@ -10,19 +10,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::ids::{RoomId, ServerId};
-use model::record::{CheckpointPart, Entry, Epoch, LINKS, Position, Record, RecordId, RecordIds, VERSION};
+use model::record::{CheckpointPart, Entry, Epoch, LINKS, Lasting, Position, Record, RecordId, RecordIds, VERSION};
 use model::room::{Checkpoint, RoomState};
 use model::rpc::EncodedResponse;
 use model::rpc::messages::RpcResponse;
 
-use checkpoints::SinceCheckpoint;
+use checkpoints::{CHECKPOINT_MS, SinceCheckpoint};
 use decision::Decision;
 
 use super::recent_records::RecentRecords;
-use super::{Attach, Context, Now, Proposal, Waiting};
+use super::{ActMessage, Attach, Context, Now, Proposal, Waiting};
 use crate::connector_liveness::ConnectorLiveness;
 use crate::draft::{MessageTally, RoomPolicy, Undo};
-use crate::log_operation::LogOp;
+use crate::log_operation::{Lifetime, LogOp};
 use crate::log_space::MessageSpace;
 use crate::log_walk::{Until, Walk};
 use crate::recent_joins::RecentJoins;
@@ -89,16 +89,30 @@ pub(super) struct Activation {
     recent_joins: RecentJoins,
     /// Positions of the last record's predecessors, newest first.
     pub(super) predecessors: Vec<Position>,
+    /// Messages of acts had no place in the last record, and are decided before the proposals.
+    acts_go_first: bool,
+    /// The newest record that no age removes; [`Position::NONE`] for none.
+    last_lasting: Position,
     pub(super) recent: RecentRecords,
     since: SinceCheckpoint,
     /// Connectors that the first record of the activation names and is sent to; taken when that is
     /// made.
     notify_connectors: Option<Vec<ServerId>>,
     checkpoint_requested: bool,
+    /// Ticks of the last checkpoint that no age removes.
+    // Not each checkpoint of a room with rules: a small room has one in every second record, and the
+    // messages beside them would never be too old.
+    lasted_at: Option<u64>,
+    /// Records behind that.
+    since_lasting: usize,
+    /// The next checkpoint is to be such a one if the room has rules.
+    is_lasting_due: bool,
     /// Ticks of the last append. An activation begins with one.
     appended_at: u64,
     /// The remaining parts of a checkpoint that is being written.
     parts: VecDeque<(CheckpointPart, Checkpoint)>,
+    /// No age removes these.
+    are_parts_lasting: bool,
     /// Size limit of its parts, in bytes.
     part_bytes: usize,
     /// A checkpoint did not fit beside the decided entries: the next record decides nothing.
@@ -148,12 +162,18 @@ impl Activation {
             id: RecordId::NONE,
             recent_joins: RecentJoins::since(first.map_or(RecordId::NONE, |(_, record)| record.prev_id)),
             predecessors: Vec::new(),
+            acts_go_first: false,
+            last_lasting: Position::NONE,
             recent: RecentRecords::default(),
             since: SinceCheckpoint::default(),
             notify_connectors: None,
             checkpoint_requested: false,
+            lasted_at: None,
+            since_lasting: 0,
+            is_lasting_due: true,
             appended_at: 0,
             parts: VecDeque::new(),
+            are_parts_lasting: false,
             part_bytes: 0,
             checkpoint_only: false,
             liveness: start.liveness,
@@ -190,6 +210,8 @@ impl Activation {
     fn set_last_record(&mut self, position: Position, record: &Record, size: usize) {
         self.predecessors = record.predecessors().take(LINKS - 1).collect();
         (self.position, self.end, self.id) = (position, position, record.id);
+        self.last_lasting = self.lasting_at(position, record);
+        self.since_lasting += 1;
         self.recent_joins.add(record);
         if record.checkpoint.is_some() && record.part.is_none() {
             self.since = SinceCheckpoint::default();
@@ -198,6 +220,33 @@ impl Activation {
             self.since.bytes += size;
         }
         self.recent.push(position, Arc::new(record.for_connectors()));
+    }
+
+    /// Returns the place of the next record among those that no age removes.
+    fn lasting(&self, record: &Record) -> Option<Lasting> {
+        let is_checkpoint_lasting = match &record.checkpoint {
+            // A part alone does not show if the others have rules.
+            Some(_) if record.part.is_some() => self.are_parts_lasting,
+            Some(whole) => self.is_lasting_due && whole.must_last(),
+            None => false,
+        };
+        let is_one = is_checkpoint_lasting || record.entries.iter().any(Entry::must_last);
+        let before = self.last_lasting;
+        (is_one || before != Position::NONE).then_some(Lasting { is_one, before })
+    }
+
+    /// Returns the newest lasting record up to the one at a position.
+    fn lasting_at(&self, position: Position, record: &Record) -> Position {
+        if record.must_last() {
+            return position;
+        }
+        let before = record.lasting_before().unwrap_or(Position::NONE);
+        let has_replaced = match record.part {
+            None => record.checkpoint.as_ref().is_some_and(|whole| !whole.must_last()),
+            Some(CheckpointPart { base, index, of }) => index.checked_add(1) == Some(of) && before <= base,
+        };
+        // A complete checkpoint without rules: those before are of no use.
+        if has_replaced { Position::NONE } else { before }
     }
 
     /// Returns the newest records in memory as a walk backwards.
@@ -286,7 +335,7 @@ impl Activation {
     /// Starts the next log operation, if none is in flight and one is due.
     pub(super) fn advance(
         &mut self,
-        Waiting { proposals, may_wait, attaches, has_history_requests }: Waiting<'_>,
+        Waiting { proposals, acts, may_wait, attaches, has_history_requests }: Waiting<'_>,
         (ids, space): (&mut RecordIds, MessageSpace),
         now: Now,
         cx: &mut Context<'_>,
@@ -298,8 +347,8 @@ impl Activation {
             || !self.parts.is_empty()
             || self.must_expel();
         // A record that is due anyway takes all along.
-        if !self.has_pending() && (is_due || !(proposals.is_empty() || may_wait)) {
-            self.append((proposals, &mut *attaches), (ids, space), now, cx)?;
+        if !self.has_pending() && (is_due || !acts.is_empty() || !(proposals.is_empty() || may_wait)) {
+            self.append((proposals, acts, &mut *attaches), (ids, space), now, cx)?;
         }
         if !self.has_pending() && (!attaches.is_empty() || has_history_requests) {
             self.pending = PendingOperation::Prove(std::mem::take(attaches));
@@ -310,19 +359,25 @@ impl Activation {
 
     fn append(
         &mut self,
-        (proposals, attaches): (&mut VecDeque<Proposal>, &mut Vec<Attach>),
+        (proposals, messages_of_acts, attaches): (&mut VecDeque<Proposal>, &mut VecDeque<ActMessage>, &mut Vec<Attach>),
         (ids, space): (&mut RecordIds, MessageSpace),
         now: Now,
         cx: &mut Context<'_>,
     ) -> Result<(), rmp_serde::encode::Error> {
+        // By their number, too: the log evicts the oldest records of a room, lasting ones as well.
+        self.is_lasting_due = self.since_lasting >= self.policy.lasting_records()
+            || self.lasted_at.is_none_or(|at| now.ticks.saturating_sub(at) >= CHECKPOINT_MS);
         self.begin_parts();
         let before: BTreeSet<ServerId> = self.state.connectors().cloned().collect();
         // Record times never fall, whatever happens to the wall clock.
         let time = now.wall_ms.max(self.state.time());
         let checkpoint_only = std::mem::take(&mut self.checkpoint_only);
-        let Decision { mut entries, decided, taken, undo, messages } =
-            if checkpoint_only { Decision::default() } else { self.decide(proposals, attaches, space, cx) };
-        if entries.is_empty() && decided.is_empty() {
+        let Decision { mut entries, decided, acts, taken, undo, messages } = if checkpoint_only {
+            Decision::default()
+        } else {
+            self.decide((proposals, messages_of_acts), attaches, (space, time), cx)
+        };
+        if entries.is_empty() && decided.is_empty() && acts.is_empty() {
             if self.notify_connectors.is_none()
                 && !self.checkpoint_requested
                 && self.parts.is_empty()
@@ -341,18 +396,22 @@ impl Activation {
             time,
             owner: self.me.clone(),
             proposals: decided,
+            acts,
+            lasting: None,
             entries,
             notify_connectors: self.notify_connectors.take().unwrap_or_default(),
             checkpoint: None,
             part: None,
         };
         self.add_checkpoint(&mut record);
+        record.lasting = self.lasting(&record);
         self.appended_at = now.ticks;
         let bytes = Bytes::from(record.encode()?);
         let size = bytes.len();
         // The expectation is the fence: if another owner appended meanwhile, the log refuses this
         // record.
-        cx.request_log(LogOp::Append { expected: self.end, record: bytes });
+        let lifetime = if record.must_last() { Lifetime::Lasting } else { Lifetime::Aging };
+        cx.request_log(LogOp::Append { expected: self.end, record: bytes, lifetime });
         let append = PendingAppend { record, size, proposals: taken, before, undo, messages };
         self.pending = PendingOperation::Append(Box::new(append));
         Ok(())

@@ -94,6 +94,7 @@ impl Owner {
             }
         };
         let (proposals, attaches) = waiting;
+        self.acts.clear();
         let requesters = proposals.into_iter().chain(self.proposals.drain(..)).map(|proposal| proposal.requester);
         let requesters =
             requesters.chain(attaches.into_iter().chain(self.attaches.drain(..)).map(|attach| attach.requester));

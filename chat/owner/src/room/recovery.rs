@@ -94,8 +94,14 @@ impl Owner {
         let RecoveredLog { epoch, end, mut records, missing, is_whole } = read;
         cx.report(Event::Activated);
         self.incomplete_at = None;
-        if !is_whole {
-            let (room, positions) = (self.room.clone(), missing);
+        let is_too_old = |missing: &Position| {
+            let mut behind = records.iter().filter(|(_, record)| record.prev == *missing);
+            behind.any(|(_, record)| self.policy.is_too_old(record.time, now.wall_ms))
+        };
+        let (aged, positions): (Vec<_>, Vec<_>) = missing.into_iter().partition(is_too_old);
+        // No loss if age removed all of them, and left one behind them that it removes never.
+        if !is_whole && (aged.is_empty() || !positions.is_empty()) {
+            let room = self.room.clone();
             cx.report(Event::RecordsMissing { room, positions });
         }
         // Capped before folding, so that no later record is held up by a time from the future.

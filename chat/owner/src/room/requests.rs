@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use model::act::IdentifiedAct;
 use model::ids::{Incarnation, ServerId};
 use model::rpc::Trace;
 use model::rpc::messages::{Item, LogPosition};
@@ -47,6 +48,26 @@ pub struct Proposal {
     pub is_urgent: bool,
 }
 
+/// A waiting message of acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActMessage {
+    /// The api server.
+    pub server: ServerId,
+    /// Its incarnation.
+    pub incarnation: Incarnation,
+    /// The number of the message within that.
+    pub number: u64,
+    /// The acts; at most [`MAX_ACTS`](model::act::MAX_ACTS).
+    pub acts: Vec<IdentifiedAct>,
+}
+
+impl ActMessage {
+    /// Returns the most bytes that the message can take in a record.
+    pub(super) fn size(&self) -> usize {
+        self.acts.iter().map(|act| act.act.size()).sum()
+    }
+}
+
 impl Proposal {
     /// Returns the most bytes that the proposal can take in a record.
     pub(super) fn size(&self) -> usize {
@@ -66,6 +87,7 @@ pub struct Now {
 /// The requests that wait for an activation.
 pub(super) struct Waiting<'a> {
     pub(super) proposals: &'a mut VecDeque<Proposal>,
+    pub(super) acts: &'a mut VecDeque<ActMessage>,
     /// The proposals may wait for others, to share a record.
     pub(super) may_wait: bool,
     pub(super) attaches: &'a mut Vec<Attach>,

@@ -64,6 +64,8 @@ impl Owner {
         let event = Event::LogFailed { room: self.room.clone(), because, error: error.to_string() };
         cx.report(event);
         self.schedule_retry(now);
+        // Their senders repeat them, too.
+        self.acts.clear();
         for proposal in self.proposals.drain(..) {
             cx.respond(proposal.requester, &RpcResponse::Unavailable { room: self.room.clone(), because });
         }

@@ -20,6 +20,7 @@ use crate::rooms::outgoing::Outgoing;
 use crate::rooms::{Effect, LogRequester, OutgoingReply};
 use crate::test_log::TestLog;
 
+mod acts;
 mod catch_up;
 mod clocks;
 mod history_access;
@@ -151,7 +152,9 @@ impl OwnerHarness {
         match operation {
             LogOp::Last { .. } => LogResult::Last(Ok(self.log.last(&room()))),
             LogOp::Before(position) => LogResult::Last(Ok(self.log.before(&room(), position))),
-            LogOp::Append { expected, record } => LogResult::Append(self.log.append(&room(), expected, record)),
+            LogOp::Append { expected, record, lifetime } => {
+                LogResult::Append(self.log.append_for(&room(), expected, record, lifetime))
+            }
             LogOp::Read(positions) => {
                 let read = self.log.read(&room(), &positions);
                 LogResult::Read(Ok(positions.into_iter().zip(read).collect()))

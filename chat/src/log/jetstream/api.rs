@@ -16,6 +16,7 @@ use model::log_parts::{LogPart, LogParts};
 use model::record::Position;
 use model::settings::LogSettings;
 use model::subjects::{self, SubjectPrefix};
+use owner::log_operation::Lifetime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,6 +24,10 @@ use thiserror::Error;
 
 /// The header by which an append names the position that it expects; the stream keeps it.
 const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
+
+/// The header with a message's own lifetime, and the value with which no age removes it.
+const TTL: &str = "Nats-TTL";
+const NEVER: &str = "never";
 
 /// The status of a direct read that found nothing.
 const NOT_THERE: u16 = 404;
@@ -191,18 +196,21 @@ impl Api {
         parse::<serde_json::Value>(&response.payload).map(drop)
     }
 
-    /// Appends to a subject if its last position is `expected`, where that is given; returns the
-    /// new position.
+    /// Appends to a subject and returns the new position; where an expectation is given, only if
+    /// that is the subject's last position, and for the lifetime.
     pub(super) async fn append(
         &self,
         subject: String,
-        expected: Option<Position>,
+        append: Option<(Position, Lifetime)>,
         payload: Bytes,
     ) -> Result<Position, ApiError> {
-        let headers = match expected {
-            Some(expected) => Headers::new().with(EXPECTED, expected.0.to_string()),
-            None => Headers::new(),
-        };
+        let mut headers = Headers::new();
+        if let Some((expected, lifetime)) = append {
+            headers = headers.with(EXPECTED, expected.0.to_string());
+            if lifetime == Lifetime::Lasting {
+                headers = headers.with(TTL, NEVER);
+            }
+        }
         let request = |reply| OutgoingMessage { subject, reply: Some(reply), headers, payload };
         let stream = self.stream.clone();
         let log = self.prefix.stream(&subjects::log_stream(LogParts::ONE, LogPart::default()));

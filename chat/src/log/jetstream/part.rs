@@ -14,7 +14,7 @@ use model::log_parts::{LogPart, LogParts};
 use model::record::{Epoch, Position};
 use model::settings::LogSettings;
 use model::subjects;
-use owner::log_operation::{AppendError, ReadError, Tail};
+use owner::log_operation::{AppendError, Lifetime, ReadError, Tail};
 use runtime::clock;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
@@ -145,8 +145,9 @@ impl Part {
         room: &RoomId,
         expected: Position,
         record: Bytes,
+        lifetime: Lifetime,
     ) -> Result<Position, AppendError> {
-        self.publish(subjects::log(room), Some(expected), record).await
+        self.publish(subjects::log(room), Some((expected, lifetime)), record).await
     }
 
     /// See [`super::super::Log::append_probe`]. The message is sent like all others.
@@ -157,16 +158,16 @@ impl Part {
     async fn publish(
         &self,
         subject: String,
-        expected: Option<Position>,
+        append: Option<(Position, Lifetime)>,
         record: Bytes,
     ) -> Result<Position, AppendError> {
         let Self { api, epochs, .. } = self;
         let stream_epoch = epochs.latest();
         // Read before sending, or a commit of another server in the meantime would make a good
         // position look low.
-        let highest = stream_epoch.highest().max(expected.unwrap_or(Position::NONE));
+        let highest = stream_epoch.highest().max(append.map_or(Position::NONE, |(expected, _)| expected));
         let bytes = record.len();
-        let outcome = match api.append(subject, expected, record).await {
+        let outcome = match api.append(subject, append, record).await {
             Ok(position) if position > highest => {
                 stream_epoch.record_position(position);
                 return Ok(position);

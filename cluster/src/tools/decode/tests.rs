@@ -97,7 +97,9 @@ fn records_have_the_names_of_their_fields_and_servers() {
         time: 7,
         owner: owner.clone(),
         proposals: Vec::new(),
-        entries: vec![Entry::Message { from: name, content: "hi".to_owned(), id: None }],
+        acts: Vec::new(),
+        lasting: None,
+        entries: vec![Entry::Message { from: name, content: "hi".to_owned(), id: None, meta: None }],
         notify_connectors: vec![owner],
         checkpoint: None,
         part: None,
@@ -120,6 +122,30 @@ fn records_have_the_names_of_their_fields_and_servers() {
         line(&map(&[("answer", committed)])),
         format!("{{\"answer\":{{\"record\":{{\"record\":{expected}}}}}}}\n")
     );
+}
+
+#[test]
+fn every_entry_is_shown_by_its_name() {
+    let record = include_bytes!("../../../../fuzz/seeds/record/log-acts");
+    let shown = String::from_utf8(translate(record.to_vec())).unwrap();
+    for part in [
+        r#""acts":[{"server":"api-server-1","incarnation":"#,
+        r#""profile":{"uid":"ann","rights":5,"info":"{\"a\":1}"}}"#,
+        r#""meta":{"uid":"u1","by":"key-1","data":"[1]"}}"#,
+        r#"{"expel":{"name":"bob","session":{"connector":"connector-server-1","#,
+        r#""reason":"spam","by":"key-1"}}"#,
+        r#"{"rule":{"target":{"uid":"u1"},"kind":"mute","until":1700000900000,"by":"key-1"}}"#,
+        r#"{"rule":{"target":{"name":"bob"},"kind":"ban","until":0,"by":"key-1"}}"#,
+        r#"{"amend":{"seq":12003,"content":"ho","by":"key-1"}}"#,
+        r#"{"amend":{"seq":12004,"by":"key-1"}}"#,
+        r#"{"redact":{"uid":"u1","upto":12009,"by":"key-1"}}"#,
+        r#"{"clear":{"upto":11999,"by":"key-1"}}"#,
+        r#""rights":7}}"#,
+        r#"{"revoke":{"uid":"u1","before":1700000000,"until":1700086400000}}"#,
+        r#""uid":"u1","cursor":"lobby","done":false}}"#,
+    ] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
 }
 
 #[test]

@@ -77,9 +77,20 @@ impl Room {
     /// Returns the sessions of this connector, of any incarnation, that come or go in the record.
     fn own_sessions_in<'a>(&self, record: &'a Record, cx: &Context<'_>) -> Vec<(u64, Incarnation)> {
         let sessions = |entry: &'a Entry| match entry {
-            Entry::Join { session, .. } | Entry::Leave { session, .. } => [Some(session), None],
+            Entry::Join { session, .. } | Entry::Leave { session, .. } | Entry::Expel { session, .. } => {
+                [Some(session), None]
+            }
             Entry::Move { from, to, .. } => [Some(from), Some(to)],
-            Entry::Open | Entry::Message { .. } | Entry::Whisper { .. } => [None, None],
+            Entry::Open
+            | Entry::Message { .. }
+            | Entry::Whisper { .. }
+            | Entry::Rule { .. }
+            | Entry::Amend { .. }
+            | Entry::Redact { .. }
+            | Entry::Clear { .. }
+            | Entry::Rights { .. }
+            | Entry::Revoke { .. }
+            | Entry::Erase { .. } => [None, None],
         };
         let named = record.entries.iter().flat_map(sessions).flatten();
         named.filter(|s| s.connector == cx.common.me).map(|s| (s.number, s.incarnation)).collect()
@@ -89,13 +100,22 @@ impl Room {
         self.state.apply(entry);
         match entry {
             Entry::Open => {}
-            Entry::Join { name, session, membership } => self.apply_join(name, session, *membership, cx),
+            Entry::Join { name, session, membership, .. } => self.apply_join(name, session, *membership, cx),
             // The same session under another incarnation: nothing changes for any client.
             Entry::Move { from, to, .. } if from == to => {}
             // Only the session that is left behind gets a notice: for all others the member is
             // still there.
             Entry::Move { name, to, membership, .. } => self.apply_enter(name, to, *membership, cx),
             Entry::Leave { name, session } => self.apply_leave(name, session, cx),
+            Entry::Expel { name, session, .. } => self.apply_expulsion(name, session, cx),
+            // Clients are not told so far.
+            Entry::Rule { .. }
+            | Entry::Amend { .. }
+            | Entry::Redact { .. }
+            | Entry::Clear { .. }
+            | Entry::Rights { .. }
+            | Entry::Revoke { .. }
+            | Entry::Erase { .. } => {}
             Entry::Message { from, content, .. } => {
                 let push = Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time };
                 cx.push(self.sessions.receivers(), push);
@@ -142,6 +162,15 @@ impl Room {
         }
         let changes = self.presence.remove(name);
         self.push_presence(changes, cx);
+    }
+
+    /// Ends the session of an expelled member, if it is here.
+    fn apply_expulsion(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
+        let number = local_number(session, cx);
+        if let Some(number) = number.filter(|number| self.sessions.state(*number).is_wanted()) {
+            self.end_session(number, Effect::Lost(number), cx);
+        }
+        self.apply_leave(name, session, cx);
     }
 
     /// Responds to an item of the record at a position; `when` is that of the last pushed entry.

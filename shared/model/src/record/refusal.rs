@@ -33,6 +33,10 @@ pub enum Refusal {
     RoomShare,
     /// The log is so full that it takes no messages.
     LogReserve,
+    /// The room's table for such an act is full.
+    TooMany,
+    /// The id of an act was used for another act.
+    KeyReused,
 }
 
 impl Refusal {
@@ -44,6 +48,7 @@ impl Refusal {
             Self::Forbidden => 403,
             Self::RoomShare => 429,
             Self::LogReserve => 507,
+            Self::KeyReused => 409,
             // The code of errors in Pomelo's demo, which its clients expect.
             Self::NameTaken
             | Self::RoomFull
@@ -53,7 +58,8 @@ impl Refusal {
             | Self::BadContent
             | Self::BadTarget
             | Self::BadId
-            | Self::BadBody => 500,
+            | Self::BadBody
+            | Self::TooMany => 500,
         }
     }
 
@@ -75,6 +81,8 @@ impl Refusal {
             Self::Forbidden => "forbidden: content has a word that may not be said",
             Self::RoomShare => "room-share: the log is nearly full, and this room has written its share of it",
             Self::LogReserve => "log-reserve: the log is nearly full, and takes no messages now",
+            Self::TooMany => "too-many: the room has as many of these as it may",
+            Self::KeyReused => "key-reused: this idempotency key belongs to another request",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Upper bounds of encoded sizes, in the log and on the bus, computed without encoding.
 
-use super::{DecidedProposal, Entry, Record};
+use super::{DecidedActs, DecidedProposal, Entry, Record};
+use crate::act::MessageMeta;
 use crate::ids::SessionId;
 
 /// A record without anything in it.
@@ -21,10 +22,25 @@ impl Entry {
     pub fn size(&self) -> usize {
         let rest = match self {
             Self::Open => 0,
-            Self::Join { name, session, .. } | Self::Leave { name, session } => name.as_str().len() + size_of(session),
+            Self::Join { name, session, profile, .. } => {
+                name.as_str().len() + size_of(session) + profile.as_ref().map_or(0, |profile| profile.size())
+            }
+            Self::Leave { name, session } => name.as_str().len() + size_of(session),
             Self::Move { name, from, to, .. } => name.as_str().len() + size_of(from) + size_of(to),
-            Self::Message { from, content, .. } => from.as_str().len() + content.len(),
-            Self::Whisper { from, to, content, .. } => from.as_str().len() + to.as_str().len() + content.len(),
+            Self::Message { from, content, meta, .. } => from.as_str().len() + content.len() + size_of_meta(meta),
+            Self::Whisper { from, to, content, meta, .. } => {
+                from.as_str().len() + to.as_str().len() + content.len() + size_of_meta(meta)
+            }
+            Self::Expel { name, session, reason, by } => {
+                name.as_str().len() + size_of(session) + reason.len() + by.as_str().len()
+            }
+            Self::Rule { target, by, .. } => target.size() + by.as_str().len(),
+            Self::Amend { content, by, .. } => content.as_ref().map_or(0, String::len) + by.as_str().len(),
+            Self::Redact { uid, by, .. } => uid.as_str().len() + by.as_str().len(),
+            Self::Clear { by, .. } => by.as_str().len(),
+            Self::Rights { session, .. } => size_of(session),
+            Self::Revoke { uid, .. } => uid.as_str().len(),
+            Self::Erase { uid, cursor, .. } => uid.as_str().len() + cursor.len(),
         };
         // Contents count as they are: MessagePack has no escapes.
         Self::AROUND + rest
@@ -40,6 +56,15 @@ impl DecidedProposal {
     }
 }
 
+impl DecidedActs {
+    /// Most bytes that one act's id and outcome add.
+    pub const ACT: usize = 72;
+
+    fn size(&self) -> usize {
+        DECIDED + self.server.as_str().len() + self.acts.len() * Self::ACT
+    }
+}
+
 impl Record {
     /// Most bytes of a listed server besides its id, and of one index of it.
     pub const LISTED: usize = 8;
@@ -48,8 +73,14 @@ impl Record {
     pub fn size(&self) -> usize {
         let named = self.notify_connectors.iter().map(|connector| connector.as_str().len() + Self::LISTED);
         let entries = self.entries.iter().map(Entry::size);
-        EMPTY + named.chain(entries).chain(self.proposals.iter().map(DecidedProposal::size)).sum::<usize>()
+        let proposals = self.proposals.iter().map(DecidedProposal::size);
+        let acts = self.acts.iter().map(DecidedActs::size);
+        EMPTY + named.chain(entries).chain(proposals).chain(acts).sum::<usize>()
     }
+}
+
+fn size_of_meta(meta: &Option<Box<MessageMeta>>) -> usize {
+    meta.as_ref().map_or(0, |meta| meta.size())
 }
 
 /// A session with its keys.
@@ -59,12 +90,15 @@ fn size_of(session: &SessionId) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ids::{Incarnation, Name, ServerId};
+    use crate::act::{Profile, Rights, RuleKind, Target};
+    use crate::ids::{Actor, Incarnation, Name, ServerId, Uid};
     use crate::membership::Token;
-    use crate::record::{Outcome, Position, RecordId, Refusal, VERSION};
+    use crate::record::{DecidedAct, Lasting, Outcome, Position, RecordId, Refusal, VERSION};
 
     fn session(id: &str) -> SessionId {
         let connector = ServerId::new(id).unwrap();
@@ -76,13 +110,37 @@ mod tests {
         let membership = Token::new(7).membership();
         let message = Some(membership.message("x"));
         let (from, content) = (name.clone(), content.to_owned());
+        let uid = Uid::new(id).unwrap();
+        let by = || Actor::new(id).unwrap();
+        let text: Arc<str> = content.as_str().into();
+        let profile =
+            Profile { uid: Some(uid.clone()), rights: Some(Rights(u16::MAX)), info: Some(text.clone()) }.boxed();
+        let meta = MessageMeta { uid: Some(uid.clone()), by: Some(by()), data: Some(text) }.boxed();
         vec![
             Entry::Open,
-            Entry::Join { name: name.clone(), session: session.clone(), membership },
+            Entry::Join { name: name.clone(), session: session.clone(), membership, profile: None },
             Entry::Move { name: name.clone(), from: session.clone(), to: session.clone(), membership },
-            Entry::Leave { name: name.clone(), session },
-            Entry::Message { from: from.clone(), content: content.clone(), id: message },
-            Entry::Whisper { from, to: name, between: [membership; 2], content, id: message },
+            Entry::Leave { name: name.clone(), session: session.clone() },
+            Entry::Message { from: from.clone(), content: content.clone(), id: message, meta: None },
+            Entry::Whisper {
+                from: from.clone(),
+                to: name.clone(),
+                between: [membership; 2],
+                content: content.clone(),
+                id: message,
+                meta: meta.clone(),
+            },
+            Entry::Join { name: name.clone(), session: session.clone(), membership, profile },
+            Entry::Message { from, content: content.clone(), id: message, meta },
+            Entry::Expel { name: name.clone(), session: session.clone(), reason: content.clone(), by: by() },
+            Entry::Rule { target: Target::Name(name), kind: RuleKind::Mute, until: u64::MAX, by: by() },
+            Entry::Rule { target: Target::Uid(uid.clone()), kind: RuleKind::Ban, until: u64::MAX, by: by() },
+            Entry::Amend { seq: u64::MAX, content: Some(content.clone()), by: by() },
+            Entry::Redact { uid: uid.clone(), upto: u64::MAX, by: by() },
+            Entry::Clear { upto: u64::MAX, by: by() },
+            Entry::Rights { session, rights: Rights(u16::MAX) },
+            Entry::Revoke { uid: uid.clone(), before: u64::MAX, until: u64::MAX },
+            Entry::Erase { id: membership.message("x"), uid, cursor: content, done: true },
         ]
     }
 
@@ -98,6 +156,13 @@ mod tests {
             ];
             let connector = ServerId::new(&id).unwrap();
             let decided = DecidedProposal { connector: connector.clone(), incarnation: Incarnation(u64::MAX), number: u64::MAX, outcomes };
+            let decided_act = |outcome| DecidedAct { id: Token::new(7).membership().message("x"), digest: u64::MAX, outcome };
+            let acts = DecidedActs {
+                server: connector.clone(),
+                incarnation: Incarnation(u64::MAX),
+                number: u64::MAX,
+                acts: decided.outcomes.iter().copied().map(decided_act).collect(),
+            };
             let whole = Record {
                 v: VERSION,
                 prev: Position(u64::MAX),
@@ -107,13 +172,15 @@ mod tests {
                 time: u64::MAX,
                 owner: connector.clone(),
                 proposals: vec![decided.clone(), decided],
+                acts: vec![acts.clone(), acts],
+                lasting: Some(Lasting { is_one: true, before: Position(u64::MAX) }),
                 entries,
                 notify_connectors: vec![connector; 3],
                 checkpoint: None,
                 part: None,
             };
             // An owner sums the sizes of entries and proposals, so each must be within its own bound.
-            let empty = Record { proposals: Vec::new(), entries: Vec::new(), notify_connectors: Vec::new(), ..whole.clone() };
+            let empty = Record { proposals: Vec::new(), acts: Vec::new(), entries: Vec::new(), notify_connectors: Vec::new(), ..whole.clone() };
             let around = empty.encode().unwrap().len();
             for entry in &whole.entries {
                 let bytes = Record { entries: vec![entry.clone()], ..empty.clone() }.encode().unwrap().len() - around;

@@ -7,10 +7,13 @@ use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 
 use super::head::Head;
-use super::servers::{ServerTable, StoredServer, StoredSession, server, session};
-use super::{CheckpointPart, DecidedProposal, Entry, Outcome, Record, Refusal, VERSION};
-use crate::ids::{Incarnation, Name};
-use crate::membership::{Membership, MessageId};
+use super::servers::{ServerTable, StoredServer, server};
+use super::stored_entry::StoredEntry;
+use super::{
+    CheckpointPart, DecidedAct, DecidedActs, DecidedProposal, Lasting, Outcome, Position, Record, Refusal, VERSION,
+};
+use crate::ids::Incarnation;
+use crate::membership::MessageId;
 use crate::room::Checkpoint;
 
 pub(super) type Error = rmp_serde::decode::Error;
@@ -29,6 +32,10 @@ pub(super) struct StoredRecord<'a> {
     servers: Vec<StoredServer>,
     #[serde(rename = "d", default, skip_serializing_if = "Vec::is_empty")]
     proposals: Vec<StoredProposal>,
+    #[serde(rename = "a", default, skip_serializing_if = "Vec::is_empty")]
+    acts: Vec<StoredActs>,
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    lasting: Option<(bool, Position)>,
     #[serde(rename = "e", default, skip_serializing_if = "Vec::is_empty")]
     entries: Vec<StoredEntry<'a>>,
     #[serde(rename = "n", default, skip_serializing_if = "Vec::is_empty")]
@@ -42,16 +49,19 @@ pub(super) struct StoredRecord<'a> {
 /// Index of the connector, its run, the number of the proposal, and the outcomes.
 type StoredProposal = (usize, Incarnation, u64, Vec<StoredOutcome>);
 
+/// Index of the api server, its run, the number of the message; id, digest and outcome of each act.
+type StoredActs = (usize, Incarnation, u64, Vec<(MessageId, u64, StoredOutcome)>);
+
 /// An outcome; the usual one is its index alone.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-enum StoredOutcome {
+pub(crate) enum StoredOutcome {
     Done(u16),
     Other(OtherOutcome),
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-enum OtherOutcome {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum OtherOutcome {
     #[serde(rename = "u")]
     Unchanged,
     #[serde(rename = "o")]
@@ -63,55 +73,6 @@ enum OtherOutcome {
     Refused(Refusal),
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-enum StoredEntry<'a> {
-    #[serde(rename = "o")]
-    Open,
-    #[serde(rename = "j")]
-    Join {
-        #[serde(rename = "n")]
-        name: Name,
-        #[serde(rename = "s")]
-        session: StoredSession,
-        #[serde(rename = "m")]
-        membership: Membership,
-    },
-    #[serde(rename = "v")]
-    Move {
-        #[serde(rename = "n")]
-        name: Name,
-        #[serde(rename = "f")]
-        from: StoredSession,
-        #[serde(rename = "t")]
-        to: StoredSession,
-        #[serde(rename = "m")]
-        membership: Membership,
-    },
-    #[serde(rename = "l")]
-    Leave {
-        #[serde(rename = "n")]
-        name: Name,
-        #[serde(rename = "s")]
-        session: StoredSession,
-    },
-    // By far the most frequent one: its fields have no names.
-    #[serde(rename = "m")]
-    Message(Name, Cow<'a, str>, Option<MessageId>),
-    #[serde(rename = "w")]
-    Whisper {
-        #[serde(rename = "f")]
-        from: Name,
-        #[serde(rename = "t")]
-        to: Name,
-        #[serde(rename = "b")]
-        between: [Membership; 2],
-        #[serde(rename = "c")]
-        content: Cow<'a, str>,
-        #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
-        id: Option<MessageId>,
-    },
-}
-
 impl<'a> From<&'a Record> for StoredRecord<'a> {
     fn from(record: &'a Record) -> Self {
         let mut servers = ServerTable::default();
@@ -119,6 +80,7 @@ impl<'a> From<&'a Record> for StoredRecord<'a> {
         let Record { prev, prev_id, id, time, .. } = *record;
         let head = Head { prev, prev_id, id, time, links: Cow::Borrowed(&record.links) };
         let proposals = record.proposals.iter().map(|decided| stored_proposal(decided, &mut servers)).collect();
+        let acts = record.acts.iter().map(|decided| stored_acts(decided, &mut servers)).collect();
         let entries = record.entries.iter().map(|entry| StoredEntry::new(entry, &mut servers)).collect();
         let notify_connectors = record.notify_connectors.iter().map(|connector| servers.index(connector)).collect();
         Self {
@@ -126,9 +88,11 @@ impl<'a> From<&'a Record> for StoredRecord<'a> {
             head: head.encode(),
             servers: servers.into_list(),
             proposals,
+            acts,
+            lasting: record.lasting.map(|Lasting { is_one, before }| (is_one, before)),
             entries,
             notify_connectors,
-            checkpoint: record.checkpoint.as_ref().map(Cow::Borrowed),
+            checkpoint: record.checkpoint.as_deref().map(Cow::Borrowed),
             part: record.part,
         }
     }
@@ -142,6 +106,7 @@ impl TryFrom<StoredRecord<'_>> for Record {
         let head = Head::decode(&stored.head).ok_or_else(|| Error::custom("a record without a head"))?;
         let Head { prev, prev_id, id, time, links } = head;
         let proposals = stored.proposals.into_iter().map(|decided| proposal(decided, &servers));
+        let acts = stored.acts.into_iter().map(|decided| acts(decided, &servers));
         let entries = stored.entries.into_iter().map(|entry| entry.read(&servers));
         let notify_connectors = stored.notify_connectors.into_iter().map(|index| server(&servers, index));
         Ok(Self {
@@ -153,9 +118,11 @@ impl TryFrom<StoredRecord<'_>> for Record {
             time,
             owner: server(&servers, 0)?,
             proposals: proposals.collect::<Result<_, _>>()?,
+            acts: acts.collect::<Result<_, _>>()?,
+            lasting: stored.lasting.map(|(is_one, before)| Lasting { is_one, before }),
             entries: entries.collect::<Result<_, _>>()?,
             notify_connectors: notify_connectors.collect::<Result<_, _>>()?,
-            checkpoint: stored.checkpoint.map(Cow::into_owned),
+            checkpoint: stored.checkpoint.map(|checkpoint| Box::new(checkpoint.into_owned())),
             part: stored.part,
         })
     }
@@ -170,6 +137,17 @@ fn proposal(stored: StoredProposal, servers: &[StoredServer]) -> Result<DecidedP
     let (connector, incarnation, number, outcomes) = stored;
     let outcomes = outcomes.into_iter().map(Outcome::from).collect();
     Ok(DecidedProposal { connector: server(servers, connector)?, incarnation, number, outcomes })
+}
+
+fn stored_acts(decided: &DecidedActs, servers: &mut ServerTable) -> StoredActs {
+    let acts = decided.acts.iter().map(|act| (act.id, act.digest, act.outcome.into())).collect();
+    (servers.index(&decided.server), decided.incarnation, decided.number, acts)
+}
+
+fn acts(stored: StoredActs, servers: &[StoredServer]) -> Result<DecidedActs, Error> {
+    let (index, incarnation, number, acts) = stored;
+    let acts = acts.into_iter().map(|(id, digest, outcome)| DecidedAct { id, digest, outcome: outcome.into() });
+    Ok(DecidedActs { server: server(servers, index)?, incarnation, number, acts: acts.collect() })
 }
 
 impl From<Outcome> for StoredOutcome {
@@ -193,43 +171,5 @@ impl From<StoredOutcome> for Outcome {
             StoredOutcome::Other(OtherOutcome::Duplicate(seq, time)) => Self::Duplicate { seq, time },
             StoredOutcome::Other(OtherOutcome::Refused(refusal)) => Self::Refused(refusal),
         }
-    }
-}
-
-impl<'a> StoredEntry<'a> {
-    fn new(entry: &'a Entry, servers: &mut ServerTable) -> Self {
-        match entry {
-            Entry::Open => Self::Open,
-            Entry::Join { name, session, membership } => {
-                Self::Join { name: name.clone(), session: servers.session(session), membership: *membership }
-            }
-            Entry::Move { name, from, to, membership } => {
-                let (from, to) = (servers.session(from), servers.session(to));
-                Self::Move { name: name.clone(), from, to, membership: *membership }
-            }
-            Entry::Leave { name, session } => Self::Leave { name: name.clone(), session: servers.session(session) },
-            Entry::Message { from, content, id } => Self::Message(from.clone(), Cow::Borrowed(content), *id),
-            Entry::Whisper { from, to, between, content, id } => {
-                let (from, to, content) = (from.clone(), to.clone(), Cow::Borrowed(content.as_str()));
-                Self::Whisper { from, to, between: *between, content, id: *id }
-            }
-        }
-    }
-
-    fn read(self, servers: &[StoredServer]) -> Result<Entry, Error> {
-        Ok(match self {
-            Self::Open => Entry::Open,
-            Self::Join { name, session: joined, membership } => {
-                Entry::Join { name, session: session(servers, joined)?, membership }
-            }
-            Self::Move { name, from, to, membership } => {
-                Entry::Move { name, from: session(servers, from)?, to: session(servers, to)?, membership }
-            }
-            Self::Leave { name, session: left } => Entry::Leave { name, session: session(servers, left)? },
-            Self::Message(from, content, id) => Entry::Message { from, content: content.into_owned(), id },
-            Self::Whisper { from, to, between, content, id } => {
-                Entry::Whisper { from, to, between, content: content.into_owned(), id }
-            }
-        })
     }
 }

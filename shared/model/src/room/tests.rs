@@ -3,8 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::act::{Rights, RuleKind, Target};
+use crate::ids::{Actor, Uid};
 use crate::membership::Token;
-use crate::record::{CheckpointPart, DecidedProposal, Outcome, RecordId, VERSION};
+use crate::record::{CheckpointPart, DecidedAct, DecidedActs, DecidedProposal, Outcome, RecordId, VERSION};
 
 fn session(number: u64) -> SessionId {
     let connector = ServerId::new(&format!("connector-server-{}", number % 3)).unwrap();
@@ -16,7 +18,7 @@ fn name(number: u8) -> Name {
 }
 
 fn join(who: u8, number: u64) -> Entry {
-    Entry::Join { name: name(who), session: session(number), membership: membership(number) }
+    Entry::Join { name: name(who), session: session(number), membership: membership(number), profile: None }
 }
 
 fn membership(number: u64) -> Membership {
@@ -25,7 +27,7 @@ fn membership(number: u64) -> Membership {
 
 fn message(who: u8, id: u64) -> Entry {
     let id = Some(membership(who.into()).message(&id.to_string()));
-    Entry::Message { from: name(who), content: "hi".to_owned(), id }
+    Entry::Message { from: name(who), content: "hi".to_owned(), id, meta: None }
 }
 
 fn leave(who: u8, number: u64) -> Entry {
@@ -49,6 +51,8 @@ fn record(prev: u64, entries: Vec<Entry>) -> Record {
         owner: ServerId::new("chat-server-1").unwrap(),
         proposals: vec![decided],
         entries,
+        acts: Vec::new(),
+        lasting: None,
         notify_connectors: Vec::new(),
         checkpoint: None,
         part: None,
@@ -73,7 +77,7 @@ fn a_name_imitates_ascii_names_that_are_in_the_room() {
     let (ann, imitation) = (Name::new("ann").unwrap(), Name::new("аnn").unwrap());
     let mut state = RoomState::default();
     assert!(!state.is_imitation(&imitation));
-    state.apply(&Entry::Join { name: ann.clone(), session: session(1), membership: membership(1) });
+    state.apply(&Entry::Join { name: ann.clone(), session: session(1), membership: membership(1), profile: None });
     assert!(state.is_imitation(&imitation), "the index is kept");
     assert!(!state.is_imitation(&ann));
     let member = state.members()[&ann].clone();
@@ -81,7 +85,12 @@ fn a_name_imitates_ascii_names_that_are_in_the_room() {
     assert!(!state.is_imitation(&imitation), "undone");
     state.restore_member(ann, Some(member));
     assert!(state.is_imitation(&imitation));
-    state.apply(&Entry::Join { name: imitation.clone(), session: session(2), membership: membership(2) });
+    state.apply(&Entry::Join {
+        name: imitation.clone(),
+        session: session(2),
+        membership: membership(2),
+        profile: None,
+    });
     assert!(!state.is_imitation(&imitation), "it is in the room itself");
     assert_eq!(state, RoomState::from(&Checkpoint::from(&state)), "the index is no part of the state");
 }
@@ -152,23 +161,93 @@ fn the_last_proposal_of_each_connector_is_known() {
     assert_eq!(state.time(), 30);
 }
 
+fn longest_uid(number: u64) -> Uid {
+    Uid::new(&format!("{number:0128}")).unwrap()
+}
+
+/// Folds many acts of every kind.
+fn fold_acts(state: &mut RoomState) {
+    let by = || Actor::new(&"b".repeat(128)).unwrap();
+    let acts = |number: u64| {
+        let (uid, id) = (longest_uid(number), membership(number).message("erase"));
+        let (seq, upto) = (u64::MAX - number, u64::MAX);
+        vec![
+            Entry::Rule { target: Target::Uid(uid.clone()), kind: RuleKind::Mute, until: u64::MAX, by: by() },
+            Entry::Rule { target: Target::Name(name(number as u8)), kind: RuleKind::Ban, until: 0, by: by() },
+            Entry::Amend { seq, content: Some("new".to_owned()), by: by() },
+            Entry::Redact { uid: uid.clone(), upto, by: by() },
+            Entry::Revoke { uid: uid.clone(), before: u64::MAX, until: u64::MAX },
+            Entry::Erase { id, uid, cursor: "c".repeat(320), done: false },
+        ]
+    };
+    for number in 0..20 {
+        let decided = |index: u16| DecidedAct {
+            id: membership(number).message(&index.to_string()),
+            digest: u64::MAX,
+            outcome: if index < 60 {
+                Outcome::Done(index)
+            } else {
+                Outcome::Duplicate { seq: u64::MAX, time: u64::MAX }
+            },
+        };
+        let acts_of_message = DecidedActs {
+            server: ServerId::new(&format!("api-server-{number}-{}", "x".repeat(40))).unwrap(),
+            incarnation: Incarnation(u64::MAX),
+            number: u64::MAX,
+            acts: (0..64).map(decided).collect(),
+        };
+        let record = Record { time: u64::MAX - 1, acts: vec![acts_of_message], ..record(number, acts(number)) };
+        state.fold(Position(u64::MAX / 1_500 + number), &record);
+    }
+    let clear = Entry::Clear { upto: u64::MAX / 2, by: by() };
+    state.fold(Position(u64::MAX / 1_200), &Record { time: u64::MAX - 1, ..record(0, vec![clear]) });
+}
+
+#[test]
+fn acts_and_profiles_outlive_the_records_of_them() {
+    let mut state = RoomState::default();
+    let rights = Entry::Rights { session: session(1), rights: Rights(7) };
+    let expel =
+        Entry::Expel { name: name(2), session: session(2), reason: String::new(), by: Actor::new("k").unwrap() };
+    fold(&mut state, &[record(0, vec![join(1, 1), join(2, 2), rights, expel, message(1, 1)])]);
+    let member = &state.members()[&name(1)];
+    assert_eq!(
+        (member.profile.as_ref().and_then(|profile| profile.rights), member.spoke_at, state.members().len()),
+        (Some(Rights(7)), state.time(), 1)
+    );
+    fold_acts(&mut state);
+    assert!(state.moderation().must_last() && state.find_act(membership(3).message("5")).is_some());
+    assert_eq!(RoomState::from(&Checkpoint::from(&state)), state);
+    let api = ServerId::new(&format!("api-server-3-{}", "x".repeat(40))).unwrap();
+    assert_eq!(state.last_acts(&api).unwrap().outcomes[7], Outcome::Done(7));
+    let without = state.clone().without_messages();
+    assert!(without.moderation().must_last(), "rules stay where a log was erased");
+    assert!(without.last_acts(&api).is_none() && without.moderation().cleared() == 0);
+    let towards_connectors = RoomState::from(&state.checkpoints_for_connectors(usize::MAX).remove(0));
+    assert_eq!(towards_connectors.members()[&name(1)].profile, state.members()[&name(1)].profile);
+    assert!(!towards_connectors.moderation().must_last());
+}
+
 #[test]
 fn a_checkpoint_is_within_its_computed_size() {
     let mut state = RoomState::default();
     for number in 0..200_u64 {
         let name = Name::new(&"😀".repeat(60).replacen('😀', &number.to_string(), 1)).unwrap();
         let (from, membership) = (name.clone(), membership(number));
-        state.apply(&Entry::Join { name, session: session(u64::MAX - number), membership });
-        let message = Entry::Message { from, content: "hi".to_owned(), id: Some(membership.message("1")) };
+        let (uid, info) = (Some(longest_uid(number)), Some("x".repeat(512).into()));
+        let profile = Profile { uid, rights: Some(Rights(u16::MAX)), info: info.filter(|_| number % 2 == 0) }.boxed();
+        state.apply(&Entry::Join { name, session: session(u64::MAX - number), membership, profile });
+        let message = Entry::Message { from, content: "hi".to_owned(), id: Some(membership.message("1")), meta: None };
         let sent = Record { time: u64::MAX - 1, ..record(number, vec![message]) };
-        state.apply_metadata(Position(u64::MAX / 2_000 + number), &sent);
+        state.apply_committed(Position(u64::MAX / 2_000 + number), &sent);
     }
+    fold_acts(&mut state);
     let bytes = rmp_serde::to_vec_named(&Checkpoint::from(&state)).unwrap().len();
     assert!(bytes <= state.checkpoint_size(), "{bytes} > {}", state.checkpoint_size());
     assert!(state.checkpoint_size() <= Checkpoint::most_bytes(200, 3));
-    for most in [1_000, 5_000, 20_000] {
+    for most in [2_000, 5_000, 20_000] {
         let parts = state.checkpoints(most);
-        assert!(parts.len() <= state.checkpoint_size() / (most - 512) + 1);
+        assert!(parts.len() <= state.checkpoint_size() / (most - 1_536) + 1);
         for part in &parts {
             let bytes = rmp_serde::to_vec_named(part).unwrap().len();
             assert!(bytes <= most, "{bytes} > {most}");
@@ -191,13 +270,13 @@ fn records_are_replayed_from_the_parts_of_a_checkpoint() {
     for (index, checkpoint) in (0..of).zip(parts) {
         let mut record =
             record(u64::from(index) + 1, vec![leave(index as u8, index.into()), message(49, index.into())]);
-        record.checkpoint = Some(checkpoint);
+        record.checkpoint = Some(Box::new(checkpoint));
         record.part = Some(CheckpointPart { base: Position(1), index, of });
         records.push((Position(record.prev.0 + 1), Arc::new(record)));
     }
     // A later one whose author did not come to its end.
     let mut last = record(u64::from(of) + 1, vec![leave(48, 48)]);
-    last.checkpoint = Some(state.checkpoints(500).remove(0));
+    last.checkpoint = Some(Box::new(state.checkpoints(500).remove(0)));
     last.part = Some(CheckpointPart { base: Position(last.prev.0), index: 0, of });
     records.push((Position(last.prev.0 + 1), Arc::new(last)));
     let replayed = RoomState::replay(&records);

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use model::act::{MessageMeta, Profile, Rights, RuleKind, Target};
+use model::ids::{Actor, Incarnation, Name, RoomId, ServerId, SessionId, Uid};
 use model::membership::Token;
 use model::record::{
-    CheckpointPart, DecidedProposal, Entry, Epoch, Outcome, Position, Record, RecordId, Refusal, VERSION,
+    CheckpointPart, DecidedAct, DecidedActs, DecidedProposal, Entry, Epoch, Outcome, Position, Record, RecordId,
+    Refusal, VERSION,
 };
 use model::room::{Checkpoint, RoomState};
 use model::rpc;
@@ -68,16 +70,17 @@ fn entries() -> Vec<Entry> {
     let (ann, bob) = (Token::new(1).membership(), Token::new(2).membership());
     vec![
         Entry::Open,
-        Entry::Join { name: name("ann"), session: session(3), membership: ann },
-        Entry::Join { name: name("bob"), session: session(4), membership: bob },
-        Entry::Message { from: name("ann"), content: "hi 😀".to_owned(), id: Some(ann.message("m1")) },
-        Entry::Message { from: name("ann"), content: String::new(), id: None },
+        Entry::Join { name: name("ann"), session: session(3), membership: ann, profile: None },
+        Entry::Join { name: name("bob"), session: session(4), membership: bob, profile: None },
+        Entry::Message { from: name("ann"), content: "hi 😀".to_owned(), id: Some(ann.message("m1")), meta: None },
+        Entry::Message { from: name("ann"), content: String::new(), id: None, meta: None },
         Entry::Whisper {
             from: name("ann"),
             to: name("bob"),
             between: [ann, bob],
             content: "psst".to_owned(),
             id: Some(ann.message("m2")),
+            meta: None,
         },
         Entry::Move { name: name("ann"), from: session(3), to: session(5), membership: ann },
         Entry::Leave { name: name("bob"), session: session(4) },
@@ -107,10 +110,64 @@ fn record() -> Record {
             outcomes,
         }],
         entries: entries(),
+        acts: Vec::new(),
+        lasting: None,
         notify_connectors: vec![connector()],
         checkpoint: None,
         part: None,
     }
+}
+
+/// Every entry that acts make, and what tokens say.
+fn acts() -> Record {
+    let ann = Token::new(1).membership();
+    let (key, uid) = (Actor::new("key-1").unwrap(), Uid::new("u1").unwrap());
+    let by = || key.clone();
+    let own = Profile { uid: Some(Uid::new("ann").unwrap()), rights: Some(Rights(5)), info: Some("{\"a\":1}".into()) }
+        .boxed();
+    let other = Profile { uid: Some(uid.clone()), ..Profile::default() }.boxed();
+    let meta = MessageMeta { uid: Some(uid.clone()), by: Some(by()), data: Some("[1]".into()) }.boxed();
+    let own_meta = MessageMeta { uid: Uid::new("ann").ok(), ..MessageMeta::default() }.boxed();
+    let erase = |done| Entry::Erase { id: ann.message("e"), uid: uid.clone(), cursor: "lobby".to_owned(), done };
+    let rule = |target, kind, until| Entry::Rule { target, kind, until, by: by() };
+    let entries = vec![
+        Entry::Join { name: name("ann"), session: session(3), membership: ann, profile: own },
+        Entry::Join { name: name("bob"), session: session(4), membership: Token::new(2).membership(), profile: other },
+        Entry::Message { from: name("ann"), content: "hi".to_owned(), id: None, meta: own_meta },
+        Entry::Whisper {
+            from: name("bob"),
+            to: name("ann"),
+            between: [Token::new(2).membership(), ann],
+            content: "psst".to_owned(),
+            id: None,
+            meta,
+        },
+        Entry::Expel { name: name("bob"), session: session(4), reason: "spam".to_owned(), by: by() },
+        rule(Target::Uid(uid.clone()), RuleKind::Mute, 1_700_000_900_000),
+        rule(Target::Name(name("bob")), RuleKind::Ban, 0),
+        Entry::Amend { seq: 12_003, content: Some("ho".to_owned()), by: by() },
+        Entry::Amend { seq: 12_004, content: None, by: by() },
+        Entry::Redact { uid: uid.clone(), upto: 12_009, by: by() },
+        Entry::Clear { upto: 11_999, by: by() },
+        Entry::Rights { session: session(3), rights: Rights(7) },
+        Entry::Revoke { uid: uid.clone(), before: 1_700_000_000, until: 1_700_086_400_000 },
+        erase(false),
+    ];
+    let outcomes = [Outcome::Done(4), Outcome::Refused(Refusal::TooMany), Outcome::Refused(Refusal::KeyReused)];
+    let decided = (1..).zip(outcomes).map(|(digest, outcome)| DecidedAct { id: ann.message("a"), digest, outcome });
+    let acts = DecidedActs {
+        server: ServerId::new("api-server-1").unwrap(),
+        incarnation: Incarnation(111_411_200_000_009),
+        number: 3,
+        acts: decided.collect(),
+    };
+    Record { acts: vec![acts], entries, notify_connectors: Vec::new(), ..record() }
+}
+
+fn checkpoint_with_acts() -> Checkpoint {
+    let mut state = RoomState::default();
+    state.fold(Position(13), &acts());
+    Checkpoint::from(&state)
 }
 
 /// A record of messages that were refused for want of space in the log.
@@ -124,9 +181,15 @@ fn part() -> CheckpointPart {
     CheckpointPart { base: Position(12), index: 0, of: 2 }
 }
 
+/// Folds a record as connectors do: without the times at which members spoke.
+fn fold(state: &mut RoomState, position: Position, record: &Record) {
+    record.entries.iter().for_each(|entry| state.apply(entry));
+    state.apply_metadata(position, record);
+}
+
 fn state() -> RoomState {
     let mut state = RoomState::default();
-    state.fold(Position(13), &record());
+    fold(&mut state, Position(13), &record());
     state
 }
 
@@ -140,9 +203,9 @@ fn checkpoint_with_senders() -> Checkpoint {
     let ann = Token::new(1).membership();
     let message = |number: usize| {
         let id = Some(ann.message(&number.to_string()));
-        Entry::Message { from: name("ann"), content: "hi".to_owned(), id }
+        Entry::Message { from: name("ann"), content: "hi".to_owned(), id, meta: None }
     };
-    state.fold(Position(14), &Record { entries: (0..64).map(message).collect(), ..record() });
+    fold(&mut state, Position(14), &Record { entries: (0..64).map(message).collect(), ..record() });
     Checkpoint::from(&state)
 }
 
@@ -260,12 +323,20 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
     let mut all = vec![
         ("log-record", Sample::Record(record())),
         ("log-refused", Sample::Record(refused())),
-        ("log-checkpoint", Sample::Record(Record { checkpoint: Some(checkpoint()), ..record() })),
+        ("log-checkpoint", Sample::Record(Record { checkpoint: Some(Box::new(checkpoint())), ..record() })),
         (
             "log-checkpoint-part",
-            Sample::Record(Record { checkpoint: Some(checkpoint()), part: Some(part()), ..record() }),
+            Sample::Record(Record { checkpoint: Some(Box::new(checkpoint())), part: Some(part()), ..record() }),
         ),
-        ("log-checkpoint-senders", Sample::Record(Record { checkpoint: Some(checkpoint_with_senders()), ..record() })),
+        (
+            "log-checkpoint-senders",
+            Sample::Record(Record { checkpoint: Some(Box::new(checkpoint_with_senders())), ..record() }),
+        ),
+        ("log-acts", Sample::Record(acts())),
+        (
+            "log-checkpoint-acts",
+            Sample::Record(Record { checkpoint: Some(Box::new(checkpoint_with_acts())), ..record() }),
+        ),
         ("ping", Sample::Ping(Ping { v: rpc::VERSION, gate: gate() })),
         ("pong", Sample::Pong(pong())),
         ("pong-stats", Sample::Pong(pong_with_stats())),

@@ -22,7 +22,8 @@ const MAX_PACKAGE: u64 = 0xff_ffff;
 // Far above any use, far below the limit of a queue's counter.
 const MAX_QUEUE: u64 = 1 << 24;
 /// Most members of a room.
-// The room's state stays below 7 MiB, at up to 300 bytes per member.
+// The room's state stays below 24 MiB, at up to 1,000 bytes per member with the longest name and
+// profile.
 const MAX_MEMBERS: u64 = 20_000;
 /// Most members of a room that is not large.
 // More names do not fit into a response to `enter`, however short they are.
@@ -34,9 +35,9 @@ const MAX_PRESENCE_RECORDS: u64 = 10_000;
 // A checkpoint comes at the latest every 256 records, and one must be among those kept.
 const MIN_RECORDS: u64 = 512;
 /// Least bytes kept per room.
-// The checkpoints of a room with few members, and the records between them, are below this, and
-// must be among those kept.
-const MIN_ROOM_BYTES: u64 = 4 * 1024 * 1024;
+// The checkpoints of a room with few members, or of the room of all rooms, and the records between
+// them, are below this, and must be among those kept.
+const MIN_ROOM_BYTES: u64 = 32 * 1024 * 1024;
 /// Memory for a room besides its checkpoints.
 const BESIDES_CHECKPOINTS: usize = 2 * 1024 * 1024;
 /// Most replicas.
@@ -406,8 +407,8 @@ mod tests {
         assert_eq!(broken(|settings| settings.room.max_members = 20_001)[..1], ["room.max_members"]);
         assert_eq!(broken(|settings| settings.log.max_records = 512), [""; 0]);
         assert_eq!(broken(|settings| settings.log.max_records = 511), ["log.max_records"]);
-        assert_eq!(broken(|settings| settings.log.max_room_bytes = 4 << 20), [""; 0]);
-        assert_eq!(broken(|settings| settings.log.max_room_bytes = (4 << 20) - 1), ["log.max_room_bytes"]);
+        assert_eq!(broken(|settings| settings.log.max_room_bytes = 32 << 20), [""; 0]);
+        assert_eq!(broken(|settings| settings.log.max_room_bytes = (32 << 20) - 1), ["log.max_room_bytes"]);
         assert_eq!(broken(|settings| settings.rpc.subscription_queue = 0), ["rpc.subscription_queue"]);
     }
 
@@ -441,13 +442,15 @@ mod tests {
         let small = |settings: &mut Settings| settings.session.max_package = 4096;
         assert_eq!(broken(small), ["room.max_content"]);
         assert_eq!(broken(|settings| settings.rpc.request_ms = 500), ["rpc.repeat_ms"]);
-        assert_eq!(broken(|settings| settings.log.max_total_bytes = 8 << 20), ["log.max_room_bytes"]);
+        assert_eq!(broken(|settings| settings.log.max_total_bytes = 48 << 20), ["log.max_room_bytes"]);
     }
 
     #[test]
     fn streams_divide_the_log_evenly_and_have_space_for_a_room() {
+        let divided =
+            |streams, total| broken(|settings| (settings.log.streams, settings.log.max_total_bytes) = (streams, total));
         for streams in [1, 2, 4, 8, 16, 32, 64] {
-            assert_eq!(broken(|settings| settings.log.streams = streams), [""; 0], "{streams}");
+            assert_eq!(divided(streams, streams << 26), [""; 0], "{streams}, each with log.max_room_bytes");
         }
         for streams in [0, 3, 63, 65, 128] {
             assert_eq!(broken(|settings| settings.log.streams = streams), ["log.streams"], "{streams}");

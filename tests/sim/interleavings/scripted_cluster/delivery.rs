@@ -134,8 +134,8 @@ impl ScriptedCluster {
                 LogResult::Last(Ok(replica.unwrap_or_else(|| self.log.last(&room()))))
             }
             LogOp::Before(position) => LogResult::Last(Ok(self.log.before(&room(), position))),
-            LogOp::Append { expected, record } => {
-                let appended = self.log.append(&room(), expected, record);
+            LogOp::Append { expected, record, lifetime } => {
+                let appended = self.log.append_for(&room(), expected, record, lifetime);
                 self.appended += usize::from(appended.is_ok());
                 LogResult::Append(appended)
             }
@@ -254,6 +254,15 @@ pub(super) fn entry_text(entry: &Entry) -> Option<String> {
         Entry::Join { name, .. } => Some(format!("+{name}")),
         Entry::Leave { name, .. } => Some(format!("-{name}")),
         Entry::Message { from, content, .. } => Some(format!("{from}: {content}")),
-        Entry::Whisper { .. } | Entry::Move { .. } => Some(format!("{entry:?}")),
+        Entry::Whisper { .. }
+        | Entry::Move { .. }
+        | Entry::Expel { .. }
+        | Entry::Rule { .. }
+        | Entry::Amend { .. }
+        | Entry::Redact { .. }
+        | Entry::Clear { .. }
+        | Entry::Rights { .. }
+        | Entry::Revoke { .. }
+        | Entry::Erase { .. } => Some(format!("{entry:?}")),
     }
 }

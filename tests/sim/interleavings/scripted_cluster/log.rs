@@ -111,7 +111,7 @@ impl ScriptedCluster {
 
     /// All records of the room are removed, by age or by hand.
     pub(in super::super) fn erase(&mut self) {
-        self.log.expire(u64::MAX);
+        self.log.erase();
         (self.appended, self.before) = (0, 0);
     }
 }

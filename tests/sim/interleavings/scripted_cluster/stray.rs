@@ -96,6 +96,8 @@ impl ScriptedCluster {
             time: before.time,
             owner: before.owner.clone(),
             proposals: Vec::new(),
+            acts: Vec::new(),
+            lasting: None,
             entries: vec![Entry::Open],
             notify_connectors: Vec::new(),
             checkpoint: None,

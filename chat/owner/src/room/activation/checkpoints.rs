@@ -6,9 +6,9 @@ use model::room::Checkpoint;
 use super::super::Now;
 use super::Activation;
 
-/// A room with members gets a checkpoint at least this often, so that retention by age never evicts
-/// its last one.
-const CHECKPOINT_MS: u64 = 24 * 3_600_000;
+/// A room with members or rules gets a checkpoint at least this often, so that retention by age
+/// never evicts its last one.
+pub(super) const CHECKPOINT_MS: u64 = 24 * 3_600_000;
 
 /// Size of the log since the last checkpoint.
 #[derive(Debug, Default)]
@@ -24,7 +24,8 @@ impl Activation {
         // since.
         let age = |now: u64, then: u64| now.saturating_sub(then) > CHECKPOINT_MS;
         let old = age(now.wall_ms, self.state.time()) || age(now.ticks, self.appended_at);
-        self.checkpoint_requested = old && !self.has_pending() && !self.state.members().is_empty();
+        let is_needed = !self.state.members().is_empty() || self.state.moderation().must_last();
+        self.checkpoint_requested = old && !self.has_pending() && is_needed;
     }
 
     /// Starts a checkpoint in parts if one is due that is too large for one record.
@@ -42,6 +43,7 @@ impl Activation {
         // There are far fewer parts than members, and those are bounded.
         let (base, of) = (self.position, u16::try_from(parts.len()).unwrap_or(u16::MAX));
         self.parts = (0..of).map(|index| CheckpointPart { base, index, of }).zip(parts).collect();
+        self.are_parts_lasting = self.state.moderation().must_last();
         self.since = SinceCheckpoint::default();
         self.checkpoint_requested = false;
     }
@@ -54,14 +56,14 @@ impl Activation {
         if !self.parts.is_empty() {
             self.checkpoint_only = room < size_limits.part();
             let next = if self.checkpoint_only { None } else { self.parts.pop_front() };
-            (record.part, record.checkpoint) = next.unzip();
+            (record.part, record.checkpoint) = next.map(|(part, checkpoint)| (part, Box::new(checkpoint))).unzip();
             return;
         }
         let size = self.state.checkpoint_size();
         if size <= size_limits.checkpoint() && self.is_checkpoint_due(size, written) {
             self.checkpoint_only = room < size;
             if room >= size {
-                record.checkpoint = Some(Checkpoint::from(&self.state));
+                record.checkpoint = Some(Box::new(Checkpoint::from(&self.state)));
                 self.checkpoint_requested = false;
             }
         }

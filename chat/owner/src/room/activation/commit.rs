@@ -44,8 +44,11 @@ impl Activation {
             self.room,
             self.end
         );
-        self.state.apply_metadata(position, &record);
+        self.state.apply_committed(position, &record);
         self.set_last_record(position, &record, size);
+        if record.must_last() && record.checkpoint.is_some() {
+            (self.lasted_at, self.since_lasting) = (Some(self.appended_at), 0);
+        }
         // A connector whose last member left by this record is in `before`. One that has its first
         // member by this record proposed it, and gets the response.
         let mut others = followers | &before;

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 
 use model::ids::{Incarnation, ServerId};
-use model::record::{DecidedProposal, Entry, Record};
+use model::record::{DecidedActs, DecidedProposal, Entry, Record};
 use model::rpc::messages::{Item, LogPosition, RpcResponse, Unavailable};
 
-use super::super::{Attach, Context, Proposal};
+use super::super::{ActMessage, Attach, Context, Proposal};
 use super::Activation;
 use crate::draft::{Draft, DraftContext, MessageTally, Undo};
 use crate::log_space::MessageSpace;
@@ -16,6 +16,7 @@ use crate::log_space::MessageSpace;
 pub(super) struct Decision {
     pub(super) entries: Vec<Entry>,
     pub(super) decided: Vec<DecidedProposal>,
+    pub(super) acts: Vec<DecidedActs>,
     pub(super) taken: Vec<Proposal>,
     pub(super) undo: Undo,
     pub(super) messages: MessageTally,
@@ -50,25 +51,38 @@ impl Activation {
         items < Item::FULL_PRESENCE && proposals.iter().all(may_wait)
     }
 
-    /// Decides as many proposals as fit into one record.
+    /// Returns true if a message of acts is newer than the last one of its api server, and can be
+    /// appended.
+    fn is_decidable(&self, message: &ActMessage) -> bool {
+        let last = self.state.last_acts(&message.server).map(|last| (last.incarnation, last.number));
+        // A repeat of the last message, or a late copy of an older one, has no effect.
+        last < Some((message.incarnation, message.number)) && message.size() <= self.policy.size_limits().record()
+    }
+
+    /// Decides as many proposals and messages of acts as fit into one record.
     pub(super) fn decide(
         &mut self,
-        proposals: &mut VecDeque<Proposal>,
+        (proposals, acts): (&mut VecDeque<Proposal>, &mut VecDeque<ActMessage>),
         attaches: &mut Vec<Attach>,
-        space: MessageSpace,
+        (space, time): (MessageSpace, u64),
         cx: &mut Context<'_>,
     ) -> Decision {
         let now = self.place();
+        acts.retain(|message| self.is_decidable(message));
         let known: Vec<_> = proposals.iter().map(|p| self.last_order(&p.author.connector)).collect();
         let must_expel = self.must_expel();
         let size_limits = self.policy.size_limits();
         let checkpoint = if self.parts.is_empty() { size_limits.checkpoint() } else { size_limits.part() };
         let notices = self.notify_connectors.iter().flatten().map(|id| id.as_str().len() + Record::LISTED);
         let reserved_bytes = checkpoint + notices.sum::<usize>();
-        let at = DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes, space };
+        let at =
+            DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes, space, time };
         let mut draft = Draft::new(&self.room, &self.policy, &mut self.state, at);
         if must_expel {
             draft.expel();
+        }
+        if self.acts_go_first {
+            take_acts(&mut draft, acts);
         }
         let mut taken = Vec::new();
         for last in known {
@@ -100,9 +114,22 @@ impl Activation {
                 break;
             }
         }
-        let (undo, messages) = (draft.take_undo(), draft.messages());
+        take_acts(&mut draft, acts);
+        // In turn, so that neither acts nor proposals wait for ever while the others fill records.
+        self.acts_go_first = !acts.is_empty();
+        let (undo, messages, acts) = (draft.take_undo(), draft.messages(), draft.take_acts());
         let (entries, decided) = draft.finish();
-        Decision { entries, decided, taken, undo, messages }
+        Decision { entries, decided, acts, taken, undo, messages }
+    }
+}
+
+/// Decides messages of acts as long as they fit.
+fn take_acts(draft: &mut Draft<'_>, acts: &mut VecDeque<ActMessage>) {
+    while let Some(message) = acts.front()
+        && draft.fits_acts(&message.acts)
+    {
+        draft.decide_acts(message);
+        acts.pop_front();
     }
 }
 

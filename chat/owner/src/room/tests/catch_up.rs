@@ -137,6 +137,6 @@ fn an_erased_log_goes_on_with_the_members() {
     assert_eq!(harness.outcomes(1), [Outcome::Done(1), Outcome::Unchanged]);
     assert_eq!(harness.outcomes(2), [Outcome::Done(0)]);
     let first = Record::decode(&harness.log.read(&room(), &[position]).remove(0).unwrap()).unwrap();
-    let state = model::room::RoomState::from(&first.checkpoint.unwrap());
+    let state = model::room::RoomState::from(&*first.checkpoint.unwrap());
     assert_eq!(state.members().keys().map(Name::as_str).collect::<Vec<_>>(), ["ann", "bob"]);
 }

@@ -51,15 +51,15 @@ impl OwnerHarness {
             time,
             entries,
             proposals: Vec::new(),
+            acts: Vec::new(),
+            lasting: None,
             checkpoint: None,
             ..last
         }
     }
 
     fn members(&self) -> Vec<String> {
-        let (position, last) = self.last();
-        let mut state = RoomState::from(&last.checkpoint.clone().unwrap());
-        state.apply_metadata(position, &last);
+        let (_, state) = self.owner.state().unwrap();
         state.members().keys().map(Name::to_string).collect()
     }
 }
@@ -331,7 +331,7 @@ fn a_record_from_the_future_is_applied_and_moves_no_time() {
     let (said_at, said) = (harness.last().0.seq(0), harness.last().1.time);
     let from = Name::new("ann").unwrap();
     let id = Token::new(1).membership().message("b");
-    let entries = vec![Entry::Message { from, content: "hi".to_owned(), id: Some(id) }];
+    let entries = vec![Entry::Message { from, content: "hi".to_owned(), id: Some(id), meta: None }];
     let future = Record { entries, ..harness.next(harness.now.wall_ms + FAR_MS) };
     let position = harness.publish(future.encode().unwrap());
     harness.now.wall_ms += 10;

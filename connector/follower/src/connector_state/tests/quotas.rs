@@ -247,6 +247,7 @@ fn coming_back_into_rooms_is_free_where_the_token_is_valid() {
             name: Name::new("ann").unwrap(),
             session: elsewhere(),
             membership: token_elsewhere().membership(),
+            profile: None,
         });
         let name = if is_valid { "ann" } else { "bob" };
         let entered = (1..=40).take_while(|number: &u64| {

@@ -88,6 +88,8 @@ impl TestCluster {
                     owner: chat(),
                     proposals: vec![DecidedProposal { connector, incarnation, number, outcomes }],
                     entries,
+                    acts: Vec::new(),
+                    lasting: None,
                     notify_connectors: Vec::new(),
                     checkpoint: None,
                     part: None,
@@ -118,7 +120,9 @@ fn entry(item: Item) -> Option<Entry> {
         Item::Join { session, name, membership, .. } if membership == token_elsewhere().membership() => {
             Some(Entry::Move { name, from: elsewhere(), to: id(session), membership })
         }
-        Item::Join { session, name, membership, .. } => Some(Entry::Join { name, session: id(session), membership }),
+        Item::Join { session, name, membership, .. } => {
+            Some(Entry::Join { name, session: id(session), membership, profile: None })
+        }
         Item::Leave { session, .. } => Some(Entry::Leave { name: Name::new("ann").unwrap(), session: id(session) }),
         Item::Send { .. } => None,
     }

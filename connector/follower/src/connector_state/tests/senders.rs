@@ -85,6 +85,8 @@ fn a_record_of_a_stranger_is_read_from_the_rooms_owner() {
         time: 1,
         owner: ServerId::new("chat-server-9").unwrap(),
         proposals: Vec::new(),
+        acts: Vec::new(),
+        lasting: None,
         entries: vec![Entry::Open],
         notify_connectors: Vec::new(),
         checkpoint: None,

@@ -190,6 +190,8 @@ impl TestRoom {
             owner: ServerId::new("chat-server-1").unwrap(),
             proposals: vec![DecidedProposal { connector, incarnation, number, outcomes }],
             entries,
+            acts: Vec::new(),
+            lasting: None,
             notify_connectors: Vec::new(),
             checkpoint: None,
             part: None,
@@ -200,7 +202,7 @@ impl TestRoom {
         match item {
             Item::Join { session, name, membership, .. } => {
                 self.names.insert((session, self.common.incarnation()), name.clone());
-                Entry::Join { name, session: session_id(&self.common, session), membership }
+                Entry::Join { name, session: session_id(&self.common, session), membership, profile: None }
             }
             Item::Leave { session, incarnation } => {
                 let name = self.names.remove(&(session, incarnation)).unwrap();
@@ -310,7 +312,7 @@ fn a_state_is_pushed_by_the_size_of_the_room() {
     let mut with = without.clone();
     let other =
         SessionId { connector: ServerId::new("connector-server-2").unwrap(), ..session_id(&test_room.common, 20) };
-    with.apply(&Entry::Join { name: name(20), session: other, membership: Token::new(20).membership() });
+    with.apply(&Entry::Join { name: name(20), session: other, membership: Token::new(20).membership(), profile: None });
     for (epoch, now, state, total) in [(2, 9_000, &with, 9), (3, 20_000, &without, 8)] {
         test_room.act(Room::reattach);
         let delivery = test_room.attach(test_room.room.applied, Epoch(epoch), state);
@@ -338,7 +340,12 @@ fn a_state_of_which_a_part_was_lost_is_not_taken() {
     for number in 0..3 {
         let session =
             SessionId { connector: ServerId::new("connector-server-2").unwrap(), incarnation: Incarnation(1), number };
-        state.apply(&Entry::Join { name: name(number), session, membership: Token::new(number.into()).membership() });
+        state.apply(&Entry::Join {
+            name: name(number),
+            session,
+            membership: Token::new(number.into()).membership(),
+            profile: None,
+        });
     }
     let requested = LogPosition { epoch: EPOCH, ..LogPosition::default() };
     let now = LogPosition { position: Position(9), id: RecordId(9), ..requested };
@@ -362,7 +369,12 @@ fn a_leave_of_an_earlier_run_ends_no_session_of_the_same_number() {
     let earlier = SessionId { incarnation: run, ..session_id(&test_room.common, 1) };
     test_room.names.insert((1, run), name(9));
     let mut state = RoomState::default();
-    state.apply(&Entry::Join { name: name(9), session: earlier, membership: Token::new(9).membership() });
+    state.apply(&Entry::Join {
+        name: name(9),
+        session: earlier,
+        membership: Token::new(9).membership(),
+        profile: None,
+    });
     test_room.act(Room::reattach);
     test_room.act(|room, cx| room.enter(name(1), entering(1), pending(1), cx));
     test_room.attach(test_room.room.applied, Epoch(2), &state);

@@ -65,6 +65,8 @@ fn record() -> SharedRecord {
         time: 1,
         owner: id(CHAT),
         proposals: Vec::new(),
+        acts: Vec::new(),
+        lasting: None,
         entries: vec![Entry::Open],
         notify_connectors: Vec::new(),
         checkpoint: None,
