@@ -1,5 +1,7 @@
 //! The faults of a run, and their times.
 
+use owner::log_operation::Lifetime;
+
 use super::*;
 use crate::poison::{self, Poison};
 
@@ -240,6 +242,7 @@ impl World {
         let lost = self.chance.between(0, 12);
         let mut records: Vec<_> = ROOMS
             .iter()
+            .chain([&ALL_ROOMS])
             .map(|name| RoomId::new(name).unwrap())
             .flat_map(|room| {
                 let records = checks::records(&self.log, &room, &self.poison);
@@ -255,7 +258,9 @@ impl World {
         self.log = Memory::starting_at(1, &self.scenario.settings().log);
         for (position, room, record) in records.drain(..kept) {
             let last = self.log.last(&room).last.map_or(Position::NONE, |(position, _)| position);
-            assert_eq!(self.log.append(&room, last, record.encode().unwrap().into()), Ok(position));
+            let lifetime = if record.must_last() { Lifetime::Lasting } else { Lifetime::Aging };
+            let bytes = record.encode().unwrap().into();
+            assert_eq!(self.log.append_for(&room, last, bytes, lifetime), Ok(position));
         }
     }
 

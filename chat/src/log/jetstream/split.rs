@@ -153,6 +153,9 @@ impl<'a> Splitter<'a> {
         Ok(match step {
             Step::Copy(pairs) => {
                 for pair in &pairs {
+                    // A copy gets no position at which there is no message any more, as behind a
+                    // purge. So there is one at the end.
+                    self.stream(&pair.origin).append_probe(&pair.probe).await?;
                     self.stream(&pair.copy).mirror(&self.stream(&pair.origin), count).await?;
                 }
                 format!("created copies: {}", both(&pairs))
