@@ -93,6 +93,8 @@ impl Chat {
             me: id.clone(),
             incarnation: clock::incarnation(),
             servers: node.server_list.now(),
+            // With a log in memory of its own, another process would accept the same positions: nothing keeps
+            // two owners apart.
             is_fenced: log.is_shared() || node.bus.nats_client().is_none(),
         };
         let chat = Self {
@@ -135,6 +137,7 @@ impl Chat {
         let draining = self.node.lifecycle.draining();
         tokio::pin!(draining);
         loop {
+            // A broker may be restarted with another max_payload while servers run.
             self.rooms.set_size_limits(self.node.size_limits());
             tokio::select! {
                 () = &mut stopping => break,

@@ -88,6 +88,8 @@ impl App for SessionHandlers {
 impl ClientHandler {
     /// Verifies the token of the request that waits, if it has one.
     async fn verify_token(&mut self) {
+        // Here and not where the message is read: this future may wait, for a provider's keys, and nothing
+        // more of the client is read meanwhile.
         let Some(token) = &self.token else { return };
         // Boxed: it waits seldom, and every idle session has room for what is not.
         let verdict = Box::pin(self.auth.log_in(token)).await;
@@ -101,6 +103,7 @@ impl ClientHandler {
 
 /// Returns the token in the body of a request that may have one.
 fn token(route: ClientRoute, body: &[u8]) -> Option<String> {
+    // No other body is parsed here: those of messages go on as they are, to their room's owner.
     if !matches!(route, ClientRoute::Enter | ClientRoute::Refresh) {
         return None;
     }

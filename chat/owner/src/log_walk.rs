@@ -114,6 +114,8 @@ impl Walk {
     }
 
     fn push(&mut self, position: Position, record: Arc<Record>) {
+        // A record has several links. Where it names another predecessor than the one that was reached,
+        // that one is missing or bad.
         if let Some((_, newer)) = self.chain.last().filter(|(_, newer)| newer.prev != position) {
             self.passed_over.push(newer.prev);
         }
@@ -131,6 +133,7 @@ impl Walk {
     pub fn next(&self) -> Step {
         match (self.next_step(), self.chain.last()) {
             (NextStep::Done, _) => Step::Done(self.records()),
+            // All links at once: the records between are read in the same round trip, and mostly needed next.
             (NextStep::To(_), Some((at, tip))) if !self.is_too_far() => {
                 let is_known = |p: &Position| self.read_ahead.contains_key(p) || self.missing.contains(p);
                 Step::Read(self.predecessors(*at, tip).filter(|p| !is_known(p)).collect())

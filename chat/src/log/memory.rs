@@ -119,6 +119,7 @@ impl Memory {
     pub fn append_probe(&self, part: LogPart, bytes: usize) -> Result<Position, AppendError> {
         let mut inner = self.inner(part);
         let now_ms = inner.age_ms();
+        // A probe must find the space that an append would find.
         inner.expire(now_ms);
         if inner.bytes + bytes + RECORD_OVERHEAD > inner.limits.total_bytes {
             return Err(AppendError::Full);
@@ -263,6 +264,8 @@ impl Inner {
         self.bytes += cost(&record);
         let records = self.rooms.entry(room.clone()).or_default();
         records.push(StoredRecord { position: self.last, expected, lifetime, at_ms: now_ms, bytes: record });
+        // As JetStream does with max_msgs_per_subject: by number, whatever lasts. Owners write what must
+        // last again in time.
         while records.records.len() > self.limits.records || records.bytes > self.limits.room_bytes {
             self.bytes -= records.pop();
         }
@@ -272,6 +275,7 @@ impl Inner {
     fn expire(&mut self, now_ms: u64) {
         let oldest = now_ms.saturating_sub(self.limits.age_ms);
         let bytes = &mut self.bytes;
+        // Rooms without records are dropped, or each name that was ever used would stay.
         self.rooms.retain(|_, records| {
             *bytes -= records.expire(oldest);
             !records.records.is_empty()

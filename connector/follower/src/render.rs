@@ -243,6 +243,7 @@ fn render_room_response(id: u32, room: &RoomId, reply: &RoomResponse) -> Rendere
 
 fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> EnteredBody<'a> {
     let room::Entered { users, total, names, seq, time, epoch, token, missed } = entered;
+    // Missed messages first: names can be read page by page, and the client waits for what it missed.
     let taken = missed.iter().flat_map(|missed| &missed.messages).map(HistoryMessage::json_size).sum();
     let missed = missed.as_ref().map(|MissedMessages { messages, cursor, recovered }| ResumedBody {
         missed: messages.iter().map(MessageBody::from).collect(),
@@ -279,6 +280,7 @@ fn first_page(users: &[Name], most: usize) -> &[Name] {
         bytes += wire::json_len(name.as_str()) + 3;
         bytes <= most
     };
+    // In order, without gaps: the last name on the page is where the next page begins.
     let count = users.iter().take_while(fits).count();
     users.get(..count).unwrap_or(users)
 }

@@ -63,6 +63,8 @@ impl ClaimRules {
         let Some(issued_at) = issued_at else {
             return if self.max_age_secs == 0 { Ok(()) } else { Err(TokenError::Claim("iat")) };
         };
+        // A token from the future would be younger than it is, and could be used for longer than its age
+        // allows.
         if issued_at > now.saturating_add(self.leeway_secs) {
             return Err(TokenError::NotYet);
         }
@@ -88,6 +90,7 @@ fn text<'c>(claims: &'c Map<String, Value>, claim: &'static str) -> Result<Optio
     match claims.get(claim) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
+        // Not as if the claim were missing: a token with a wrong value has an author who meant something.
         Some(_) => Err(TokenError::Claim(claim)),
     }
 }
@@ -105,6 +108,7 @@ fn secs(claims: &Map<String, Value>, claim: &'static str) -> Result<Option<u64>,
 fn is_for(audience: Option<&Value>, wanted: &str) -> bool {
     match audience {
         Some(Value::String(one)) => one == wanted,
+        // Other values in the list make the claim one that nothing here understands.
         Some(Value::Array(all)) => all.iter().all(Value::is_string) && all.iter().any(|one| one == wanted),
         _ => false,
     }

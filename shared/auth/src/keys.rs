@@ -170,6 +170,8 @@ impl KeySet {
 
     /// Returns the keys to try for a token: those that its `kid` names, else those without one.
     pub(crate) fn candidates(&self, header: &Header) -> impl Iterator<Item = &Key> {
+        // A token whose `kid` no set has may be signed with a key of a file, which has no name. One whose
+        // `kid` a set has may not: its author says which key it is.
         let kid = header.kid.as_deref().filter(|kid| self.has_kid(kid));
         let algorithm = header.algorithm;
         self.0.iter().filter(move |key| key.kid.as_deref() == kid && key.is_for(algorithm))

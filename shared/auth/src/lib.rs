@@ -71,11 +71,14 @@ const MOST_TRIES: usize = 4;
 /// # Errors
 /// The reason of the refusal.
 pub fn verify(token: &str, keys: &KeySet, rules: &ClaimRules, now: u64) -> Result<Principal, TokenError> {
+    // First: everything behind costs time in proportion to the token's bytes.
     if token.len() > rules.max_token_bytes {
         return Err(TokenError::TooLong);
     }
     let header = Header::read(token)?;
     signature::install();
+    // An unknown name of a key is the one refusal after which the servers may fetch keys, so it is kept
+    // apart from a wrong signature.
     let mut refusal = keys.refusal(&header);
     for key in keys.candidates(&header).take(MOST_TRIES) {
         let validation = signature_alone(&header);

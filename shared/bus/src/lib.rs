@@ -95,6 +95,7 @@ pub async fn wait_for_reconnect(connection: &mut watch::Receiver<Connection>, ge
     let changed = connection.wait_for(|now| now.up && now.generation != generation).await.map(|now| now.generation);
     match changed {
         Ok(generation) => generation,
+        // Subscriptions end as well then, and their loops stop the server.
         Err(_) => std::future::pending().await,
     }
 }
@@ -163,6 +164,8 @@ impl Bus {
         for subject in [Some(&message.subject), message.reply.as_ref()].into_iter().flatten() {
             check_subject(subject)?;
         }
+        // Here: the broker closes the connection of a sender whose message is too large, which is that of
+        // all servers in the process.
         let (size, limit) = (message.headers.wire_len() + message.payload.len(), self.max_payload());
         if size > limit { Err(BusError::TooLarge { size, limit }) } else { Ok(()) }
     }
@@ -181,6 +184,8 @@ impl Bus {
             Transport::Memory(memory) => memory.subscribe(subject, queue),
             Transport::Nats(nats) => {
                 let subscription = nats.subscribe(subject, queue).await?;
+                // The broker handles messages of a connection in order: a response means that it has the
+                // subscription.
                 let confirmed = self.round_trip(nats.confirm_within()).await;
                 nats.check_allowed(subject)?;
                 confirmed.map(|()| subscription)

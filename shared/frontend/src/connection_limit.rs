@@ -171,6 +171,7 @@ impl ConnectionLimit {
         if counts.all >= self.0.limits.all {
             return Err(Refusal::All);
         }
+        // A process may run several servers, and all of them have their descriptors from one limit.
         let open = usize::try_from(self.0.metrics.connections.get()).unwrap_or_default();
         if open >= self.0.limits.process {
             return Err(Refusal::Process);
@@ -211,6 +212,7 @@ impl Inner {
         }
         let (address, limits) = (AddressGroup::of(peer.address.ip()), &self.limits);
         let count = counts.by_address.get(&address).map_or(0, |count| count.connections);
+        // A private address may be a proxy or a whole office behind one machine, so it may have more.
         let most = if address.is_public() { limits.per_public_address } else { limits.per_address };
         if count >= most {
             return Err(Refusal::Address);
@@ -244,6 +246,7 @@ impl Inner {
 impl Counts {
     /// Forgets addresses without connections once there are twice as many as were left last time.
     fn sweep(&mut self, now: Instant) {
+        // So the work for all addresses is spread over as many new ones, however many there are.
         if self.by_address.len() >= self.sweep_at.max(SWEEP) {
             self.by_address.retain(|_, count| !count.is_forgettable(now));
             self.sweep_at = 2 * self.by_address.len();
@@ -254,6 +257,7 @@ impl Counts {
 impl ConnectionPermit {
     /// Counts the connection for the client that a proxy named in a request.
     pub(super) fn resolve(&mut self, client: Peer) -> Result<(), Refusal> {
+        // Once: later requests of the same connection may name other clients.
         if self.address.is_none() {
             let (inner, counts) = (&self.limit.0, &mut self.limit.counts());
             inner.take_handshake(counts, client)?;

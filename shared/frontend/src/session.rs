@@ -204,6 +204,8 @@ impl<A: App> Connection<A> {
     fn verify(&mut self, token: String, request: Box<HandshakeRequest>) -> Result<(), End> {
         let auth = self.options.auth.clone();
         let mut verifying = Verifying { request, verdict: Box::pin(async move { auth.log_in(&token).await }) };
+        // Polled once at first: with known keys there is nothing to wait for, and the next package need not
+        // wait either.
         match verifying.verdict.as_mut().now_or_never() {
             Some(verdict) => self.conclude(&verifying.request, verdict),
             None => {
@@ -224,6 +226,8 @@ impl<A: App> Connection<A> {
     fn conclude(&mut self, request: &HandshakeRequest, verdict: Result<Principal, LoginRefusal>) -> Result<(), End> {
         match verdict {
             Ok(user) => {
+                // The client learns what the servers understood, so that a token of another user is noticed at
+                // once.
                 let shown = json!({"uid": user.uid.as_str(), "exp": user.expires_at});
                 let dictionary = self.options.dictionary.clone();
                 let accepted = self.protocol.accept(request, Some(&shown), dictionary.as_deref())?;

@@ -212,6 +212,7 @@ impl Api {
             }
         }
         let request = |reply| OutgoingMessage { subject, reply: Some(reply), headers, payload };
+        // The inbox of a request is not secret: a response counts only if it names a stream of this log.
         let stream = self.stream.clone();
         let log = self.prefix.stream(&subjects::log_stream(LogParts::ONE, LogPart::default()));
         let accepts = move |response: &Message| is_of_log(&response.payload, &stream, &log);
@@ -227,6 +228,8 @@ impl Api {
             MessageQuery::LastOf { last_by_subj } => {
                 self.request(format!("{direct}.{last_by_subj}"), Bytes::new()).await?
             }
+            // In the subject only where the query is for one subject's last message: permissions can then be
+            // for subjects.
             query => self.request(direct, json(&query)?).await?,
         };
         Ok(parse_direct_response(&response, &self.stream)?.map(|stored| self.without_prefix(stored)))
@@ -330,6 +333,8 @@ fn parse_ack(payload: &[u8], stream: &str) -> Result<Position, ApiError> {
     let ack: Ack<'_> = serde_json::from_slice(payload).map_err(|error| ApiError::Garbled(error.to_string()))?;
     match ack.error {
         Some(refusal) => Err(refusal.into()),
+        // A stream of another name that took the message is no acknowledgement: the room's owner would
+        // never read it again.
         // JetStream positions begin at 1, so 0 is a missing field.
         None if ack.stream == stream && ack.seq > 0 => Ok(Position(ack.seq)),
         None => Err(ApiError::Garbled(format!("acknowledged by stream {:?} at {}", ack.stream, ack.seq))),

@@ -215,6 +215,8 @@ impl<'a> Splitter<'a> {
     /// Makes copies begin anew that stand still.
     async fn restart_copies(&self, pairs: &[Pair], streams: &Streams, wait: &mut Wait, report: &mut impl FnMut(&str)) {
         for pair in pairs {
+            // Positions tell it, not the lag that the copy reports: a mirror that stands still may report that
+            // it lacks nothing.
             let last = |name| streams.get(name).map_or(Position::NONE, |stream: &plan::Stream| stream.last);
             let (of_origin, of_copy) = (last(&pair.origin), last(&pair.copy));
             if wait.stands_still(&pair.copy, of_copy) && of_copy < of_origin {
@@ -226,6 +228,7 @@ impl<'a> Splitter<'a> {
 
     /// Waits for a moment while rooms wait, or gives them back if they waited for too long.
     async fn await_rest(&self, pairs: Vec<Pair>, wait: &Wait) -> Result<(), Refusal> {
+        // Rooms wait meanwhile, so their requests end with an answer before this does.
         if wait.lasts() < REST_WITHIN {
             sleep(LOOK_OFTEN_EVERY).await;
             return Ok(());
@@ -273,6 +276,8 @@ impl<'a> Splitter<'a> {
 
     async fn difference_of(&self, pair: &Pair) -> Result<Option<String>, Refusal> {
         let (origin, copy) = (self.stream(&pair.origin), self.stream(&pair.copy));
+        // Counts and last positions together: a record that is missing in the middle changes the count, and
+        // two differences that cancel out still leave another end.
         let counts = [origin.count(&pair.moved).await?, copy.count(&pair.moved).await?];
         if let [of_origin, of_copy] = counts
             && of_origin != of_copy
@@ -305,6 +310,7 @@ impl Wait {
             *self = Self::default();
             return;
         };
+        // The first report comes after a while: most waits are shorter than it takes to read it.
         let now = Instant::now();
         let reported = *self.reported.get_or_insert(now);
         self.began.get_or_insert(now);

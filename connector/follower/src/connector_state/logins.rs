@@ -74,6 +74,7 @@ impl Logins {
     }
 
     fn times(&self, session: u64, user: &User) -> [(u64, u64, Due); 2] {
+        // Times of the connector's own clock: the wall clock may be set meanwhile.
         let lasts = user.until.saturating_sub(user.since);
         let notice = user.until.saturating_sub(NOTICE_MS.min(lasts / 2));
         [(notice, session, Due::Notice), (user.until.saturating_add(self.rules.grace_ms), session, Due::End)]
@@ -81,6 +82,7 @@ impl Logins {
 
     /// Keeps a session's user, and watches the expiry of its token.
     fn add(&mut self, session: u64, user: &User) {
+        // Without a limit the index is empty, and costs idle sessions nothing.
         if self.rules.max_sessions > 0 {
             self.by_user.insert((user.principal.uid.clone(), session));
         }
@@ -141,6 +143,7 @@ impl ConnectorState {
         let Some(login) = login else { return Ok(()) };
         let user = login.map_err(|refusal| ClientResponse::LoginRefused { refusal, enter: true })?;
         let known = self.sessions.get(session).and_then(|session| session.user.as_ref());
+        // A session stays that of one user: its messages in flight are decided under the user's rights.
         if known.is_some_and(|known| known.principal.uid != user.principal.uid) {
             return Err(ClientResponse::NotAllowed { enter: true });
         }

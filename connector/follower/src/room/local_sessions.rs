@@ -113,6 +113,7 @@ impl LocalSessions {
     }
 
     /// Notes that a state was taken: all pending joins are older than it.
+    // A state says who is in, and not which joins led to it.
     pub(super) fn mark_behind_state(&mut self) {
         self.by_number.values_mut().for_each(|local| local.is_behind_state = true);
     }

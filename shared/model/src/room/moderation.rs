@@ -141,6 +141,7 @@ impl Moderation {
                 self.set_amended(*seq, Amendment { position, is_edit: content.is_some() });
             }
             Entry::Redact { uid, upto, .. } => {
+                // A redaction that comes late must not show again what a later one hid.
                 let upto = self.redacted.get(uid).map_or(*upto, |before| before.upto.max(*upto));
                 self.set_redacted(uid.clone(), Redaction { upto, position });
             }
@@ -203,6 +204,8 @@ impl Moderation {
     }
 
     /// Forgets what names positions of the log.
+    // After the log lost its end, positions may be those of other messages; what names users and tokens
+    // still holds.
     pub(super) fn forget_positions(&mut self) {
         self.clear(u64::MAX);
         self.cleared = 0;
@@ -227,6 +230,7 @@ impl Moderation {
     }
 
     pub(super) fn set_rule(&mut self, key: (Target, RuleKind), rule: Rule) {
+        // Removed first: a rule that replaces another one needs no new place.
         self.remove_rule(&key);
         if self.rules.len() >= MAX_GLOBAL_RULES {
             return;
@@ -250,6 +254,8 @@ impl Moderation {
         }
         self.remove_amended(seq);
         if self.amended.len() >= MAX_AMENDED {
+            // Redactions hide what must not be seen; an edit that is forgotten shows what its author wrote
+            // first.
             let oldest = self.amended.iter().find(|(_, amendment)| amendment.is_edit).map(|(seq, _)| *seq);
             match oldest {
                 Some(oldest) => self.remove_amended(oldest),
@@ -284,6 +290,7 @@ impl Moderation {
 
     /// Clears all messages up to one; what amended them is not needed any more.
     pub(super) fn clear(&mut self, upto: u64) {
+        // Acts of two moderators may come in either order.
         self.cleared = self.cleared.max(upto);
         for seq in self.amended.range(..=self.cleared).map(|(seq, _)| *seq).collect::<Vec<_>>() {
             self.remove_amended(seq);

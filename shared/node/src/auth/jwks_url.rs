@@ -83,6 +83,7 @@ impl JwksUrl {
     /// Waits for a fetch because a token names an unknown key. Returns false if there was one for a
     /// token lately, or one that failed.
     pub(super) async fn wait_for_fetch(&self) -> bool {
+        // Before the look at the attempts: a fetch that ends in between is seen.
         let mut ended = self.0.ended.subscribe();
         {
             let mut attempts = lock(&self.0.attempts);
@@ -151,6 +152,7 @@ impl JwksUrl {
                     info!(skipped = jwks.skipped(), "the keys of auth.jwks_url are here");
                 }
                 metrics.jwks_age_seconds.set(i64::try_from(now_secs()).unwrap_or(i64::MAX));
+                // As a whole: a key that the provider withdrew is not accepted any more.
                 auth.replace_fetched(jwks);
                 true
             }

@@ -179,6 +179,8 @@ impl<'a> Progress<'a> {
         }
         let is_promoted =
             copy.is_some_and(|copy| copy.mirrors.is_none() && layout::is_same(&copy.subjects, &pair.moved));
+        // A stream of that name which copies nothing, or another one, is an operator's own: it is not
+        // touched.
         if copy.is_some_and(|copy| !is_promoted && copy.mirrors.as_ref() != Some(&pair.origin)) {
             return Err(Refusal::Strange { stream: pair.copy.clone() });
         }
@@ -227,6 +229,8 @@ pub(super) fn next(
         (!due.is_empty()).then_some(due)
     };
     let was_last = |open: &Progress<'_>| known.lasts.get(&open.pair.origin).copied().unwrap_or(Position::NONE);
+    // While clients send, a copy is never quite at the end. What it lacks then is copied while rooms
+    // wait, so it must be little.
     let almost = |open: &Progress<'_>| Position(open.origin.last.0.saturating_sub(ALMOST));
     let is_near = |open: &Progress<'_>| open.has(almost(open).max(was_last(open)));
     let lacks_replicas = |open: &Progress<'_>| open.copy.is_some_and(|copy| copy.replicas != open.origin.replicas);
@@ -240,6 +244,7 @@ pub(super) fn next(
         of_wide(&|open| open.copy.is_none())
             .map(Step::Copy)
             .or_else(|| of_wide(&|open| !is_near(open)).map(Step::AwaitCopies))
+            // With one replica the copy is made faster, and replicas copy it from there at once.
             .or_else(|| of_wide(&lacks_replicas).map(Step::Replicate))
             .or_else(|| of_wide(&|open| !open.are_current()).map(Step::AwaitReplicas))
             .or_else(|| of_wide(&|open| open.origin.announced != Some(to.count())).map(Step::Announce))
@@ -250,6 +255,7 @@ pub(super) fn next(
         of(&|open| end(open).is_none())
             .map(Step::FindEnd)
             .or_else(|| of(&|open| !has_rest(open)).map(Step::AwaitRest))
+            // Behind the rest: records that are on their way would count as differences.
             .or_else(|| of(&|open| !known.compared.contains(&open.pair.copy)).map(Step::Compare))
             .or_else(|| of(&|_| true).map(Step::Promote))
     };
@@ -272,6 +278,7 @@ fn check(progress: &Progress<'_>) -> Result<(), Refusal> {
 /// Returns the next step of taking the split back, or the reason for which that is not possible.
 pub(super) fn next_undo(pairs: &[Pair], streams: &Streams) -> Result<UndoStep, Refusal> {
     let all = Progress::all(pairs, streams)?;
+    // Its rooms may have records by now that their origin does not have.
     if all.iter().any(|progress| progress.is_promoted) {
         return Err(Refusal::TooLate);
     }

@@ -28,6 +28,7 @@ pub async fn purge(
     is_forced: bool,
     mut report: impl FnMut(&str),
 ) -> Result<bool, Refusal> {
+    // The streams alone say what is left to do, so a purge that died goes on where it was.
     let splitter = Splitter::new(bus, settings).await?;
     let found = splitter.find_all().await?;
     let streams = found.iter().map(|(name, found)| (name.clone(), found.seen())).collect();
@@ -68,6 +69,7 @@ impl Splitter<'_> {
         let found = stream.find().await?.ok_or_else(|| Refusal::Missing { stream: name.to_owned() })?;
         let (bytes, streams) = (found.info.state.bytes, self.division.to.count() as u64);
         let most = self.settings.max_part_bytes(self.division.to) as u64;
+        // With a limit below what it has the stream would be full at once: no room could append.
         if bytes > most {
             return Err(Refusal::TooSmall {
                 stream: name.to_owned(),
