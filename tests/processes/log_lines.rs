@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::layout::{Layout, installation};
 
 /// Rooms in which clients go on changing their names although the log is full.
-const ROOMS: usize = 40;
+const ROOMS: usize = 320;
 
 /// Times that each of them is refused, a second each.
 const REFUSALS: usize = 5;
@@ -50,8 +50,10 @@ async fn a_full_log_is_one_line_for_all_rooms() {
     let clients = join_all(rooms.iter().map(|room| entered(&address, room))).await;
     let filler = entered(&address, "filler").await;
     let began = Instant::now();
+    let text = "x".repeat(16_000);
     let error = loop {
-        if let Err(error) = filler.send(&"x".repeat(16_000)).await {
+        let sent = join_all((0..32).map(|_| filler.send(&text))).await;
+        if let Some(error) = sent.into_iter().find_map(Result::err) {
             break error;
         }
     };
