@@ -2,14 +2,11 @@
 //! replicas. The command dies after each step and is run again; a split is taken back.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bus::Bus;
 use chat::log::jetstream::balance::division;
 use chat::log::jetstream::split::{self, Refusal};
-use client::{ClientError, Event, Message};
 use cluster::{Cluster, LogKind};
 use model::ids::RoomId;
 use model::log_parts::LogParts;
@@ -17,13 +14,13 @@ use model::settings::{LogSettings, NatsSettings};
 use runtime::metrics::Metrics;
 use testkit::{NatsServer, eventually};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::nats_cluster::{PATIENT_HEARTBEAT_MS, THREE_SERVERS, three_servers};
 use crate::operations::{get, wait_until_ready};
+use crate::room_talk::{RoomTalk, room};
 use crate::split_cluster::SplitCluster;
-use crate::test_cluster::{DEADLINE, Member};
+use crate::test_cluster::DEADLINE;
 
 /// Rooms, each with a speaker and a listener; `SHADDOCK_SPLIT_ROOMS` sets another number.
 const ROOMS: usize = 24;
@@ -33,8 +30,6 @@ const PACE: Duration = Duration::from_millis(2);
 
 /// The longest that a room may be silent because it moves.
 const SILENCE: Duration = Duration::from_secs(3);
-
-const LAST: &str = "the end";
 
 #[expect(clippy::disallowed_methods, reason = "an option of a test, not a setting")]
 fn rooms() -> usize {
@@ -46,104 +41,9 @@ fn pace() -> Duration {
     PACE * u32::try_from(rooms()).unwrap()
 }
 
-fn room(number: usize) -> String {
-    format!("room-{number}")
-}
-
-/// The acknowledged messages of a speaker by their `seq`, and its longest wait for one.
-struct Spoken {
-    seqs: Vec<u64>,
-    longest: Duration,
-}
-
-/// A speaker and a listener in each room.
-struct Talk {
-    is_over: Arc<AtomicBool>,
-    sent: Arc<AtomicUsize>,
-    speakers: JoinSet<(usize, Spoken)>,
-    listeners: JoinSet<(usize, Vec<(String, u64)>)>,
-}
-
-impl Talk {
-    async fn start(split: &SplitCluster) -> Self {
-        let (is_over, sent) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();
-        let (mut speakers, mut listeners) = (JoinSet::new(), JoinSet::new());
-        for number in 0..rooms() {
-            let listener = split.join(1, "listener", &room(number)).await;
-            listeners.spawn(async move { (number, listen(listener).await) });
-            let speaker = split.join(0, "speaker", &room(number)).await;
-            let (is_over, sent) = (is_over.clone(), sent.clone());
-            speakers.spawn(async move { (number, speak(speaker, number, &is_over, &sent).await) });
-        }
-        Self { is_over, sent, speakers, listeners }
-    }
-
-    /// Waits until the rooms have talked on.
-    async fn go_on(&self) {
-        let until = self.sent.load(Ordering::Relaxed) + 5 * rooms();
-        eventually(DEADLINE, "the rooms to talk", async || self.sent.load(Ordering::Relaxed) >= until).await;
-    }
-
-    /// Ends the talk: everything that was acknowledged was received once and in order. Returns the
-    /// number of messages and the longest wait.
-    async fn end(self) -> (usize, Duration) {
-        self.is_over.store(true, Ordering::Relaxed);
-        let mut spoken = self.speakers.join_all().await;
-        let mut heard = self.listeners.join_all().await;
-        spoken.sort_by_key(|(number, _)| *number);
-        heard.sort();
-        for ((number, Spoken { seqs, .. }), (_, heard)) in spoken.iter().zip(&heard) {
-            let texts = (0..seqs.len() - 1).map(|number| number.to_string()).chain([LAST.to_owned()]);
-            let sent: Vec<_> = texts.zip(seqs.iter().copied()).collect();
-            assert!(*heard == sent, "room {number}: sent {sent:?}, received {heard:?}");
-            assert!(seqs.is_sorted_by(|before, after| before < after), "room {number}: {seqs:?}");
-        }
-        let messages = spoken.iter().map(|(_, spoken)| spoken.seqs.len()).sum();
-        (messages, spoken.iter().map(|(_, spoken)| spoken.longest).max().unwrap_or_default())
-    }
-}
-
-async fn speak(member: Member, room: usize, is_over: &AtomicBool, sent: &AtomicUsize) -> Spoken {
-    let (mut seqs, mut longest) = (Vec::new(), Duration::ZERO);
-    loop {
-        let is_last = is_over.load(Ordering::Relaxed);
-        let text = if is_last { LAST.to_owned() } else { seqs.len().to_string() };
-        let message = Message::to_all(&text).with_id(&format!("{room}-{}", seqs.len()));
-        let began = Instant::now();
-        let done = loop {
-            match member.chat.send_message(&message).await {
-                Ok(done) => break done,
-                // The outcome is unknown; the repeat with the same id resolves it.
-                Err(ClientError::Refused { code: 503, .. }) => {}
-                Err(error) => panic!("{}: {error}", member.name),
-            }
-        };
-        longest = longest.max(began.elapsed());
-        seqs.push(done.seq);
-        sent.fetch_add(1, Ordering::Relaxed);
-        if is_last {
-            return Spoken { seqs, longest };
-        }
-        sleep(pace()).await;
-    }
-}
-
-/// Receives until the end. A gap, or the end of the connection, fails the test.
-async fn listen(mut member: Member) -> Vec<(String, u64)> {
-    let mut received = Vec::new();
-    loop {
-        match member.next_event().await {
-            Event::Chat(chat) => {
-                let is_last = chat.msg == LAST;
-                received.push((chat.msg, chat.seq));
-                if is_last {
-                    return received;
-                }
-            }
-            Event::Add(_) => {}
-            other => panic!("{} receives {other:?}", member.name),
-        }
-    }
+/// Waits until the rooms have talked on.
+async fn go_on(talk: &RoomTalk) {
+    talk.wait_for_more(DEADLINE, 5).await;
 }
 
 /// The command, with a connection of its own as a process has it.
@@ -245,11 +145,11 @@ async fn wait_for_streams(clusters: &[Cluster], streams: usize) {
 }
 
 async fn check_all(split: &SplitCluster, command: &Command, clusters: Vec<Cluster>) {
-    let talk = Talk::start(split).await;
-    talk.go_on().await;
+    let talk = RoomTalk::start(split, rooms(), pace()).await;
+    go_on(&talk).await;
     let (began, before) = (Instant::now(), activations(&clusters));
     assert_eq!(command.complete_dying().await, 2);
-    talk.go_on().await;
+    go_on(&talk).await;
     let after = activations(&clusters);
     let (activated, taken_over) = (after.0 - before.0, after.1 - before.1);
     assert!(activated >= moved(1, 2), "rooms that moved start over");
@@ -258,15 +158,15 @@ async fn check_all(split: &SplitCluster, command: &Command, clusters: Vec<Cluste
     assert!(activated < most, "and no others: {activated} activations, {taken_over} takeovers");
     assert_eq!(command.complete().await, 2, "a split that is complete is not begun again");
     command.purge().await;
-    talk.go_on().await;
+    go_on(&talk).await;
     command.take_back().await;
-    talk.go_on().await;
+    go_on(&talk).await;
     assert_eq!(command.parts().await, 2);
     assert_eq!(command.complete().await, 4);
-    talk.go_on().await;
+    go_on(&talk).await;
     wait_for_streams(&clusters, 4).await;
     command.purge().await;
-    talk.go_on().await;
+    go_on(&talk).await;
     let (messages, longest) = talk.end().await;
     print_line(&format!(
         "{messages} messages in {} rooms, none lost, doubled or out of order, no gap; longest wait {longest:?}; {:?} in all",

@@ -35,6 +35,7 @@ mod queued_bodies;
 mod readiness;
 mod reshard;
 mod resume;
+mod room_talk;
 mod shutdown;
 mod split_cluster;
 mod stray_messages;

@@ -1,20 +1,17 @@
 //! Three NATS servers with three replicas of the log, while users talk: the leader dies and comes
 //! back, and each is restarted in turn.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::{self, Context, stream};
-use client::{ClientError, Event, Message};
 use cluster::{Cluster, LogKind};
 use testkit::{NatsServer, eventually};
 use tokio::sync::Mutex;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::room_talk::RoomTalk;
 use crate::split_cluster::SplitCluster;
-use crate::test_cluster::{DEADLINE, Member};
+use crate::test_cluster::DEADLINE;
 
 /// Held by the test that runs. Six servers that write to one disk would make each other slow.
 pub(crate) static THREE_SERVERS: Mutex<()> = Mutex::const_new(());
@@ -38,109 +35,6 @@ const SLOWEST: Duration = Duration::from_secs(5);
 
 /// Messages of each room before the death, while the server is down, and after its return.
 const MESSAGES: usize = 100;
-
-const LAST: &str = "the end";
-
-/// The progress of the rooms' senders, and the signal to end.
-#[derive(Default)]
-struct Progress {
-    sent: [AtomicUsize; ROOMS],
-    is_over: AtomicBool,
-}
-
-impl Progress {
-    /// Waits until each room has committed this many more messages.
-    async fn wait_for_more(&self, deadline: Duration, more: usize) {
-        let counts = || self.sent.each_ref().map(|sent| sent.load(Ordering::Relaxed));
-        let before = counts();
-        let all = || counts().iter().zip(before).all(|(now, before)| *now >= before + more);
-        eventually(deadline, &format!("{more} messages in each room"), async || all()).await;
-    }
-}
-
-/// Sends numbers, each with its id until it is acknowledged. Returns their `seq`, and the longest
-/// wait for one.
-async fn send_numbers(member: Member, room: usize, progress: Arc<Progress>) -> (Vec<u64>, Duration) {
-    let (mut seqs, mut longest) = (Vec::new(), Duration::ZERO);
-    loop {
-        let is_last = progress.is_over.load(Ordering::Relaxed);
-        let text = if is_last { LAST.to_owned() } else { seqs.len().to_string() };
-        let message = Message::to_all(&text).with_id(&format!("{room}-{}", seqs.len()));
-        let began = Instant::now();
-        let sent = loop {
-            match member.chat.send_message(&message).await {
-                Ok(sent) => break sent,
-                // The outcome is unknown; the repeat with the same id resolves it.
-                Err(ClientError::Refused { code: 503, .. }) => {}
-                Err(error) => panic!("{}: {error}", member.name),
-            }
-        };
-        longest = longest.max(began.elapsed());
-        seqs.push(sent.seq);
-        progress.sent[room].fetch_add(1, Ordering::Relaxed);
-        if is_last {
-            return (seqs, longest);
-        }
-    }
-}
-
-/// Receives until the end. Returns the texts and their `seq`.
-async fn receive_all(mut member: Member) -> Vec<(String, u64)> {
-    let mut received = Vec::new();
-    loop {
-        match member.next_event().await {
-            Event::Chat(chat) => {
-                let is_last = chat.msg == LAST;
-                received.push((chat.msg, chat.seq));
-                if is_last {
-                    return received;
-                }
-            }
-            Event::Add(_) => {}
-            other => panic!("{} receives {other:?}", member.name),
-        }
-    }
-}
-
-/// A speaker and a listener in each room.
-struct Conversation {
-    progress: Arc<Progress>,
-    speakers: JoinSet<(usize, (Vec<u64>, Duration))>,
-    listeners: JoinSet<(usize, Vec<(String, u64)>)>,
-}
-
-impl Conversation {
-    async fn start(split: &SplitCluster) -> Self {
-        let progress = Arc::new(Progress::default());
-        let (mut speakers, mut listeners) = (JoinSet::new(), JoinSet::new());
-        for room in 0..ROOMS {
-            let name = format!("room-{room}");
-            let listener = split.join(1, "listener", &name).await;
-            listeners.spawn(async move { (room, receive_all(listener).await) });
-            let (speaker, progress) = (split.join(0, "speaker", &name).await, Arc::clone(&progress));
-            speakers.spawn(async move { (room, send_numbers(speaker, room, progress).await) });
-        }
-        Self { progress, speakers, listeners }
-    }
-
-    /// Ends the conversation: everything that was acknowledged was received once and in order.
-    /// Returns the number of messages, and the longest wait for an acknowledgement.
-    async fn end(self) -> (usize, Duration) {
-        self.progress.is_over.store(true, Ordering::Relaxed);
-        let mut sent = self.speakers.join_all().await;
-        let mut received = self.listeners.join_all().await;
-        sent.sort();
-        received.sort();
-        for ((room, (seqs, _)), (_, received)) in sent.iter().zip(&received) {
-            let texts = (0..seqs.len() - 1).map(|number| number.to_string()).chain([LAST.to_owned()]);
-            let sent: Vec<_> = texts.zip(seqs.iter().copied()).collect();
-            assert!(*received == sent, "room {room}: sent {sent:?}, received {received:?}");
-            assert!(seqs.is_sorted_by(|before, after| before < after), "room {room}: {seqs:?}");
-        }
-        let messages = sent.iter().map(|(_, (seqs, _))| seqs.len()).sum();
-        (messages, sent.iter().map(|(_, (_, longest))| *longest).max().unwrap_or_default())
-    }
-}
 
 /// Waits until another node leads the log.
 async fn wait_for_election(context: &Context, dead: usize) {
@@ -230,20 +124,20 @@ async fn each_server_is_restarted_in_turn_under_load() {
     let _alone = THREE_SERVERS.lock().await;
     let nodes = NatsServer::start_cluster_configured(3, LAME_DUCK).await;
     let (mut split, mut nodes, context, clusters) = three_servers(nodes).await;
-    let conversation = Conversation::start(&split).await;
-    conversation.progress.wait_for_more(DEADLINE, MESSAGES).await;
+    let talk = RoomTalk::start(&split, ROOMS, Duration::ZERO).await;
+    talk.wait_for_more(DEADLINE, MESSAGES).await;
     let (before, began) = (counts(&clusters), Instant::now());
     for node in std::iter::once(&mut split.nats).chain(&mut nodes) {
         node.lame_duck();
         node.wait().await;
-        conversation.progress.wait_for_more(BACK_WITHIN, 2).await;
+        talk.wait_for_more(BACK_WITHIN, 2).await;
         node.restart().await;
         wait_for_leader(&context).await;
     }
-    conversation.progress.wait_for_more(DEADLINE, MESSAGES).await;
+    talk.wait_for_more(DEADLINE, MESSAGES).await;
     let (after, took) = (counts(&clusters), began.elapsed());
     let moved: u64 = clusters.iter().map(|cluster| cluster.metrics().bus_reconnects.get()).sum();
-    let (messages, slowest) = conversation.end().await;
+    let (messages, slowest) = talk.end().await;
     print_line(&format!(
         "three servers restarted in {took:?}: {messages} messages, none lost, doubled or out of order; slowest send {slowest:?}; \
          {moved} connections moved, {} appends unclear, {} activations",
@@ -261,9 +155,8 @@ async fn each_server_is_restarted_in_turn_under_load() {
 async fn the_leader_of_the_log_dies_under_load() {
     let _alone = THREE_SERVERS.lock().await;
     let (mut split, mut nodes, context, clusters) = three_servers(NatsServer::start_cluster(3).await).await;
-    let conversation = Conversation::start(&split).await;
-    let progress = &conversation.progress;
-    progress.wait_for_more(DEADLINE, MESSAGES).await;
+    let talk = RoomTalk::start(&split, ROOMS, Duration::ZERO).await;
+    talk.wait_for_more(DEADLINE, MESSAGES).await;
     let number = wait_for_leader(&context).await;
     let dying = if number == 0 { &mut split.nats } else { &mut nodes[number - 1] };
     let (before, died) = (counts(&clusters), Instant::now());
@@ -271,17 +164,17 @@ async fn the_leader_of_the_log_dies_under_load() {
     wait_for_election(&context, number).await;
     let elected = died.elapsed();
     // What waited for the dead one, and one after it.
-    progress.wait_for_more(BACK_WITHIN, 2).await;
+    talk.wait_for_more(BACK_WITHIN, 2).await;
     let (back, after) = (died.elapsed(), counts(&clusters));
     let (activations, unclear) = (after.0 - before.0, after.1 - before.1);
     assert!(activations >= ROOMS as u64, "rooms went on without looking at the log: {activations}");
-    progress.wait_for_more(DEADLINE, MESSAGES).await;
+    talk.wait_for_more(DEADLINE, MESSAGES).await;
     dying.restart().await;
     let returned = Instant::now();
     wait_for_leader(&context).await;
     let current = returned.elapsed();
-    progress.wait_for_more(DEADLINE, MESSAGES).await;
-    let (messages, longest) = conversation.end().await;
+    talk.wait_for_more(DEADLINE, MESSAGES).await;
+    let (messages, longest) = talk.end().await;
     print_line(&format!(
         "{messages} messages; another server led {elected:?} after the death, all rooms were back at {back:?}; {unclear} appends \
          unclear, {activations} activations; longest wait for an acknowledgement {longest:?}; the server that returned was \
