@@ -12,7 +12,7 @@ use follower::connector_state::ClientResponse;
 use follower::room::RoomResponse;
 use model::ids::RoomId;
 use model::membership::Membership;
-use model::record::Entry;
+use model::record::MessageParts;
 use model::room::MAX_IDS;
 
 use crate::poison::FUTURE_MS;
@@ -124,7 +124,7 @@ fn check_sent_once(world: &World, rooms: &BTreeMap<RoomId, Truth>) {
             if *seq > begin {
                 state.apply(entry);
             }
-            let (Entry::Message { from, content, .. } | Entry::Whisper { from, content, .. }) = entry else { continue };
+            let Some(MessageParts { from, content, .. }) = entry.message() else { continue };
             assert!(seen.insert(content), "{content} was committed twice");
             let Some(number) = content.strip_prefix("text ") else { continue };
             let number: u64 = number.parse().unwrap();

@@ -18,7 +18,7 @@ use crate::membership::{MessageId, first_bytes};
 use crate::room::Checkpoint;
 use crate::version;
 
-pub use entry::Entry;
+pub use entry::{Entry, MessageParts};
 pub use refusal::Refusal;
 pub use shared::SharedRecord;
 pub(crate) use shared::encoded;

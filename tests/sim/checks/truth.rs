@@ -107,30 +107,13 @@ impl Truth {
 
     /// The messages between two places, those included, that a membership may see.
     pub(super) fn visible(&self, from: u64, to: u64, viewer: Membership) -> Vec<(u64, &str)> {
-        let may_see = |entry: &Entry| match entry {
-            Entry::Whisper { between, .. } => between.contains(&viewer),
-            _ => true,
-        };
-        let between = self.entries.iter().filter(|(seq, entry)| (from..=to).contains(seq) && may_see(entry));
-        between.filter_map(|(seq, entry)| Some((*seq, Self::text(entry)?))).collect()
+        let between = self.entries.iter().filter(|(seq, _)| (from..=to).contains(seq));
+        let messages = between.filter_map(|(seq, entry)| Some((*seq, entry.message()?)));
+        messages.filter(|(_, message)| message.is_for(&viewer)).map(|(seq, message)| (seq, message.content)).collect()
     }
 
     pub(super) fn text(entry: &Entry) -> Option<&str> {
-        match entry {
-            Entry::Message { content, .. } | Entry::Whisper { content, .. } => Some(content),
-            Entry::Open
-            | Entry::Join { .. }
-            | Entry::Move { .. }
-            | Entry::Leave { .. }
-            | Entry::Expel { .. }
-            | Entry::Rule { .. }
-            | Entry::Amend { .. }
-            | Entry::Redact { .. }
-            | Entry::Clear { .. }
-            | Entry::Rights { .. }
-            | Entry::Revoke { .. }
-            | Entry::Erase { .. } => None,
-        }
+        entry.message().map(|message| message.content)
     }
 }
 

@@ -58,8 +58,7 @@ impl World {
     pub(super) fn check_append(&self, chat: usize, op: &LogOp) {
         let LogOp::Append { record, .. } = op else { return };
         let record = model::record::Record::decode(record).unwrap();
-        let is_message = |entry: &Entry| matches!(entry, Entry::Message { .. } | Entry::Whisper { .. });
-        let has_message = record.entries.iter().any(is_message);
+        let has_message = record.entries.iter().any(|entry| entry.message().is_some());
         assert!(
             !has_message || self.chats[chat].seen_percent <= RESERVE,
             "a message was appended at {} percent",

@@ -1,7 +1,7 @@
 //! The messages of a page: those of a record that a viewer may see, until the page is full.
 
 use model::membership::Membership;
-use model::record::{Entry, Position, Record};
+use model::record::{Position, Record};
 use model::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, Item};
 use model::size_limits::SizeLimits;
 
@@ -48,26 +48,9 @@ pub(super) fn visible_messages<'a>(
     viewer: &'a Membership,
 ) -> impl DoubleEndedIterator<Item = HistoryMessage> + 'a {
     record.entries.iter().enumerate().filter_map(move |(index, entry)| {
-        let (from, to, content) = match entry {
-            Entry::Message { from, content, .. } => (from, None, content),
-            Entry::Whisper { from, to, between, content, .. } if between.contains(viewer) => (from, Some(to), content),
-            Entry::Whisper { .. }
-            | Entry::Open
-            | Entry::Join { .. }
-            | Entry::Move { .. }
-            | Entry::Leave { .. }
-            | Entry::Expel { .. }
-            | Entry::Rule { .. }
-            | Entry::Amend { .. }
-            | Entry::Redact { .. }
-            | Entry::Clear { .. }
-            | Entry::Rights { .. }
-            | Entry::Revoke { .. }
-            | Entry::Erase { .. } => {
-                return None;
-            }
-        };
+        let message = entry.message().filter(|message| message.is_for(viewer))?;
         let (seq, time) = (position.seq(index), record.time);
-        Some(HistoryMessage { seq, time, from: from.clone(), to: to.cloned(), content: content.clone() })
+        let to = message.to.map(|(to, _)| to.clone());
+        Some(HistoryMessage { seq, time, from: message.from.clone(), to, content: message.content.to_owned() })
     })
 }

@@ -72,37 +72,37 @@ pub enum Entry {
     Erase { id: MessageId, uid: Uid, cursor: String, done: bool },
 }
 
+/// A message or a whisper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageParts<'a> {
+    /// The sender.
+    pub from: &'a Name,
+    /// The receiver of a whisper, and the two memberships that may read it.
+    pub to: Option<(&'a Name, &'a [Membership; 2])>,
+    /// The text.
+    pub content: &'a str,
+    /// The id under which it may be repeated.
+    pub id: Option<MessageId>,
+    /// The rest, where there is more.
+    pub meta: Option<&'a MessageMeta>,
+}
+
+impl MessageParts<'_> {
+    /// Returns true if a membership may read it in the history.
+    pub fn is_for(&self, viewer: &Membership) -> bool {
+        self.to.is_none_or(|(_, between)| between.contains(viewer))
+    }
+}
+
 impl Entry {
-    /// Returns the sender of a message that may be repeated, and the id under which it may.
-    pub fn repeatable(&self) -> Option<(&Name, MessageId)> {
+    /// Returns the message or whisper; `None` for an entry of another kind.
+    pub fn message(&self) -> Option<MessageParts<'_>> {
         match self {
-            Self::Message { from, id, .. } | Self::Whisper { from, id, .. } => Some((from, (*id)?)),
-            Self::Open
-            | Self::Join { .. }
-            | Self::Move { .. }
-            | Self::Leave { .. }
-            | Self::Expel { .. }
-            | Self::Rule { .. }
-            | Self::Amend { .. }
-            | Self::Redact { .. }
-            | Self::Clear { .. }
-            | Self::Rights { .. }
-            | Self::Revoke { .. }
-            | Self::Erase { .. } => None,
-        }
-    }
-
-    /// Returns true if its effect must outlive the age of the log: a rule, a revocation, an erasure.
-    pub fn must_last(&self) -> bool {
-        matches!(self, Self::Rule { .. } | Self::Revoke { .. } | Self::Erase { .. })
-    }
-
-    /// Returns the member who sent this message; `None` for one that the application sent.
-    pub fn speaker(&self) -> Option<&Name> {
-        match self {
-            Self::Message { from, meta, .. } | Self::Whisper { from, meta, .. } => {
-                let is_by_member = meta.as_ref().is_none_or(|meta| meta.by.is_none());
-                is_by_member.then_some(from)
+            Self::Message { from, content, id, meta } => {
+                Some(MessageParts { from, to: None, content, id: *id, meta: meta.as_deref() })
+            }
+            Self::Whisper { from, to, between, content, id, meta } => {
+                Some(MessageParts { from, to: Some((to, between)), content, id: *id, meta: meta.as_deref() })
             }
             Self::Open
             | Self::Join { .. }
@@ -117,6 +117,23 @@ impl Entry {
             | Self::Revoke { .. }
             | Self::Erase { .. } => None,
         }
+    }
+
+    /// Returns the sender of a message that may be repeated, and the id under which it may.
+    pub fn repeatable(&self) -> Option<(&Name, MessageId)> {
+        let message = self.message()?;
+        Some((message.from, message.id?))
+    }
+
+    /// Returns true if its effect must outlive the age of the log: a rule, a revocation, an erasure.
+    pub fn must_last(&self) -> bool {
+        matches!(self, Self::Rule { .. } | Self::Revoke { .. } | Self::Erase { .. })
+    }
+
+    /// Returns the member who sent this message; `None` for one that the application sent.
+    pub fn speaker(&self) -> Option<&Name> {
+        let message = self.message()?;
+        message.meta.is_none_or(|meta| meta.by.is_none()).then_some(message.from)
     }
 
     /// The same without what only an owner needs.
