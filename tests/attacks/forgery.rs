@@ -2,27 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use data_encoding::BASE64URL_NOPAD;
-use ring::hmac;
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
-};
 use runtime::clock;
 use serde_json::{Value, json};
-use testkit::Scratch;
+use testkit::{Scratch, SigningKey, signed_token};
 
 /// The key that the application shares with the servers.
 pub(crate) const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
-/// Public keys of the application, and the keys that sign for them.
-pub(crate) const RSA_PEM: &str = include_str!("../../shared/auth/tests/keys/rsa2048.pem");
-pub(crate) const P256_PEM: &str = include_str!("../../shared/auth/tests/keys/prime256v1.pem");
-const RSA: &[u8] = include_bytes!("../../shared/auth/tests/keys/rsa2048.pk8");
-const P256: &[u8] = include_bytes!("../../shared/auth/tests/keys/prime256v1.pk8");
+/// Public keys of the application.
+pub(crate) const RSA_PEM: &str = SigningKey::RSA_PEM;
+pub(crate) const P256_PEM: &str = SigningKey::P256_PEM;
 
-/// The key of the provider, and its name in the provider's set.
-const PROVIDED: &[u8] = include_bytes!("../../shared/auth/tests/keys/ed25519.pk8");
+/// The name of the provider's key in its set.
 pub(crate) const PROVIDED_KID: &str = "provided";
 
 pub(crate) const AUDIENCE: &str = "chat";
@@ -46,11 +37,17 @@ pub(crate) fn settings(scratch: &Scratch, jwks_url: &str) -> BTreeMap<&'static s
     .into()
 }
 
+fn providers_key() -> SigningKey {
+    SigningKey::ed25519([1; 32])
+}
+
+fn attackers_key() -> SigningKey {
+    SigningKey::ed25519([7; 32])
+}
+
 /// The provider's set.
 pub(crate) fn key_set() -> Value {
-    let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(PROVIDED).unwrap();
-    let x = BASE64URL_NOPAD.encode(key.public_key().as_ref());
-    json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": PROVIDED_KID, "use": "sig", "x": x}]})
+    json!({"keys": [providers_key().jwk(PROVIDED_KID)]})
 }
 
 /// A way to sign.
@@ -71,33 +68,21 @@ pub(crate) enum By {
 
 impl By {
     fn sign(self, message: &[u8]) -> Vec<u8> {
-        let random = SystemRandom::new();
-        match self {
-            Self::Hmac(key) => hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref().to_vec(),
-            Self::Rsa => {
-                let pair = RsaKeyPair::from_pkcs8(RSA).unwrap();
-                let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).unwrap();
-                signature
-            }
-            Self::P256 => {
-                let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, P256, &random).unwrap();
-                pair.sign(&random, message).unwrap().as_ref().to_vec()
-            }
-            Self::Provider => {
-                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(PROVIDED).unwrap();
-                pair.sign(message).as_ref().to_vec()
-            }
-            Self::Attacker => Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap().sign(message).as_ref().to_vec(),
-            Self::Zeros(length) => vec![0; length],
-        }
+        let key = match self {
+            Self::Hmac(key) => SigningKey::hmac(key),
+            Self::Rsa => SigningKey::rsa(),
+            Self::P256 => SigningKey::p256(),
+            Self::Provider => providers_key(),
+            Self::Attacker => attackers_key(),
+            Self::Zeros(length) => return vec![0; length],
+        };
+        key.sign(message)
     }
 }
 
 /// The attacker's public key, as a JWK.
 pub(crate) fn attackers_jwk() -> Value {
-    let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
-    json!({"kty": "OKP", "crv": "Ed25519", "kid": "attacker", "x": BASE64URL_NOPAD.encode(key.public_key().as_ref())})
+    attackers_key().jwk("attacker")
 }
 
 /// The present time in Unix seconds.
@@ -119,10 +104,7 @@ pub(crate) fn claims(changes: &Value) -> String {
 
 /// A token of any header and any claims.
 pub(crate) fn token(header: &Value, claims: &str, by: By) -> String {
-    let part = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
-    let message = format!("{}.{}", part(header.to_string().as_bytes()), part(claims.as_bytes()));
-    let signature = part(&by.sign(message.as_bytes()));
-    format!("{message}.{signature}")
+    signed_token(&header.to_string(), claims, |message| by.sign(message))
 }
 
 /// A token that servers accept.

@@ -8,15 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use client::{ChatClient, Jwt, Options};
-use data_encoding::BASE64URL_NOPAD;
-use ring::hmac;
-use ring::rand::SystemRandom;
-use ring::signature::{Ed25519KeyPair, KeyPair};
 use runtime::clock;
 use serde_json::{Value, json};
-use testkit::{Deployment, Process, SERVERS, Scratch, eventually};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use testkit::{Deployment, KeyProvider, Process, SERVERS, Scratch, SigningKey, eventually};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -32,79 +26,30 @@ const USERS: usize = 150;
 
 const AWAY: Duration = Duration::from_secs(60 * 60);
 
-/// A key of the application.
-enum Key {
-    Hmac(String),
-    Provided { kid: &'static str, pair: Ed25519KeyPair },
+/// A key of the application, and its name in the provider's set if it is there.
+struct Key {
+    signing: SigningKey,
+    kid: Option<&'static str>,
 }
 
 impl Key {
-    fn provided(kid: &'static str) -> Self {
-        let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
-        Self::Provided { kid, pair: Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap() }
+    fn shared(secret: &str) -> Self {
+        Self { signing: SigningKey::hmac(secret.as_bytes()), kid: None }
+    }
+
+    fn provided(kid: &'static str, seed: u8) -> Self {
+        Self { signing: SigningKey::ed25519([seed; 32]), kid: Some(kid) }
     }
 
     /// Returns the key as the provider serves it.
     fn jwk(&self) -> Value {
-        match self {
-            Self::Hmac(_) => Value::Null,
-            Self::Provided { kid, pair } => {
-                let x = BASE64URL_NOPAD.encode(pair.public_key().as_ref());
-                json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": x})
-            }
-        }
+        self.signing.jwk(self.kid.unwrap())
     }
 
     /// Returns a user's token with a name, which is valid for three hours.
     fn token(&self, user: &str, name: &str) -> String {
-        let header = match self {
-            Self::Hmac(_) => json!({"alg": "HS256"}),
-            Self::Provided { kid, .. } => json!({"alg": "EdDSA", "kid": kid}),
-        };
         let now = clock::now_ms() / 1_000;
-        let claims = json!({"sub": user, "name": name, "iat": now, "exp": now + 3 * 3_600});
-        let [header, claims] = [header, claims].map(|part| BASE64URL_NOPAD.encode(part.to_string().as_bytes()));
-        let message = format!("{header}.{claims}");
-        let signature = match self {
-            Self::Hmac(key) => {
-                let key = hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes());
-                hmac::sign(&key, message.as_bytes()).as_ref().to_vec()
-            }
-            Self::Provided { pair, .. } => pair.sign(message.as_bytes()).as_ref().to_vec(),
-        };
-        format!("{message}.{}", BASE64URL_NOPAD.encode(&signature))
-    }
-}
-
-/// Serves key sets until it is dropped.
-struct Provider {
-    url: String,
-    set: Arc<Mutex<String>>,
-    _task: JoinSet<()>,
-}
-
-impl Provider {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/keys", listener.local_addr().unwrap());
-        let set = Arc::new(Mutex::new(String::new()));
-        let (served, mut task) = (set.clone(), JoinSet::new());
-        task.spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let body = served.lock().unwrap().clone();
-                // A health check or a server that ends sends nothing.
-                if stream.read(&mut [0; 1024]).await.is_ok_and(|length| length > 0) {
-                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-                    stream.write_all(format!("{head}{body}").as_bytes()).await.ok();
-                }
-            }
-        });
-        Self { url, set, _task: task }
-    }
-
-    fn serve(&self, keys: &[&Key]) {
-        let keys: Vec<_> = keys.iter().map(|key| key.jwk()).collect();
-        *self.set.lock().unwrap() = json!({ "keys": keys }).to_string();
+        self.signing.token(self.kid, &json!({"sub": user, "name": name, "iat": now, "exp": now + 3 * 3_600}))
     }
 }
 
@@ -182,15 +127,15 @@ async fn reload(deployment: &Deployment) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_user_is_refused_while_keys_are_replaced() {
-    let (scratch, provider) = (Scratch::new(), Provider::start().await);
-    let [first, second] = ["first", "second"].map(|name| Arc::new(Key::Hmac(name.repeat(8))));
-    let text = |key: &Key| if let Key::Hmac(text) = key { text.clone() } else { String::new() };
-    let (current, previous) = (scratch.file("current", &text(&first)), scratch.file("previous", &text(&first)));
-    let [old, new] = ["old", "new"].map(|kid| Arc::new(Key::provided(kid)));
-    provider.serve(&[&old]);
+    let scratch = Scratch::new();
+    let secrets = ["first", "second"].map(|name| name.repeat(8));
+    let [first, second] = secrets.each_ref().map(|secret| Arc::new(Key::shared(secret)));
+    let (current, previous) = (scratch.file("current", &secrets[0]), scratch.file("previous", &secrets[0]));
+    let [old, new] = [("old", 1), ("new", 2)].map(|(kid, seed)| Arc::new(Key::provided(kid, seed)));
+    let provider = KeyProvider::start(&[old.jwk()]).await;
     let settings = format!(
         "[auth]\nmode = \"required\"\nhmac_file = {current:?}\nhmac_previous_file = {previous:?}\njwks_url = {:?}",
-        provider.url
+        provider.url()
     );
     let deployment = Layout::SevenProcesses.start_with_clocks(&settings, 0).await;
     let users = Arc::new(Users {
@@ -203,13 +148,13 @@ async fn no_user_is_refused_while_keys_are_replaced() {
     let mut tasks: JoinSet<()> = (0..CLIENTS).map(|number| users.clone().come_and_go(number)).collect();
 
     users.wait_for_more().await;
-    put(&current, &text(&second));
+    put(&current, &secrets[1]);
     reload(&deployment).await;
     users.sign_with(&second).await;
 
     users.sign_with(&old).await;
     // Servers see the new key when its first token comes.
-    provider.serve(&[&old, &new]);
+    provider.serve(&[old.jwk(), new.jwk()]);
     users.sign_with(&new).await;
 
     drop(provider);

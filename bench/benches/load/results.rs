@@ -162,21 +162,16 @@ pub(crate) enum Algorithm {
 
 impl Algorithm {
     pub(crate) const ALL: [Self; 4] = [Self::None, Self::Hs256, Self::Es256, Self::Rs256];
-
-    /// Its name in headers of tokens.
-    pub(crate) fn name(self) -> Option<&'static str> {
-        match self {
-            Self::None => None,
-            Self::Hs256 => Some("HS256"),
-            Self::Es256 => Some("ES256"),
-            Self::Rs256 => Some("RS256"),
-        }
-    }
 }
 
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name().unwrap_or("no token"))
+        f.pad(match self {
+            Self::None => "no token",
+            Self::Hs256 => "HS256",
+            Self::Es256 => "ES256",
+            Self::Rs256 => "RS256",
+        })
     }
 }
 
