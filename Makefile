@@ -9,6 +9,8 @@ help: ## Print this list
 test: tools ## Everything that CI runs
 	cargo fmt --all --check
 	cargo clippy --quiet --workspace --all-targets -- -D warnings
+	@# As users build it: the workspace as a whole has features of dependencies that it does not ask for.
+	cargo check --quiet --package client
 	RUSTDOCFLAGS='-D warnings' cargo doc --quiet --workspace --no-deps --document-private-items
 	cargo test --workspace
 

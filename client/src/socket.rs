@@ -93,7 +93,7 @@ impl Sink<Bytes> for Socket {
 
     fn poll_ready(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         match self.get_mut() {
-            Self::Websocket(websocket) => Pin::new(websocket).poll_ready(context).map_err(Into::into),
+            Self::Websocket(websocket) => Pin::new(websocket.as_mut()).poll_ready(context).map_err(Into::into),
             Self::Tcp(packages) if packages.unsent.len() < WRITE_BUFFER => Poll::Ready(Ok(())),
             Self::Tcp(packages) => packages.poll_flush(context),
         }
@@ -101,7 +101,7 @@ impl Sink<Bytes> for Socket {
 
     fn start_send(self: Pin<&mut Self>, packages: Bytes) -> Result<(), SocketError> {
         match self.get_mut() {
-            Self::Websocket(websocket) => Ok(Pin::new(websocket).start_send(Frame::Binary(packages))?),
+            Self::Websocket(websocket) => Ok(Pin::new(websocket.as_mut()).start_send(Frame::Binary(packages))?),
             Self::Tcp(stream) => {
                 stream.unsent.extend_from_slice(&packages);
                 Ok(())
@@ -111,14 +111,14 @@ impl Sink<Bytes> for Socket {
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         match self.get_mut() {
-            Self::Websocket(websocket) => Pin::new(websocket).poll_flush(context).map_err(Into::into),
+            Self::Websocket(websocket) => Pin::new(websocket.as_mut()).poll_flush(context).map_err(Into::into),
             Self::Tcp(packages) => packages.poll_flush(context),
         }
     }
 
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), SocketError>> {
         match self.get_mut() {
-            Self::Websocket(websocket) => Pin::new(websocket).poll_close(context).map_err(Into::into),
+            Self::Websocket(websocket) => Pin::new(websocket.as_mut()).poll_close(context).map_err(Into::into),
             Self::Tcp(packages) => {
                 ready!(packages.poll_flush(context))?;
                 Pin::new(&mut packages.stream).poll_shutdown(context).map_err(Into::into)
