@@ -98,9 +98,12 @@ async fn chat(Args { user, room, gate, ca_file, jwt_file }: Args) -> anyhow::Res
     let options = Options { tls, jwt, ..Options::default() };
     let found = ChatClient::via_gate(&gate, &user, options).await;
     let (chat, events) = found.map_err(|error| {
-        let is_away = matches!(error, ClientError::Connect { .. });
-        let remedy = if is_away { "; start one with `cargo run --release`" } else { "" };
-        anyhow::Error::from(error).context(format!("no chat at {gate}{remedy}"))
+        let failed = match error {
+            ClientError::Connect { .. } => format!("no chat at {gate}; start one with `cargo run --release`"),
+            // A refused token, for example: the chat is there.
+            _ => format!("cannot log in at {gate}"),
+        };
+        anyhow::Error::from(error).context(failed)
     })?;
     let input = Input { is_piped: !io::stdin().is_terminal(), lines: 0, refused: Vec::new() };
     let mut terminal = Terminal { chat, events, user, screen: Screen, input };

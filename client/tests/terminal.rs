@@ -1,10 +1,12 @@
 //! The terminal chat end to end: two users through a cluster.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use cluster::{Cluster, LogKind, Plan};
+use model::settings::AuthMode;
 use runtime::config::Settings;
 use testkit::small_cluster;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
@@ -21,8 +23,13 @@ struct Terminal {
 
 impl Terminal {
     fn start(gate: &str, user: &str, room: &str) -> Self {
+        Self::start_with(gate, user, room, &[])
+    }
+
+    fn start_with(gate: &str, user: &str, room: &str, options: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_shaddock-chat"))
             .args(["--gate", gate, "--user", user, "--room", room])
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -115,6 +122,25 @@ async fn errors_are_shown_as_text() {
     assert!(!well && complaints.contains("connection was lost"), "{complaints}");
     let (well, complaints) = Terminal::start(&gate, "ann", "lobby").ends().await;
     assert!(!well && complaints.contains("no chat at"), "{complaints}");
+}
+
+#[tokio::test]
+async fn a_refused_token_is_no_missing_chat() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let [key, token] = ["terminal.key", "terminal.jwt"].map(|name| directory.join(name).to_str().unwrap().to_owned());
+    std::fs::write(&key, "0123456789abcdef0123456789abcdef").unwrap();
+    std::fs::write(&token, "no.token").unwrap();
+    let mut settings = Settings::default();
+    settings.auth.mode = AuthMode::Required;
+    settings.auth.hmac_file = key;
+    let (cluster, gate) = cluster_with(settings).await;
+    let terminal = Terminal::start_with(&gate, "ann", "lobby", &["--jwt-file", &token]);
+    let (well, complaints) = terminal.ends().await;
+    assert!(
+        !well && complaints.contains("cannot log in at") && complaints.contains("(401): token-bad"),
+        "{complaints}"
+    );
+    cluster.stop().await;
 }
 
 /// Servers close connections that send a package of 64 KiB, or of 4 KiB before a room is entered.
