@@ -43,10 +43,10 @@ pub(crate) fn rows() -> Vec<Row> {
         },
         Row {
             counters: REFUSED,
-            // The innocent users write more than the default under pressure allows.
+            // The smallest log. The innocent users write more than the default under pressure allows.
             settings: &[
-                ("log.max_total_bytes", "40000000"),
-                ("log.max_room_bytes", "40000000"),
+                ("log.max_total_bytes", "33554432"),
+                ("log.max_room_bytes", "33554432"),
                 ("log.pressure_bytes_per_min", "524288"),
             ],
             undefended: Undefended::Settings(&[
@@ -57,8 +57,8 @@ pub(crate) fn rows() -> Vec<Row> {
             ..Row::new(
                 "AR1b",
                 "F1",
-                "64 addresses, a client each: 15 KiB each, in four rooms, until the log is nearly full",
-                |arena| Box::pin(large(arena, 64)),
+                "160 addresses, a client each: 15 KiB each, in ten rooms, until the log is nearly full",
+                |arena| Box::pin(large(arena, 160)),
             )
         },
         Row {
@@ -107,7 +107,7 @@ async fn large(arena: Arena, addresses: usize) -> String {
             async move {
                 let mut session = arena.session(number, Arena::address(number % addresses)).await?;
                 let (name, mut room) = (format!("attacker-{number}"), number);
-                session.enter(&name, &format!("large-{}", if addresses == 1 { number } else { number % 4 })).await?;
+                session.enter(&name, &format!("large-{}", if addresses == 1 { number } else { number % 10 })).await?;
                 let body = json!({"content": "x".repeat(LARGE), "target": "*"});
                 while arena.attempt().await {
                     let answer = session.ask(routes::SEND, &body).await?;
