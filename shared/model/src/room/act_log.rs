@@ -15,6 +15,12 @@ pub const MAX_ACT_IDS: usize = 4_096;
 /// Milliseconds for which an id is remembered, at least: the default of `room.id_secs`.
 const ACT_ID_MS: u64 = 300_000;
 
+/// Most milliseconds that one act ages those before it.
+// So a clock that is set forward, or an owner with another clock, makes a room forget no act: a leap
+// of any length costs ten seconds. The price: where acts are rare, the last thirty are remembered for
+// longer.
+const MAX_STEP_MS: u64 = 10_000;
+
 /// Most bytes of an id.
 pub(super) const ACT_ID_BYTES: usize = 40;
 
@@ -54,8 +60,10 @@ pub(super) struct ActLog {
     last: BTreeMap<ServerId, LastActs>,
     /// Ids of acts that were done, oldest first.
     ids: VecDeque<(MessageId, DoneAct)>,
-    // Invariant: derived from `ids`, of which the newest with the same id counts.
+    // Invariant: what follows is derived from `ids`, of which the newest with the same id counts.
     by_id: HashMap<MessageId, DoneAct>,
+    /// Age of the oldest one: the steps to the newest one.
+    age: u64,
     outcomes: usize,
 }
 
@@ -96,13 +104,13 @@ impl ActLog {
     }
 
     pub(super) fn add(&mut self, id: MessageId, done: DoneAct) {
+        self.age += self.ids.back().map_or(0, |(_, newest)| step(newest, &done));
         self.ids.push_back((id, done));
         self.by_id.insert(id, done);
         // By the times of records: all readers forget the same.
-        while let Some((oldest, first)) = self.ids.front().copied()
-            && (self.ids.len() > MAX_ACT_IDS || done.time.saturating_sub(first.time) > ACT_ID_MS)
-        {
-            self.ids.pop_front();
+        while self.ids.len() > MAX_ACT_IDS || self.age > ACT_ID_MS {
+            let Some((oldest, first)) = self.ids.pop_front() else { break };
+            self.age -= self.ids.front().map_or(0, |(_, next)| step(&first, next));
             if self.by_id.get(&oldest) == Some(&first) {
                 self.by_id.remove(&oldest);
             }
@@ -122,5 +130,50 @@ impl ActLog {
     /// Most bytes in a checkpoint.
     pub(super) fn size(&self) -> usize {
         self.last.len() * LAST_BYTES + self.outcomes * OUTCOME_BYTES + self.ids.len() * ACT_ID_BYTES
+    }
+}
+
+/// Milliseconds from one act to the next, as far as they count.
+fn step(before: &DoneAct, next: &DoneAct) -> u64 {
+    next.time.saturating_sub(before.time).min(MAX_STEP_MS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::membership::Token;
+
+    fn id(number: u64) -> MessageId {
+        Token::new(1).membership().message(&number.to_string())
+    }
+
+    /// A log of acts with ids from 0 on, done at these times.
+    fn done_at(times: impl IntoIterator<Item = u64>) -> ActLog {
+        let mut log = ActLog::default();
+        for (number, time) in (0..).zip(times) {
+            log.add(id(number), DoneAct { digest: 0, seq: number, time });
+        }
+        log
+    }
+
+    fn remembered(log: &ActLog) -> Vec<u64> {
+        (0..=MAX_ACT_IDS as u64).filter(|number| log.find(id(*number)).is_some()).collect()
+    }
+
+    #[test]
+    fn ids_are_remembered_for_five_minutes() {
+        let each_second = |secs: u64| remembered(&done_at((0..=secs).map(|secs| secs * 1_000)));
+        assert_eq!(each_second(300).len(), 301);
+        assert_eq!(each_second(301).first(), Some(&1));
+        assert_eq!(remembered(&done_at(0..=MAX_ACT_IDS as u64)).first(), Some(&1), "there are too many");
+    }
+
+    #[test]
+    fn a_clock_that_leaps_forgets_no_act() {
+        let day = 86_400_000;
+        assert_eq!(remembered(&done_at([0, day, 1, 2 * day, 3 * day])), [0, 1, 2, 3, 4]);
+        let rare = done_at((0..40).map(|days| days * day));
+        assert_eq!(remembered(&rare).len(), 31);
+        assert_eq!(rare.age, ACT_ID_MS);
     }
 }
