@@ -2,6 +2,8 @@
 //! does not know of the split yet, refusals, and the purge.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test")]
 
+use std::time::Duration;
+
 use async_nats::jetstream::stream::{Config, Source};
 use async_nats::jetstream::{self, Context};
 use bus::Bus;
@@ -15,11 +17,14 @@ use model::record::Position;
 use model::settings::{LogSettings, NatsSettings};
 use owner::log_operation::AppendError;
 use runtime::metrics::Metrics;
-use testkit::NatsServer;
+use testkit::{NatsServer, eventually};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 const TOTAL: usize = 64 << 20;
+
+/// Time in which three servers have a leader.
+const ELECTED_WITHIN: Duration = Duration::from_secs(20);
 
 fn settings() -> LogSettings {
     LogSettings { max_total_bytes: TOTAL, ..LogSettings::default() }
@@ -159,8 +164,8 @@ async fn a_purge_removes_the_records_of_other_rooms_and_a_split_can_follow() {
     let log = open(&nats).await.unwrap();
     let of_first = ends.iter().filter(|(room, _)| log.part_name(log.parts().of(room)) == "ROOMS").count() as u64;
     let (first, second) = counts().await;
-    // Begin and end of the split were found by messages of no room, whose slot stayed.
-    assert_eq!((first, second), (of_first + 2, 100 - of_first));
+    // Messages of no room, whose slot stayed: for the copy, to see that it goes on, and for the end.
+    assert_eq!((first, second), (of_first + 3, 100 - of_first));
     for name in ["ROOMS", "ROOMS-1"] {
         let config = config(&context, name).await;
         assert_eq!(config.max_bytes, TOTAL as i64 / 2, "{name}");
@@ -237,4 +242,17 @@ async fn a_log_that_is_being_split_is_opened_when_all_streams_are_there() {
     };
     let (split, opened) = tokio::join!(split, opened);
     assert_eq!((split, opened), (Ok(2), 2));
+}
+
+/// A mirror may stop when it gets replicas. In a log in which nothing happens it looks complete then.
+#[tokio::test]
+async fn a_copy_that_stands_still_in_a_quiet_log_is_found_before_rooms_wait() {
+    let nodes = NatsServer::start_cluster(3).await;
+    let settings = LogSettings { replicas: 3, ..settings() };
+    let is_open = async || JetStream::open(connect(&nodes[0]).await, &settings).await.is_ok();
+    eventually(ELECTED_WITHIN, "the cluster to create the log", is_open).await;
+    let (bus, mut steps) = (connect(&nodes[0]).await, Vec::new());
+    assert_eq!(split::split(&bus, &settings, |step| steps.push(step.to_owned())).await, Ok(2));
+    let taken = steps.iter().position(|step| step.starts_with("took")).unwrap();
+    assert!(steps[taken..].iter().all(|step| !step.starts_with("began anew")), "{steps:#?}");
 }

@@ -78,7 +78,7 @@ pub async fn split(bus: &Bus, settings: &LogSettings, mut report: impl FnMut(&st
                 splitter.restart_copies(&pairs, &streams, &mut wait, &mut report).await;
                 splitter.await_rest(pairs, &wait).await?;
             }
-            step => report(&splitter.perform(step, &streams, &mut known).await?),
+            step => report(&splitter.perform(step, &mut known).await?),
         }
     }
 }
@@ -148,7 +148,7 @@ impl<'a> Splitter<'a> {
     }
 
     /// Performs a step; returns the text that reports it.
-    async fn perform(&self, step: Step, streams: &Streams, known: &mut Knowledge) -> Result<String, Refusal> {
+    async fn perform(&self, step: Step, known: &mut Knowledge) -> Result<String, Refusal> {
         let count = self.division.to.count();
         Ok(match step {
             Step::Copy(pairs) => {
@@ -175,8 +175,8 @@ impl<'a> Splitter<'a> {
                 format!("announced the split: {}", origins(&pairs))
             }
             Step::AwaitServers => {
-                let last = |pair: &Pair| Some((pair.origin.clone(), streams.get(&pair.origin)?.last));
-                known.lasts = self.pairs.iter().filter_map(last).collect();
+                // A copy that stands still does not get these, also in a log in which nothing happens.
+                known.probes.extend(self.append_probes(&self.pairs).await?);
                 sleep(SEEN_WITHIN).await;
                 known.is_known = true;
                 format!("waited {} s for chat servers to see that", SEEN_WITHIN.as_secs())
@@ -186,10 +186,7 @@ impl<'a> Splitter<'a> {
                 format!("took the rooms that move, which wait now: {}", origins(&pairs))
             }
             Step::FindEnd(pairs) => {
-                let ends = pairs.iter().map(|pair| async {
-                    Ok((pair.origin.clone(), self.stream(&pair.origin).append_probe(&pair.probe).await?))
-                });
-                known.ends.extend(try_join_all(ends).await?);
+                known.ends.extend(self.append_probes(&pairs).await?);
                 format!("found the last positions: {}", origins(&pairs))
             }
             Step::Compare(pairs) => {
@@ -210,6 +207,14 @@ impl<'a> Splitter<'a> {
             }
             Step::AwaitCopies(_) | Step::AwaitReplicas(_) | Step::AwaitRest(_) | Step::Done => String::new(),
         })
+    }
+
+    /// Appends a message of no room to each origin; returns their positions.
+    async fn append_probes(&self, pairs: &[Pair]) -> Result<Vec<(String, Position)>, Refusal> {
+        let probes = pairs.iter().map(|pair| async {
+            Ok((pair.origin.clone(), self.stream(&pair.origin).append_probe(&pair.probe).await?))
+        });
+        try_join_all(probes).await
     }
 
     /// Makes copies begin anew that stand still.

@@ -106,9 +106,9 @@ impl Pair {
 pub(super) struct Knowledge {
     /// Chat servers have had the time to see the announcement.
     pub(super) is_known: bool,
-    /// For each origin its last position when that time began. A copy that does not get it in that
-    /// time stands still.
-    pub(super) lasts: BTreeMap<String, Position>,
+    /// For each origin the position of a message that was appended when that time began. A copy that
+    /// does not get it in that time stands still.
+    pub(super) probes: BTreeMap<String, Position>,
     /// For each origin, a position that is above those of all records of rooms that moved.
     pub(super) ends: BTreeMap<String, Position>,
     /// The copies that were compared with their origins and are the same.
@@ -228,11 +228,11 @@ pub(super) fn next(
         let due: Vec<Pair> = open.iter().filter(|open| is_due(open)).map(|open| open.pair.clone()).collect();
         (!due.is_empty()).then_some(due)
     };
-    let was_last = |open: &Progress<'_>| known.lasts.get(&open.pair.origin).copied().unwrap_or(Position::NONE);
+    let probe = |open: &Progress<'_>| known.probes.get(&open.pair.origin).copied().unwrap_or(Position::NONE);
     // While clients send, a copy is never quite at the end. What it lacks then is copied while rooms
     // wait, so it must be little.
     let almost = |open: &Progress<'_>| Position(open.origin.last.0.saturating_sub(ALMOST));
-    let is_near = |open: &Progress<'_>| open.has(almost(open).max(was_last(open)));
+    let is_near = |open: &Progress<'_>| open.has(almost(open).max(probe(open)));
     let lacks_replicas = |open: &Progress<'_>| open.copy.is_some_and(|copy| copy.replicas != open.origin.replicas);
     // An earlier run waited for chat servers before it took rooms from the first origin.
     let has_begun = open.iter().any(|open| open.is_narrow);

@@ -145,8 +145,10 @@ impl Model {
             }
             Step::AwaitServers => {
                 known.is_known = true;
-                let lasts = self.pairs.iter().zip(&self.origins);
-                known.lasts = lasts.map(|(pair, origin)| (pair.origin.clone(), origin.stream.last)).collect();
+                for index in 0..self.pairs.len() {
+                    self.append(index, false, false);
+                    known.probes.insert(self.pairs[index].origin.clone(), self.origins[index].stream.last);
+                }
             }
             Step::Narrow(pairs) => {
                 for index in some(self, pairs) {
@@ -327,8 +329,8 @@ fn a_split_waits_for_the_copies_and_their_replicas() {
     let behind = Stream { are_current: false, ..mirror.clone() };
     assert_eq!(step(&origin, &behind, &none), Step::AwaitReplicas(all()));
     assert_eq!(step(&origin, &mirror, &none), Step::AwaitServers);
-    let lasts = [("ROOMS".to_owned(), Position(4_500))].into();
-    let seen = Knowledge { is_known: true, lasts, ..Knowledge::default() };
+    let probes = [("ROOMS".to_owned(), Position(4_500))].into();
+    let seen = Knowledge { is_known: true, probes, ..Knowledge::default() };
     let still = Stream { last: Position(4_499), ..mirror.clone() };
     assert_eq!(step(&origin, &still, &seen), Step::AwaitCopies(all()), "no record for all that time");
     assert_eq!(step(&origin, &mirror, &seen), Step::Narrow(all()));
