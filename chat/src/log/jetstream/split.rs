@@ -4,24 +4,26 @@
 mod plan;
 mod purge;
 mod refusal;
+mod steps;
 mod streams;
+mod wait;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bus::Bus;
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use model::log_parts::{LogPart, LogParts};
 use model::record::Position;
 use model::settings::LogSettings;
-use runtime::clock;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::api::Api;
 use plan::{Division, Knowledge, Pair, Step, Streams, UndoStep};
 pub use purge::purge;
 pub use refusal::Refusal;
+use steps::{copies, origins};
 use streams::{Found, Managed};
+use wait::Wait;
 
 /// Interval between two looks at streams while no room waits, and while rooms do.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -34,15 +36,6 @@ const SEEN_WITHIN: Duration = Duration::from_secs(5);
 /// Time for which rooms may wait for their copies' last records. Connectors refuse their requests
 /// after as long.
 const REST_WITHIN: Duration = Duration::from_secs(5);
-
-/// Time in which records that expire are gone on both sides of a comparison.
-const SAME_WITHIN: Duration = Duration::from_secs(2);
-
-/// Time after which a copy that gets no record begins anew.
-const STILL_AFTER: Duration = Duration::from_secs(1);
-
-/// Time between two reports of the same wait.
-const REPORT_EVERY: Duration = Duration::from_secs(10);
 
 /// A split of one log.
 struct Splitter<'a> {
@@ -147,76 +140,6 @@ impl<'a> Splitter<'a> {
         Ok(self.find_all().await?.into_iter().map(|(name, found)| (name, found.seen())).collect())
     }
 
-    /// Performs a step; returns the text that reports it.
-    async fn perform(&self, step: Step, known: &mut Knowledge) -> Result<String, Refusal> {
-        let count = self.division.to.count();
-        Ok(match step {
-            Step::Copy(pairs) => {
-                for pair in &pairs {
-                    // A copy gets no position at which there is no message any more, as behind a
-                    // purge. So there is one at the end.
-                    self.stream(&pair.origin).append_probe(&pair.probe).await?;
-                    self.stream(&pair.copy).mirror(&self.stream(&pair.origin), count).await?;
-                }
-                format!("created copies: {}", both(&pairs))
-            }
-            Step::Replicate(pairs) => {
-                for pair in &pairs {
-                    let origin = self.stream(&pair.origin).find().await?;
-                    let replicas = origin.map_or(1, |origin| origin.info.config.num_replicas);
-                    self.stream(&pair.copy).set_replicas(replicas).await?;
-                }
-                format!("gave the copies all replicas: {}", copies(&pairs))
-            }
-            Step::Announce(pairs) => {
-                for pair in &pairs {
-                    self.stream(&pair.origin).announce(Some(count)).await?;
-                }
-                format!("announced the split: {}", origins(&pairs))
-            }
-            Step::AwaitServers => {
-                // A copy that stands still does not get these, also in a log in which nothing happens.
-                known.probes.extend(self.append_probes(&self.pairs).await?);
-                sleep(SEEN_WITHIN).await;
-                known.is_known = true;
-                format!("waited {} s for chat servers to see that", SEEN_WITHIN.as_secs())
-            }
-            Step::Narrow(pairs) => {
-                self.narrow(&pairs).await?;
-                format!("took the rooms that move, which wait now: {}", origins(&pairs))
-            }
-            Step::FindEnd(pairs) => {
-                known.ends.extend(self.append_probes(&pairs).await?);
-                format!("found the last positions: {}", origins(&pairs))
-            }
-            Step::Compare(pairs) => {
-                if let Some((pair, difference)) = self.difference(&pairs).await? {
-                    return Err(self
-                        .give_up(vec![pair], |stream, origin| Refusal::Differs { stream, origin, difference })
-                        .await);
-                }
-                known.compared.extend(pairs.iter().map(|pair| pair.copy.clone()));
-                format!("compared the rooms that move, and found the same records: {}", both(&pairs))
-            }
-            Step::Promote(pairs) => {
-                let now = clock::now_ms();
-                let promoted =
-                    pairs.iter().map(|pair| async move { self.stream(&pair.copy).promote(pair, count, now).await });
-                first_error(join_all(promoted).await)?;
-                format!("made the copies streams of their rooms, which go on: {}", copies(&pairs))
-            }
-            Step::AwaitCopies(_) | Step::AwaitReplicas(_) | Step::AwaitRest(_) | Step::Done => String::new(),
-        })
-    }
-
-    /// Appends a message of no room to each origin; returns their positions.
-    async fn append_probes(&self, pairs: &[Pair]) -> Result<Vec<(String, Position)>, Refusal> {
-        let probes = pairs.iter().map(|pair| async {
-            Ok((pair.origin.clone(), self.stream(&pair.origin).append_probe(&pair.probe).await?))
-        });
-        try_join_all(probes).await
-    }
-
     /// Makes copies begin anew that stand still.
     async fn restart_copies(&self, pairs: &[Pair], streams: &Streams, wait: &mut Wait, report: &mut impl FnMut(&str)) {
         for pair in pairs {
@@ -242,17 +165,6 @@ impl<'a> Splitter<'a> {
         Err(self.give_up(pairs, |stream, origin| Refusal::TooSlow { stream, origin, secs }).await)
     }
 
-    /// Takes rooms from the origins, from all at once: their rooms wait until the last one is done.
-    async fn narrow(&self, pairs: &[Pair]) -> Result<(), Refusal> {
-        let narrowed = pairs.iter().map(|pair| async move { self.stream(&pair.origin).set_subjects(&pair.kept).await });
-        first_error(join_all(narrowed).await)
-    }
-
-    async fn widen(&self, pairs: &[Pair]) -> Result<(), Refusal> {
-        let widened = pairs.iter().map(|pair| async move { self.stream(&pair.origin).set_subjects(&pair.all).await });
-        first_error(join_all(widened).await)
-    }
-
     /// Gives all origins their rooms again; returns the reason, or that this is not possible either.
     async fn give_up(&self, pairs: Vec<Pair>, reason: impl FnOnce(String, String) -> Refusal) -> Refusal {
         let widened = match self.look().await.and_then(|streams| plan::next_undo(&self.pairs, &streams)) {
@@ -264,104 +176,4 @@ impl<'a> Splitter<'a> {
         let (stream, origin) = pair.map(|pair| (pair.copy, pair.origin)).unwrap_or_default();
         widened.err().unwrap_or_else(|| reason(stream, origin))
     }
-
-    /// Returns a pair that differs in the rooms that move, and the difference.
-    async fn difference(&self, pairs: &[Pair]) -> Result<Option<(Pair, String)>, Refusal> {
-        let until = Instant::now() + SAME_WITHIN;
-        loop {
-            let found = try_join_all(pairs.iter().map(|pair| self.difference_of(pair))).await?;
-            let found = pairs.iter().zip(found).find_map(|(pair, found)| Some((pair.clone(), found?)));
-            // Both sides remove records that expire, and not in the same moment.
-            if found.is_none() || Instant::now() >= until {
-                return Ok(found);
-            }
-            sleep(LOOK_OFTEN_EVERY).await;
-        }
-    }
-
-    async fn difference_of(&self, pair: &Pair) -> Result<Option<String>, Refusal> {
-        let (origin, copy) = (self.stream(&pair.origin), self.stream(&pair.copy));
-        // Counts and last positions together: a record that is missing in the middle changes the count, and
-        // two differences that cancel out still leave another end.
-        let counts = [origin.count(&pair.moved).await?, copy.count(&pair.moved).await?];
-        if let [of_origin, of_copy] = counts
-            && of_origin != of_copy
-        {
-            return Ok(Some(format!("{of_origin} records, and {of_copy} in the copy")));
-        }
-        let (origin, copy) = (&origin, &copy);
-        let lasts = pair.moved.iter().map(|subjects| async move {
-            let (of_origin, of_copy) = (origin.last(subjects).await?, copy.last(subjects).await?);
-            Ok((of_origin != of_copy)
-                .then(|| format!("the last of {subjects} is {}, and {} in the copy", of_origin.0, of_copy.0)))
-        });
-        Ok(try_join_all(lasts).await?.into_iter().flatten().next())
-    }
-}
-
-/// The wait that the split is in.
-#[derive(Default)]
-struct Wait {
-    began: Option<Instant>,
-    reported: Option<Instant>,
-    /// The last position of each copy that is waited for, and the time since when it has that.
-    copies: BTreeMap<String, (Position, Instant)>,
-}
-
-impl Wait {
-    /// Notes the next step, and reports waits now and then.
-    fn note(&mut self, step: &Step, streams: &Streams, report: &mut impl FnMut(&str)) {
-        let (Step::AwaitCopies(pairs) | Step::AwaitReplicas(pairs) | Step::AwaitRest(pairs)) = step else {
-            *self = Self::default();
-            return;
-        };
-        // The first report comes after a while: most waits are shorter than it takes to read it.
-        let now = Instant::now();
-        let reported = *self.reported.get_or_insert(now);
-        self.began.get_or_insert(now);
-        if now - reported < REPORT_EVERY {
-            return;
-        }
-        self.reported = Some(now);
-        let last = |name: &String| streams.get(name).map_or(0, |stream| stream.last.0);
-        for pair in pairs {
-            report(&format!("waits for {}: it is at {} of {}", pair.copy, last(&pair.copy), last(&pair.origin)));
-        }
-    }
-
-    /// Returns true if a copy got no record for too long; then its time begins anew.
-    fn stands_still(&mut self, copy: &str, last: Position) -> bool {
-        let now = Instant::now();
-        let (before, since) = self.copies.entry(copy.to_owned()).or_insert((last, now));
-        let is_still = *before == last && now - *since >= STILL_AFTER;
-        if *before != last || is_still {
-            (*before, *since) = (last, now);
-        }
-        is_still
-    }
-
-    fn lasts(&self) -> Duration {
-        self.began.map_or(Duration::ZERO, |began| began.elapsed())
-    }
-}
-
-fn first_error(results: Vec<Result<(), Refusal>>) -> Result<(), Refusal> {
-    results.into_iter().find(Result::is_err).unwrap_or(Ok(()))
-}
-
-fn origins(pairs: &[Pair]) -> String {
-    names(pairs, |pair| pair.origin.clone())
-}
-
-fn copies(pairs: &[Pair]) -> String {
-    names(pairs, |pair| pair.copy.clone())
-}
-
-/// Returns the names of copies with those of their origins.
-fn both(pairs: &[Pair]) -> String {
-    names(pairs, |pair| format!("{} of {}", pair.copy, pair.origin))
-}
-
-fn names(pairs: &[Pair], name: impl Fn(&Pair) -> String) -> String {
-    pairs.iter().map(name).collect::<Vec<_>>().join(", ")
 }
