@@ -11,7 +11,7 @@ mod wait;
 use std::time::Duration;
 
 use bus::Bus;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use model::log_parts::{LogPart, LogParts};
 use model::record::Position;
 use model::settings::LogSettings;
@@ -140,17 +140,21 @@ impl<'a> Splitter<'a> {
         Ok(self.find_all().await?.into_iter().map(|(name, found)| (name, found.seen())).collect())
     }
 
-    /// Makes copies begin anew that stand still.
+    /// Makes copies begin anew that stand still, all at once: rooms may wait for them.
     async fn restart_copies(&self, pairs: &[Pair], streams: &Streams, wait: &mut Wait, report: &mut impl FnMut(&str)) {
-        for pair in pairs {
+        let mut stands_still = |pair: &&Pair| {
+            let (Some(origin), Some(copy)) = (streams.get(&pair.origin), streams.get(&pair.copy)) else { return false };
             // Positions tell it, not the lag that the copy reports: a mirror that stands still may report that
-            // it lacks nothing.
-            let last = |name| streams.get(name).map_or(Position::NONE, |stream: &plan::Stream| stream.last);
-            let (of_origin, of_copy) = (last(&pair.origin), last(&pair.copy));
-            if wait.stands_still(&pair.copy, of_copy) && of_copy < of_origin {
-                self.stream(&pair.copy).change_leader().await;
-                report(&format!("began anew with a copy that stood still: {}", pair.copy));
-            }
+            // it lacks nothing. With one replica there is no other leader.
+            wait.stands_still(&pair.copy, copy.last) && copy.last < origin.last && copy.replicas > 1
+        };
+        let still: Vec<_> = pairs.iter().filter(&mut stands_still).map(|pair| self.stream(&pair.copy)).collect();
+        let begun = join_all(still.iter().map(Managed::change_leader)).await;
+        for (copy, outcome) in still.iter().zip(begun) {
+            report(&match outcome {
+                Ok(()) => format!("began anew with a copy that stood still: {}", copy.name()),
+                Err(refusal) => format!("a copy stands still, and does not begin anew: {refusal}"),
+            });
         }
     }
 

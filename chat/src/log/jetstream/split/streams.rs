@@ -66,7 +66,7 @@ impl Managed {
         Self { api: Api::of_stream(bus, settings, stream.to_owned()) }
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.api.stream()
     }
 
@@ -170,13 +170,13 @@ impl Managed {
         changed.map(drop).map_err(|error| self.refused(&error))
     }
 
-    /// Makes another server lead the stream, so that a mirror that stands still begins anew. A server
-    /// alone cannot do that.
+    /// Makes another server lead the stream, so that a mirror that stands still begins anew.
     // Seen with nats-server 2.15.1: a mirror got no more records after it got replicas, and showed a
     // lag of 0.
-    pub(super) async fn change_leader(&self) {
+    pub(super) async fn change_leader(&self) -> Result<(), Refusal> {
         let request = format!("STREAM.LEADER.STEPDOWN.{}", self.name());
-        drop(self.api.manage(&request, &json!({}), CHANGED_WITHIN).await);
+        let changed = self.api.manage(&request, &json!({}), self.api.within()).await;
+        changed.map(drop).map_err(|error| self.refused(&error))
     }
 
     /// Deletes the stream.
