@@ -244,6 +244,53 @@ async fn a_log_that_is_being_split_is_opened_when_all_streams_are_there() {
     assert_eq!((split, opened), (Ok(2), 2));
 }
 
+/// Splits the log, and kills the server when it has taken rooms from their stream. Starts it again
+/// before the first report that begins with this.
+async fn split_while_the_server_restarts(nats: &mut NatsServer, until: &str) -> Result<usize, Refusal> {
+    let (bus, settings) = (connect(nats).await, settings());
+    let (taken, reported) = (Notify::new(), Notify::new());
+    let report = |step: &str| {
+        if step.starts_with("took") {
+            taken.notify_one();
+        }
+        if step.starts_with(until) {
+            reported.notify_one();
+        }
+    };
+    let restarted = async {
+        taken.notified().await;
+        nats.kill();
+        reported.notified().await;
+        nats.restart().await;
+    };
+    tokio::join!(split::split(&bus, &settings, report), restarted).0
+}
+
+#[tokio::test]
+async fn a_split_goes_on_when_a_server_restarts_while_rooms_wait() {
+    let mut nats = NatsServer::start_with_jetstream().await;
+    let log = open(&nats).await.unwrap();
+    let [_, moves] = two_rooms();
+    let end = append(&log, &moves, Position::NONE, "one").await.unwrap();
+    assert_eq!(split_while_the_server_restarts(&mut nats, "tries again").await, Ok(2));
+    let log = divided(&log).await;
+    assert_eq!(last(&log, &moves).await.unwrap().0, end);
+    assert!(append(&log, &moves, end, "two").await.unwrap() > end);
+}
+
+#[tokio::test]
+async fn rooms_get_their_stream_again_when_the_server_is_away_for_too_long() {
+    let mut nats = NatsServer::start_with_jetstream().await;
+    let log = open(&nats).await.unwrap();
+    let [_, moves] = two_rooms();
+    let end = append(&log, &moves, Position::NONE, "one").await.unwrap();
+    let refusal = split_while_the_server_restarts(&mut nats, "gives the rooms back").await.unwrap_err();
+    assert!(matches!(&refusal, Refusal::GivenBack(cause) if matches!(**cause, Refusal::Request { .. })), "{refusal}");
+    assert!(append(&log, &moves, end, "two").await.unwrap() > end);
+    let bus = connect(&nats).await;
+    assert_eq!(split::split(&bus, &settings(), |_| {}).await, Ok(2), "it goes on");
+}
+
 /// A mirror may stop when it gets replicas. In a log in which nothing happens it looks complete then.
 #[tokio::test]
 async fn a_copy_that_stands_still_in_a_quiet_log_is_found_before_rooms_wait() {

@@ -115,6 +115,14 @@ pub(super) struct Knowledge {
     pub(super) compared: Vec<String>,
 }
 
+impl Knowledge {
+    /// Forgets what was found at the ends of streams since rooms wait.
+    pub(super) fn forget_ends(&mut self) {
+        self.ends.clear();
+        self.compared.clear();
+    }
+}
+
 /// The next step. Those with pairs are to be performed for each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
@@ -210,6 +218,12 @@ pub(super) fn check_version(version: &str) -> Result<(), Refusal> {
     } else {
         Err(Refusal::TooOld { version: version.to_owned() })
     }
+}
+
+/// Returns true if rooms have no stream now.
+pub(super) fn has_waiting_rooms(pairs: &[Pair], streams: &Streams) -> bool {
+    let mut all = pairs.iter().filter_map(|pair| Progress::of(pair, streams).ok());
+    all.any(|progress| progress.is_narrow && !progress.is_promoted)
 }
 
 /// Returns the next step of the split, or the reason for which it cannot go on.

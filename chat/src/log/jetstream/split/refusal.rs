@@ -107,10 +107,10 @@ pub enum Refusal {
         /// The space that suffices.
         wanted: u64,
     },
-    /// A copy did not get the last records in time, so the origins have all rooms again.
+    /// A copy did not get the last records in time.
     #[error(
-        "{stream} did not get the last records of {origin} within {secs} s, so the streams have their rooms again, as \
-         before: see that all servers of JetStream are there, and run this again"
+        "{stream} or one of its replicas did not get the last records of {origin} within {secs} s: see that all servers \
+         of JetStream are there, and run this again"
     )]
     TooSlow {
         /// The copy's name.
@@ -120,11 +120,8 @@ pub enum Refusal {
         /// Seconds waited.
         secs: u64,
     },
-    /// A copy differs from its origin, so the origins have all rooms again.
-    #[error(
-        "{stream} is not the same as {origin} ({difference}), so the streams have their rooms again, as before: run \
-         `shaddock log split --undo`, then this again"
-    )]
+    /// A copy differs from its origin.
+    #[error("{stream} is not the same as {origin} ({difference}): run `shaddock log split --undo`, then this again")]
     Differs {
         /// The copy's name.
         stream: String,
@@ -161,7 +158,7 @@ pub enum Refusal {
     /// JetStream refused, or did not respond.
     #[error(
         "the stream {stream} cannot be read or changed ({reason}): see that the user may use $JS.API.> and a majority of \
-         the servers is there, and run this again; each step that is done stays so"
+         the servers is there, and run this again: it goes on from there"
     )]
     Request {
         /// Its name.
@@ -169,7 +166,32 @@ pub enum Refusal {
         /// The server's description.
         reason: String,
     },
+    /// A step failed while rooms waited, so the origins have all rooms again.
+    #[error("the streams have all of their rooms again, as before, because {0}")]
+    GivenBack(Box<Self>),
+    /// A step failed while rooms waited, and there is no way back.
+    #[error("rooms wait, run this again at once: {cause}; they cannot be given back: {failure}")]
+    RoomsWait {
+        /// The failure of the step.
+        cause: Box<Self>,
+        /// The reason for which the origins do not have their rooms again.
+        failure: Box<Self>,
+    },
     /// The bus is the one inside this process.
     #[error("the streams are those of a NATS server: add --nats URL")]
     NoNats,
+}
+
+impl Refusal {
+    /// Returns true if a step failed, and the streams are as the step found them.
+    pub(super) fn is_failed_step(&self) -> bool {
+        matches!(
+            self,
+            Self::Request { .. }
+                | Self::TooSlow { .. }
+                | Self::Differs { .. }
+                | Self::NoSpace { .. }
+                | Self::TooManyStreams { .. }
+        )
+    }
 }

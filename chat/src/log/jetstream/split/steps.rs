@@ -8,23 +8,30 @@ use runtime::clock;
 use tokio::time::{Instant, sleep};
 
 use super::plan::{Knowledge, Pair, Step};
-use super::{LOOK_OFTEN_EVERY, Refusal, SEEN_WITHIN, Splitter};
+use super::{Refusal, Splitter};
+
+/// Time in which all chat servers see the announcement: they look every three seconds. One that was
+/// frozen does not trust a look that is older than four.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Time in which records that expire are gone on both sides of a comparison.
 const SAME_WITHIN: Duration = Duration::from_secs(2);
 
+/// Interval between two comparisons.
+const COMPARE_EVERY: Duration = Duration::from_millis(10);
+
 impl Splitter<'_> {
     /// Performs a step; returns the text that reports it.
-    pub(super) async fn perform(&self, step: Step, known: &mut Knowledge) -> Result<String, Refusal> {
+    pub(super) async fn perform(&self, step: &Step, known: &mut Knowledge) -> Result<String, Refusal> {
         match step {
-            Step::Copy(pairs) => self.copy(&pairs).await,
-            Step::Replicate(pairs) => self.replicate(&pairs).await,
-            Step::Announce(pairs) => self.announce(&pairs).await,
+            Step::Copy(pairs) => self.copy(pairs).await,
+            Step::Replicate(pairs) => self.replicate(pairs).await,
+            Step::Announce(pairs) => self.announce(pairs).await,
             Step::AwaitServers => self.await_servers(known).await,
-            Step::Narrow(pairs) => self.narrow(&pairs).await,
-            Step::FindEnd(pairs) => self.find_end(&pairs, known).await,
-            Step::Compare(pairs) => self.compare(&pairs, known).await,
-            Step::Promote(pairs) => self.promote(&pairs).await,
+            Step::Narrow(pairs) => self.narrow(pairs).await,
+            Step::FindEnd(pairs) => self.find_end(pairs, known).await,
+            Step::Compare(pairs) => self.compare(pairs, known).await,
+            Step::Promote(pairs) => self.promote(pairs).await,
             Step::AwaitCopies(_) | Step::AwaitReplicas(_) | Step::AwaitRest(_) | Step::Done => Ok(String::new()),
         }
     }
@@ -90,9 +97,7 @@ impl Splitter<'_> {
 
     async fn compare(&self, pairs: &[Pair], known: &mut Knowledge) -> Result<String, Refusal> {
         if let Some((pair, difference)) = self.difference(pairs).await? {
-            return Err(self
-                .give_up(vec![pair], |stream, origin| Refusal::Differs { stream, origin, difference })
-                .await);
+            return Err(Refusal::Differs { stream: pair.copy, origin: pair.origin, difference });
         }
         known.compared.extend(pairs.iter().map(|pair| pair.copy.clone()));
         Ok(format!("compared the rooms that move, and found the same records: {}", both(pairs)))
@@ -115,7 +120,7 @@ impl Splitter<'_> {
             if found.is_none() || Instant::now() >= until {
                 return Ok(found);
             }
-            sleep(LOOK_OFTEN_EVERY).await;
+            sleep(COMPARE_EVERY).await;
         }
     }
 
