@@ -181,16 +181,23 @@ impl<'a> Progress<'a> {
     fn of(pair: &'a Pair, streams: &'a Streams) -> Result<Self, Refusal> {
         let origin = streams.get(&pair.origin).ok_or_else(|| Refusal::Missing { stream: pair.origin.clone() })?;
         let copy = streams.get(&pair.copy);
+        // These have records of rooms, so no text advises to remove them.
+        let other = |stream: &str, Stream { subjects, .. }: &Stream| Refusal::OtherSubjects {
+            stream: stream.to_owned(),
+            subjects: subjects.clone(),
+        };
         let is_narrow = layout::is_same(&origin.subjects, &pair.kept);
         if !is_narrow && !layout::is_same(&origin.subjects, &pair.all) {
-            return Err(Refusal::Strange { stream: pair.origin.clone() });
+            return Err(other(&pair.origin, origin));
         }
         let is_promoted =
             copy.is_some_and(|copy| copy.mirrors.is_none() && layout::is_same(&copy.subjects, &pair.moved));
-        // A stream of that name which copies nothing, or another one, is an operator's own: it is not
-        // touched.
-        if copy.is_some_and(|copy| !is_promoted && copy.mirrors.as_ref() != Some(&pair.origin)) {
-            return Err(Refusal::Strange { stream: pair.copy.clone() });
+        match copy {
+            Some(copy) if is_promoted || copy.mirrors.as_ref() == Some(&pair.origin) => {}
+            Some(copy) if is_narrow && copy.mirrors.is_none() => return Err(other(&pair.copy, copy)),
+            // An operator's own: it is not touched.
+            Some(_) => return Err(Refusal::Strange { stream: pair.copy.clone() }),
+            None => {}
         }
         Ok(Self { pair, origin, copy, is_narrow, is_promoted })
     }

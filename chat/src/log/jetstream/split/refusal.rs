@@ -43,9 +43,20 @@ pub enum Refusal {
         /// Its name.
         stream: String,
     },
-    /// A stream has subjects of no step of a split.
+    /// A stream of the log has subjects of no step of a split.
     #[error(
-        "the stream {stream} has other subjects than a stream of this log, or mirrors another one: if it is of no use, \
+        "the stream {stream} of the log has the subjects {subjects:?}, which are of no step of a split: a chat server that \
+         starts names the difference and its remedy"
+    )]
+    OtherSubjects {
+        /// Its name.
+        stream: String,
+        /// Its subjects.
+        subjects: Vec<String>,
+    },
+    /// A stream that is none of the log has the name of a copy.
+    #[error(
+        "the stream {stream} has the name of a copy, and has other subjects or mirrors another stream: if it is of no use, \
          remove it (`nats stream rm {stream}`), and run this again"
     )]
     Strange {
@@ -74,9 +85,6 @@ pub enum Refusal {
         /// The origin's.
         origin: String,
     },
-    /// The last split is complete, and its streams have the records of before.
-    #[error("the streams have the records of both halves since the last split: run `shaddock log purge` first")]
-    NotPurged,
     /// A copy has become a stream of rooms.
     #[error("a stream of the split has its rooms already: it can only go on, run `shaddock log split`")]
     TooLate,
