@@ -38,6 +38,12 @@ async fn open(nats: &NatsServer) -> Result<Log, OpenError> {
     JetStream::open(connect(nats).await, &settings()).await.map(Log::from)
 }
 
+/// Waits until the servers have a leader and a log.
+async fn open_in_cluster(nodes: &[NatsServer], settings: &LogSettings) {
+    let is_open = async || JetStream::open(connect(&nodes[0]).await, settings).await.is_ok();
+    eventually(ELECTED_WITHIN, "the cluster to create the log", is_open).await;
+}
+
 async fn context(nats: &NatsServer) -> Context {
     jetstream::new(async_nats::connect(nats.url()).await.unwrap())
 }
@@ -222,6 +228,20 @@ async fn a_copy_needs_space_and_a_place_among_the_streams() {
     assert_eq!(split::undo(&bus, &settings(), |_| {}).await, Ok(false));
 }
 
+#[tokio::test]
+async fn replicas_of_a_copy_need_space() {
+    // For three replicas of the log, and one of its copy.
+    let account =
+        "accounts { A { jetstream { max_file: 300MB }, users: [{ user: a, password: a }] } }\nno_auth_user: a";
+    let nodes = NatsServer::start_cluster_configured(3, account).await;
+    let settings = LogSettings { replicas: 3, ..settings() };
+    open_in_cluster(&nodes, &settings).await;
+    let bus = connect(&nodes[0]).await;
+    let refusal = split::split(&bus, &settings, |_| {}).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::NoSpace { .. }), "{refusal}");
+    assert_eq!(split::undo(&bus, &settings, |_| {}).await, Ok(true));
+}
+
 /// A server that starts while rooms are on the way waits for them.
 #[tokio::test]
 async fn a_log_that_is_being_split_is_opened_when_all_streams_are_there() {
@@ -296,8 +316,7 @@ async fn rooms_get_their_stream_again_when_the_server_is_away_for_too_long() {
 async fn a_copy_that_stands_still_in_a_quiet_log_is_found_before_rooms_wait() {
     let nodes = NatsServer::start_cluster(3).await;
     let settings = LogSettings { replicas: 3, ..settings() };
-    let is_open = async || JetStream::open(connect(&nodes[0]).await, &settings).await.is_ok();
-    eventually(ELECTED_WITHIN, "the cluster to create the log", is_open).await;
+    open_in_cluster(&nodes, &settings).await;
     let (bus, mut steps) = (connect(&nodes[0]).await, Vec::new());
     assert_eq!(split::split(&bus, &settings, |step| steps.push(step.to_owned())).await, Ok(2));
     let taken = steps.iter().position(|step| step.starts_with("took")).unwrap();

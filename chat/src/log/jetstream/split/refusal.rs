@@ -140,8 +140,8 @@ pub enum Refusal {
     },
     /// JetStream has no space for a copy.
     #[error(
-        "JetStream has no space for {stream}, which may be as large as {origin} until the purge ({reason}): raise \
-         max_file_store in nats-server's configuration or the account's limits, and run this again; `shaddock log split \
+        "JetStream has no space for {stream} with its replicas, which may be as large as {origin} until the purge \
+         ({reason}): raise max_file_store in nats-server's configuration or the account's limits, and run this again; `shaddock log split \
          --undo` removes the copies"
     )]
     NoSpace {

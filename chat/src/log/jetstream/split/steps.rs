@@ -48,9 +48,7 @@ impl Splitter<'_> {
 
     async fn replicate(&self, pairs: &[Pair]) -> Result<String, Refusal> {
         for pair in pairs {
-            let origin = self.stream(&pair.origin).find().await?;
-            let replicas = origin.map_or(1, |origin| origin.info.config.num_replicas);
-            self.stream(&pair.copy).set_replicas(replicas).await?;
+            self.stream(&pair.copy).replicate(&self.stream(&pair.origin)).await?;
         }
         Ok(format!("gave the copies all replicas: {}", copies(pairs)))
     }

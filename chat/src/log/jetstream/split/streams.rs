@@ -101,7 +101,6 @@ impl Managed {
         set_metadata(&mut config, metadata);
         let request = format!("STREAM.CREATE.{}", self.name());
         let created = self.api.manage(&request, &Value::Object(config), CHANGED_WITHIN).await;
-        let (stream, origin) = (self.name().to_owned(), origin.name().to_owned());
         match created {
             Ok(_) => Ok(()),
             // A request of before that got no response.
@@ -109,11 +108,7 @@ impl Managed {
             Err(ApiError::Refused { code: code::MAX_STREAMS, description }) => {
                 Err(Refusal::TooManyStreams { wanted: streams, reason: description })
             }
-            Err(ApiError::Refused {
-                code: code::RESOURCES | code::STORAGE | code::ACCOUNT_FULL | code::ACCOUNT_STREAM_BYTES | code::NO_PEERS,
-                description,
-            }) => Err(Refusal::NoSpace { stream, origin, reason: description }),
-            Err(error) => Err(self.refused(&error)),
+            Err(error) => Err(self.refused_copy(error, origin)),
         }
     }
 
@@ -125,12 +120,13 @@ impl Managed {
         .await
     }
 
-    /// Gives the stream so many replicas.
-    pub(super) async fn set_replicas(&self, replicas: usize) -> Result<(), Refusal> {
-        self.change(|config| {
+    /// Gives the copy of an origin as many replicas as that has.
+    pub(super) async fn replicate(&self, origin: &Self) -> Result<(), Refusal> {
+        let replicas = origin.found().await?.info.config.num_replicas;
+        let change = |config: &mut Map<String, Value>| {
             config.insert("num_replicas".to_owned(), json!(replicas));
-        })
-        .await
+        };
+        self.try_change(change).await?.map_err(|error| self.refused_copy(error, origin))
     }
 
     /// Announces a split into so many streams; with none takes the announcement back.
@@ -161,13 +157,17 @@ impl Managed {
     }
 
     async fn change(&self, change: impl FnOnce(&mut Map<String, Value>)) -> Result<(), Refusal> {
+        self.try_change(change).await?.map_err(|error| self.refused(&error))
+    }
+
+    /// Changes the configuration; returns the response.
+    async fn try_change(&self, change: impl FnOnce(&mut Map<String, Value>)) -> Result<Result<(), ApiError>, Refusal> {
         let mut config = self.found().await?.config;
         change(&mut config);
         let metadata: Map<String, Value> = own_metadata(&config).collect();
         config.insert("metadata".to_owned(), Value::Object(metadata));
         let request = format!("STREAM.UPDATE.{}", self.name());
-        let changed = self.api.manage(&request, &Value::Object(config), CHANGED_WITHIN).await;
-        changed.map(drop).map_err(|error| self.refused(&error))
+        Ok(self.api.manage(&request, &Value::Object(config), CHANGED_WITHIN).await.map(drop))
     }
 
     /// Makes another server lead the stream, so that a mirror that stands still begins anew.
@@ -231,6 +231,17 @@ impl Managed {
         let last = self.api.read_leader(MessageQuery::LastOf { last_by_subj: subject }).await;
         let last = last.map_err(|error| self.refused(&error))?;
         Ok(last.map_or(Position::NONE, |stored| stored.position))
+    }
+
+    /// Returns the refusal of a copy that needs space.
+    fn refused_copy(&self, error: ApiError, origin: &Self) -> Refusal {
+        match error {
+            ApiError::Refused {
+                code: code::RESOURCES | code::STORAGE | code::ACCOUNT_FULL | code::ACCOUNT_STREAM_BYTES | code::NO_PEERS,
+                description: reason,
+            } => Refusal::NoSpace { stream: self.name().to_owned(), origin: origin.name().to_owned(), reason },
+            error => self.refused(&error),
+        }
     }
 
     fn refused(&self, error: &ApiError) -> Refusal {
