@@ -242,6 +242,20 @@ async fn replicas_of_a_copy_need_space() {
     assert_eq!(split::undo(&bus, &settings, |_| {}).await, Ok(true));
 }
 
+#[tokio::test]
+async fn a_user_who_may_not_compare_streams_takes_no_rooms() {
+    let nats = NatsServer::start_configured(
+        "authorization { users: [{ user: a, password: a, permissions: { publish: { deny: \"$JS.API.CONSUMER.>\" } } }] }\n\
+         no_auth_user: a",
+    )
+    .await;
+    open(&nats).await.unwrap();
+    let bus = connect(&nats).await;
+    let refusal = split::split(&bus, &settings(), |step| assert!(!step.starts_with("took"))).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Request { .. }), "{refusal}");
+    assert_eq!(split::undo(&bus, &settings(), |_| {}).await, Ok(true));
+}
+
 /// A server that starts while rooms are on the way waits for them.
 #[tokio::test]
 async fn a_log_that_is_being_split_is_opened_when_all_streams_are_there() {

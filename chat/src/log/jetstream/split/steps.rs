@@ -6,6 +6,7 @@ use futures_util::future::{join_all, try_join_all};
 use model::record::Position;
 use runtime::clock;
 use tokio::time::{Instant, sleep};
+use tokio::try_join;
 
 use super::plan::{Knowledge, Pair, Step};
 use super::{Refusal, Splitter};
@@ -64,6 +65,8 @@ impl Splitter<'_> {
         // A copy that stands still does not get these, also in a log in which nothing happens.
         known.probes.extend(self.append_probes(&self.pairs).await?);
         sleep(SEEN_WITHIN).await;
+        // A user who may not compare, and streams that take too long for it, show before rooms wait.
+        try_join_all(self.pairs.iter().map(|pair| self.difference_of(pair))).await?;
         known.is_known = true;
         Ok(format!("waited {} s for chat servers to see that", SEEN_WITHIN.as_secs()))
     }
@@ -126,10 +129,8 @@ impl Splitter<'_> {
         let (origin, copy) = (self.stream(&pair.origin), self.stream(&pair.copy));
         // Counts and last positions together: a record that is missing in the middle changes the count, and
         // two differences that cancel out still leave another end.
-        let counts = [origin.count(&pair.moved).await?, copy.count(&pair.moved).await?];
-        if let [of_origin, of_copy] = counts
-            && of_origin != of_copy
-        {
+        let (of_origin, of_copy) = try_join!(origin.count(&pair.moved), copy.count(&pair.moved))?;
+        if of_origin != of_copy {
             return Ok(Some(format!("{of_origin} records, and {of_copy} in the copy")));
         }
         let (origin, copy) = (&origin, &copy);

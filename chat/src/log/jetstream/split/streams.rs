@@ -23,7 +23,10 @@ const CHANGED_WITHIN: Duration = Duration::from_secs(10);
 /// Time in which records of a slot are removed.
 const PURGED_WITHIN: Duration = Duration::from_secs(120);
 
-/// Name of the consumer that counts records. It ends by itself.
+/// Time in which records are counted: rooms wait.
+const COUNTED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Name of the consumer that counts records. It ends by itself if the command does not delete it.
 const COUNTER: &str = "shaddock-split";
 
 /// A stream that exists.
@@ -214,15 +217,23 @@ impl Managed {
         });
         let body = json!({ "stream_name": self.name(), "config": config });
         // One of an earlier run would show the count of then.
-        let delete = format!("CONSUMER.DELETE.{}.{COUNTER}", self.name());
-        drop(self.api.manage(&delete, &json!({}), CHANGED_WITHIN).await);
+        self.delete_counter().await?;
         let request = format!("CONSUMER.CREATE.{}.{COUNTER}", self.name());
-        let created = self.api.manage(&request, &body, CHANGED_WITHIN).await.map_err(|error| self.refused(&error))?;
-        drop(self.api.manage(&delete, &json!({}), CHANGED_WITHIN).await);
+        let created = self.api.manage(&request, &body, COUNTED_WITHIN).await.map_err(|error| self.refused(&error))?;
+        // The next count deletes it otherwise.
+        drop(self.delete_counter().await);
         created
             .get("num_pending")
             .and_then(Value::as_u64)
             .ok_or_else(|| self.refused(&ApiError::Garbled("no count".to_owned())))
+    }
+
+    async fn delete_counter(&self) -> Result<(), Refusal> {
+        let request = format!("CONSUMER.DELETE.{}.{COUNTER}", self.name());
+        match self.api.manage(&request, &json!({}), self.api.within()).await {
+            Err(error) if !error.is(code::NO_CONSUMER) => Err(self.refused(&error)),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the last position of these subjects, as JetStream knows them.
