@@ -209,6 +209,16 @@ async fn a_split_that_cannot_go_on_is_refused_with_its_remedy() {
 }
 
 #[tokio::test]
+async fn a_log_of_most_streams_has_no_split_to_take_back_or_to_purge() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let (bus, settings) = (connect(&nats).await, LogSettings { streams: 64, ..settings() });
+    JetStream::open(bus.clone(), &settings).await.unwrap();
+    assert_eq!(split::undo(&bus, &settings, |_| {}).await, Ok(false));
+    assert_eq!(split::purge(&bus, &settings, true, |_| {}).await, Ok(false));
+    assert_eq!(split::split(&bus, &settings, |_| {}).await, Err(Refusal::Most));
+}
+
+#[tokio::test]
 async fn a_copy_needs_space_and_a_place_among_the_streams() {
     let space = "jetstream { max_file_store: 100MB }";
     let nats = NatsServer::start_configured(space).await;

@@ -48,7 +48,7 @@ pub async fn split(bus: &Bus, settings: &LogSettings, mut report: impl FnMut(&st
 /// # Errors
 /// If a stream of the split has its rooms already, or a request failed; the next call goes on.
 pub async fn undo(bus: &Bus, settings: &LogSettings, mut report: impl FnMut(&str)) -> Result<bool, Refusal> {
-    let splitter = Splitter::new(bus, settings).await?;
+    let Some(splitter) = Splitter::of_split(bus, settings).await? else { return Ok(false) };
     let mut was_begun = false;
     loop {
         let step = plan::next_undo(&splitter.pairs, &splitter.look().await?)?;
@@ -82,6 +82,14 @@ impl<'a> Splitter<'a> {
         let (first, prefix) = (Self::first(bus, settings).await?, bus.prefix());
         let division = Division::of(&first.seen(), &prefix)?;
         Ok(Self { bus, settings, division, pairs: Pair::of(division, &prefix) })
+    }
+
+    /// Finds the split that the log is in, or the next one; none if there can be none.
+    async fn of_split(bus: &'a Bus, settings: &'a LogSettings) -> Result<Option<Self>, Refusal> {
+        match Self::new(bus, settings).await {
+            Err(Refusal::Most) => Ok(None),
+            splitter => splitter.map(Some),
+        }
     }
 
     async fn first(bus: &Bus, settings: &LogSettings) -> Result<Found, Refusal> {

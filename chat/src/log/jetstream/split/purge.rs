@@ -29,7 +29,7 @@ pub async fn purge(
     mut report: impl FnMut(&str),
 ) -> Result<bool, Refusal> {
     // The streams alone say what is left to do, so a purge that died goes on where it was.
-    let splitter = Splitter::new(bus, settings).await?;
+    let Some(splitter) = Splitter::of_split(bus, settings).await? else { return Ok(false) };
     let found = splitter.find_all().await?;
     let streams = found.iter().map(|(name, found)| (name.clone(), found.seen())).collect();
     let announced = |name: &str| found.iter().any(|(other, found)| other == name && found.seen().announced.is_some());
