@@ -185,6 +185,20 @@ async fn a_purge_removes_the_records_of_other_rooms_and_a_split_can_follow() {
 }
 
 #[tokio::test]
+async fn a_purge_keeps_the_last_records_of_a_stream_that_was_lost() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let (log, bus, context) = (open(&nats).await.unwrap(), connect(&nats).await, context(&nats).await);
+    let [_, moves] = two_rooms();
+    append(&log, &moves, Position::NONE, "one").await.unwrap();
+    split::split(&bus, &settings(), |_| {}).await.unwrap();
+    context.delete_stream("ROOMS-1").await.unwrap();
+    assert_eq!(open(&nats).await.unwrap().parts().count(), 2, "created again");
+    let lost = Refusal::Lost { origin: "ROOMS".to_owned(), copy: "ROOMS-1".to_owned() };
+    assert_eq!(split::purge(&bus, &settings(), false, |_| {}).await, Err(lost));
+    assert_eq!(split::purge(&bus, &settings(), true, |_| {}).await, Ok(true));
+}
+
+#[tokio::test]
 async fn a_split_that_cannot_go_on_is_refused_with_its_remedy() {
     let nats = NatsServer::start_with_jetstream().await;
     let (bus, context) = (connect(&nats).await, context(&nats).await);

@@ -100,6 +100,17 @@ pub enum Refusal {
         /// Hours since the split.
         hours: u64,
     },
+    /// A stream was deleted and created again since the split.
+    #[error(
+        "{origin} or {copy} was deleted and created again since the split, and the other one has the last records of its \
+         rooms: keep these where you need them, and purge with --force"
+    )]
+    Lost {
+        /// The stream that kept the lower half.
+        origin: String,
+        /// The one that was its copy.
+        copy: String,
+    },
     /// Half of the space is too little for the records of a stream.
     #[error(
         "the stream {stream} has {bytes} bytes of its own rooms, and its part of log.max_total_bytes is {most}: raise \
