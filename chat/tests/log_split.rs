@@ -253,6 +253,23 @@ async fn a_copy_needs_space_and_a_place_among_the_streams() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_full_is_not_split() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let (bus, settings) = (connect(&nats).await, LogSettings { max_total_bytes: 1_000, ..settings() });
+    let log = Log::from(JetStream::open(bus.clone(), &settings).await.unwrap());
+    let part = log.parts().iter().next().unwrap();
+    // Smaller than the message that the split appends.
+    let full = loop {
+        if let Err(error) = log.append_probe(part, 1).await {
+            break error;
+        }
+    };
+    assert_eq!(full, AppendError::Full);
+    let refusal = split::split(&bus, &settings, |_| {}).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Full { .. }), "{refusal}");
+}
+
+#[tokio::test]
 async fn replicas_of_a_copy_need_space() {
     // For three replicas of the log, and one of its copy.
     let account =

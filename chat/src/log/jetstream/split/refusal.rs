@@ -149,6 +149,17 @@ pub enum Refusal {
         /// The difference.
         difference: String,
     },
+    /// A stream of the log takes no message.
+    #[error(
+        "the stream {stream} is full ({reason}): raise log.max_total_bytes and the stream's limit (`nats stream edit {stream} \
+         --max-bytes`), and run this again"
+    )]
+    Full {
+        /// Its name.
+        stream: String,
+        /// The server's description.
+        reason: String,
+    },
     /// JetStream has no space for a copy.
     #[error(
         "JetStream has no space for {stream} with its replicas, which may be as large as {origin} until the purge \
@@ -209,6 +220,7 @@ impl Refusal {
             Self::Request { .. }
                 | Self::TooSlow { .. }
                 | Self::Differs { .. }
+                | Self::Full { .. }
                 | Self::NoSpace { .. }
                 | Self::TooManyStreams { .. }
         )

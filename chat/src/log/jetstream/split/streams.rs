@@ -194,7 +194,13 @@ impl Managed {
     /// stream's queue.
     pub(super) async fn append_probe(&self, subject: &str) -> Result<Position, Refusal> {
         let appended = self.api.append(subject.to_owned(), None, bytes::Bytes::from_static(b"split")).await;
-        appended.map_err(|error| self.refused(&error))
+        appended.map_err(|error| match error {
+            ApiError::Refused {
+                code: code::STORE_FAILED | code::RESOURCES | code::STORAGE | code::ACCOUNT_FULL,
+                description: reason,
+            } => Refusal::Full { stream: self.name().to_owned(), reason },
+            error => self.refused(&error),
+        })
     }
 
     /// Removes the records of these subjects.
