@@ -220,7 +220,16 @@ impl Model {
         }
     }
 
-    /// Runs the command until it is done or dies.
+    /// Requests fail while rooms wait: they get their streams again, if that is still possible.
+    fn gives_back(&mut self) -> bool {
+        let gives_back = matches!(next_undo(&self.pairs, &self.streams()), Ok(UndoStep::Widen(_)));
+        if gives_back {
+            self.undo(UndoStep::Widen(self.pairs.clone()));
+        }
+        gives_back
+    }
+
+    /// Runs the command until it is done, dies or gives up.
     fn run(&mut self, dies_after: Option<usize>) -> bool {
         let mut known = Knowledge::default();
         for count in 0.. {
@@ -232,6 +241,13 @@ impl Model {
             let dies = dies_after == Some(count);
             self.perform(step, &mut known, dies);
             self.check();
+            if self.chance(10) {
+                // A request failed, and the step is tried again.
+                known.forget_ends();
+            }
+            if dies_after.is_some() && self.chance(10) && self.gives_back() {
+                return false;
+            }
             if dies {
                 return false;
             }
