@@ -2,6 +2,7 @@
 //! does not know of the split yet, refusals, and the purge.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, Source};
@@ -338,7 +339,12 @@ async fn split_while_the_server_restarts(nats: &mut NatsServer, until: &str) -> 
         reported.notified().await;
         nats.restart().await;
     };
-    tokio::join!(split::split(&bus, &settings, report), restarted).0
+    let split = async {
+        let ended = split::split(&bus, &settings, report).await;
+        reported.notify_one();
+        ended
+    };
+    tokio::join!(split, restarted).0
 }
 
 #[tokio::test]
@@ -348,7 +354,7 @@ async fn a_split_goes_on_when_a_server_restarts_while_rooms_wait() {
     let [_, moves] = two_rooms();
     let end = append(&log, &moves, Position::NONE, "one").await.unwrap();
     assert_eq!(split_while_the_server_restarts(&mut nats, "tries again").await, Ok(2));
-    let log = divided(&log).await;
+    let log = open(&nats).await.unwrap();
     assert_eq!(last(&log, &moves).await.unwrap().0, end);
     assert!(append(&log, &moves, end, "two").await.unwrap() > end);
 }
@@ -361,6 +367,7 @@ async fn rooms_get_their_stream_again_when_the_server_is_away_for_too_long() {
     let end = append(&log, &moves, Position::NONE, "one").await.unwrap();
     let refusal = split_while_the_server_restarts(&mut nats, "gives the rooms back").await.unwrap_err();
     assert!(matches!(&refusal, Refusal::GivenBack(cause) if matches!(**cause, Refusal::Request { .. })), "{refusal}");
+    let log = open(&nats).await.unwrap();
     assert!(append(&log, &moves, end, "two").await.unwrap() > end);
     let bus = connect(&nats).await;
     assert_eq!(split::split(&bus, &settings(), |_| {}).await, Ok(2), "it goes on");
@@ -372,8 +379,25 @@ async fn a_copy_that_stands_still_in_a_quiet_log_is_found_before_rooms_wait() {
     let nodes = NatsServer::start_cluster(3).await;
     let settings = LogSettings { replicas: 3, ..settings() };
     open_in_cluster(&nodes, &settings).await;
-    let (bus, mut steps) = (connect(&nodes[0]).await, Vec::new());
-    assert_eq!(split::split(&bus, &settings, |step| steps.push(step.to_owned())).await, Ok(2));
+    let log = Log::from(JetStream::open(connect(&nodes[0]).await, &settings).await.unwrap());
+    let (bus, mut steps, is_quiet) = (connect(&nodes[0]).await, Vec::new(), AtomicBool::new(false));
+    let report = |step: &str| {
+        steps.push(step.to_owned());
+        is_quiet.fetch_or(step.starts_with("gave the copies all replicas"), Ordering::Relaxed);
+    };
+    let [_, moves] = two_rooms();
+    let talk = async {
+        let mut end = Position::NONE;
+        while !is_quiet.load(Ordering::Relaxed) {
+            end = append(&log, &moves, end, "text").await.unwrap();
+        }
+    };
+    let split = async {
+        let ended = split::split(&bus, &settings, report).await;
+        is_quiet.store(true, Ordering::Relaxed);
+        ended
+    };
+    assert_eq!(tokio::join!(split, talk).0, Ok(2));
     let taken = steps.iter().position(|step| step.starts_with("took")).unwrap();
     assert!(steps[taken..].iter().all(|step| !step.starts_with("began anew")), "{steps:#?}");
 }
