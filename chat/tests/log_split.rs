@@ -2,6 +2,9 @@
 //! does not know of the split yet, refusals, and the purge.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of a test")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use async_nats::jetstream::stream::{Config, Source};
 use async_nats::jetstream::{self, Context};
 use bus::Bus;
@@ -15,11 +18,14 @@ use model::record::Position;
 use model::settings::{LogSettings, NatsSettings};
 use owner::log_operation::AppendError;
 use runtime::metrics::Metrics;
-use testkit::NatsServer;
+use testkit::{NatsServer, eventually};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 const TOTAL: usize = 64 << 20;
+
+/// Time in which three servers have a leader.
+const ELECTED_WITHIN: Duration = Duration::from_secs(20);
 
 fn settings() -> LogSettings {
     LogSettings { max_total_bytes: TOTAL, ..LogSettings::default() }
@@ -31,6 +37,12 @@ async fn connect(nats: &NatsServer) -> Bus {
 
 async fn open(nats: &NatsServer) -> Result<Log, OpenError> {
     JetStream::open(connect(nats).await, &settings()).await.map(Log::from)
+}
+
+/// Waits until the servers have a leader and a log.
+async fn open_in_cluster(nodes: &[NatsServer], settings: &LogSettings) {
+    let is_open = async || JetStream::open(connect(&nodes[0]).await, settings).await.is_ok();
+    eventually(ELECTED_WITHIN, "the cluster to create the log", is_open).await;
 }
 
 async fn context(nats: &NatsServer) -> Context {
@@ -159,8 +171,8 @@ async fn a_purge_removes_the_records_of_other_rooms_and_a_split_can_follow() {
     let log = open(&nats).await.unwrap();
     let of_first = ends.iter().filter(|(room, _)| log.part_name(log.parts().of(room)) == "ROOMS").count() as u64;
     let (first, second) = counts().await;
-    // Begin and end of the split were found by messages of no room, whose slot stayed.
-    assert_eq!((first, second), (of_first + 2, 100 - of_first));
+    // Messages of no room, whose slot stayed: for the copy, to see that it goes on, and for the end.
+    assert_eq!((first, second), (of_first + 3, 100 - of_first));
     for name in ["ROOMS", "ROOMS-1"] {
         let config = config(&context, name).await;
         assert_eq!(config.max_bytes, TOTAL as i64 / 2, "{name}");
@@ -171,6 +183,20 @@ async fn a_purge_removes_the_records_of_other_rooms_and_a_split_can_follow() {
     for (room, end) in ends {
         assert_eq!(last(&log, &room).await.unwrap().0, end);
     }
+}
+
+#[tokio::test]
+async fn a_purge_keeps_the_last_records_of_a_stream_that_was_lost() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let (log, bus, context) = (open(&nats).await.unwrap(), connect(&nats).await, context(&nats).await);
+    let [_, moves] = two_rooms();
+    append(&log, &moves, Position::NONE, "one").await.unwrap();
+    split::split(&bus, &settings(), |_| {}).await.unwrap();
+    context.delete_stream("ROOMS-1").await.unwrap();
+    assert_eq!(open(&nats).await.unwrap().parts().count(), 2, "created again");
+    let lost = Refusal::Lost { origin: "ROOMS".to_owned(), copy: "ROOMS-1".to_owned() };
+    assert_eq!(split::purge(&bus, &settings(), false, |_| {}).await, Err(lost));
+    assert_eq!(split::purge(&bus, &settings(), true, |_| {}).await, Ok(true));
 }
 
 #[tokio::test]
@@ -198,6 +224,16 @@ async fn a_split_that_cannot_go_on_is_refused_with_its_remedy() {
 }
 
 #[tokio::test]
+async fn a_log_of_most_streams_has_no_split_to_take_back_or_to_purge() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let (bus, settings) = (connect(&nats).await, LogSettings { streams: 64, ..settings() });
+    JetStream::open(bus.clone(), &settings).await.unwrap();
+    assert_eq!(split::undo(&bus, &settings, |_| {}).await, Ok(false));
+    assert_eq!(split::purge(&bus, &settings, true, |_| {}).await, Ok(false));
+    assert_eq!(split::split(&bus, &settings, |_| {}).await, Err(Refusal::Most));
+}
+
+#[tokio::test]
 async fn a_copy_needs_space_and_a_place_among_the_streams() {
     let space = "jetstream { max_file_store: 100MB }";
     let nats = NatsServer::start_configured(space).await;
@@ -215,6 +251,51 @@ async fn a_copy_needs_space_and_a_place_among_the_streams() {
     assert!(append(&log, &moves, Position::NONE, "served").await.is_ok());
     // Nothing was changed.
     assert_eq!(split::undo(&bus, &settings(), |_| {}).await, Ok(false));
+}
+
+#[tokio::test]
+async fn a_log_that_is_full_is_not_split() {
+    let nats = NatsServer::start_with_jetstream().await;
+    let (bus, settings) = (connect(&nats).await, LogSettings { max_total_bytes: 1_000, ..settings() });
+    let log = Log::from(JetStream::open(bus.clone(), &settings).await.unwrap());
+    let part = log.parts().iter().next().unwrap();
+    // Smaller than the message that the split appends.
+    let full = loop {
+        if let Err(error) = log.append_probe(part, 1).await {
+            break error;
+        }
+    };
+    assert_eq!(full, AppendError::Full);
+    let refusal = split::split(&bus, &settings, |_| {}).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Full { .. }), "{refusal}");
+}
+
+#[tokio::test]
+async fn replicas_of_a_copy_need_space() {
+    // For three replicas of the log, and one of its copy.
+    let account =
+        "accounts { A { jetstream { max_file: 300MB }, users: [{ user: a, password: a }] } }\nno_auth_user: a";
+    let nodes = NatsServer::start_cluster_configured(3, account).await;
+    let settings = LogSettings { replicas: 3, ..settings() };
+    open_in_cluster(&nodes, &settings).await;
+    let bus = connect(&nodes[0]).await;
+    let refusal = split::split(&bus, &settings, |_| {}).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::NoSpace { .. }), "{refusal}");
+    assert_eq!(split::undo(&bus, &settings, |_| {}).await, Ok(true));
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_compare_streams_takes_no_rooms() {
+    let nats = NatsServer::start_configured(
+        "authorization { users: [{ user: a, password: a, permissions: { publish: { deny: \"$JS.API.CONSUMER.>\" } } }] }\n\
+         no_auth_user: a",
+    )
+    .await;
+    open(&nats).await.unwrap();
+    let bus = connect(&nats).await;
+    let refusal = split::split(&bus, &settings(), |step| assert!(!step.starts_with("took"))).await.unwrap_err();
+    assert!(matches!(refusal, Refusal::Request { .. }), "{refusal}");
+    assert_eq!(split::undo(&bus, &settings(), |_| {}).await, Ok(true));
 }
 
 /// A server that starts while rooms are on the way waits for them.
@@ -237,4 +318,86 @@ async fn a_log_that_is_being_split_is_opened_when_all_streams_are_there() {
     };
     let (split, opened) = tokio::join!(split, opened);
     assert_eq!((split, opened), (Ok(2), 2));
+}
+
+/// Splits the log, and kills the server when it has taken rooms from their stream. Starts it again
+/// before the first report that begins with this.
+async fn split_while_the_server_restarts(nats: &mut NatsServer, until: &str) -> Result<usize, Refusal> {
+    let (bus, settings) = (connect(nats).await, settings());
+    let (taken, reported) = (Notify::new(), Notify::new());
+    let report = |step: &str| {
+        if step.starts_with("took") {
+            taken.notify_one();
+        }
+        if step.starts_with(until) {
+            reported.notify_one();
+        }
+    };
+    let restarted = async {
+        taken.notified().await;
+        nats.kill();
+        reported.notified().await;
+        nats.restart().await;
+    };
+    let split = async {
+        let ended = split::split(&bus, &settings, report).await;
+        reported.notify_one();
+        ended
+    };
+    tokio::join!(split, restarted).0
+}
+
+#[tokio::test]
+async fn a_split_goes_on_when_a_server_restarts_while_rooms_wait() {
+    let mut nats = NatsServer::start_with_jetstream().await;
+    let log = open(&nats).await.unwrap();
+    let [_, moves] = two_rooms();
+    let end = append(&log, &moves, Position::NONE, "one").await.unwrap();
+    assert_eq!(split_while_the_server_restarts(&mut nats, "tries again").await, Ok(2));
+    let log = open(&nats).await.unwrap();
+    assert_eq!(last(&log, &moves).await.unwrap().0, end);
+    assert!(append(&log, &moves, end, "two").await.unwrap() > end);
+}
+
+#[tokio::test]
+async fn rooms_get_their_stream_again_when_the_server_is_away_for_too_long() {
+    let mut nats = NatsServer::start_with_jetstream().await;
+    let log = open(&nats).await.unwrap();
+    let [_, moves] = two_rooms();
+    let end = append(&log, &moves, Position::NONE, "one").await.unwrap();
+    let refusal = split_while_the_server_restarts(&mut nats, "gives the rooms back").await.unwrap_err();
+    assert!(matches!(&refusal, Refusal::GivenBack(cause) if matches!(**cause, Refusal::Request { .. })), "{refusal}");
+    let log = open(&nats).await.unwrap();
+    assert!(append(&log, &moves, end, "two").await.unwrap() > end);
+    let bus = connect(&nats).await;
+    assert_eq!(split::split(&bus, &settings(), |_| {}).await, Ok(2), "it goes on");
+}
+
+/// A mirror may stop when it gets replicas. In a log in which nothing happens it looks complete then.
+#[tokio::test]
+async fn a_copy_that_stands_still_in_a_quiet_log_is_found_before_rooms_wait() {
+    let nodes = NatsServer::start_cluster(3).await;
+    let settings = LogSettings { replicas: 3, ..settings() };
+    open_in_cluster(&nodes, &settings).await;
+    let log = Log::from(JetStream::open(connect(&nodes[0]).await, &settings).await.unwrap());
+    let (bus, mut steps, is_quiet) = (connect(&nodes[0]).await, Vec::new(), AtomicBool::new(false));
+    let report = |step: &str| {
+        steps.push(step.to_owned());
+        is_quiet.fetch_or(step.starts_with("gave the copies all replicas"), Ordering::Relaxed);
+    };
+    let [_, moves] = two_rooms();
+    let talk = async {
+        let mut end = Position::NONE;
+        while !is_quiet.load(Ordering::Relaxed) {
+            end = append(&log, &moves, end, "text").await.unwrap();
+        }
+    };
+    let split = async {
+        let ended = split::split(&bus, &settings, report).await;
+        is_quiet.store(true, Ordering::Relaxed);
+        ended
+    };
+    assert_eq!(tokio::join!(split, talk).0, Ok(2));
+    let taken = steps.iter().position(|step| step.starts_with("took")).unwrap();
+    assert!(steps[taken..].iter().all(|step| !step.starts_with("began anew")), "{steps:#?}");
 }

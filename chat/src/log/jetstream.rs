@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use bus::Bus;
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 use model::ids::RoomId;
 use model::log_parts::{LogPart, LogParts, PerPart};
 use model::record::{Epoch, Position};
@@ -97,11 +96,16 @@ impl JetStream {
             Ok(parts) => parts,
             Err(error) => return DivisionCheck::Incomplete(error.to_string()),
         };
-        let found = try_join_all(parts.iter().map(|part| Part::find(bus, settings, (parts, part)))).await;
-        let mut streams = match found {
-            Ok(streams) => streams.into_iter(),
-            Err(reason) => return DivisionCheck::Incomplete(reason),
-        };
+        let mut streams = Vec::new();
+        // One after the other: all chat servers look often while rooms wait, and the first stream that
+        // is not there yet ends the look.
+        for part in parts.iter() {
+            match Part::find(bus, settings, (parts, part)).await {
+                Ok(stream) => streams.push(stream),
+                Err(reason) => return DivisionCheck::Incomplete(reason),
+            }
+        }
+        let mut streams = streams.into_iter();
         let Some(first) = streams.next() else { return DivisionCheck::Same };
         let streams = PerPart::of_values(first, streams.collect());
         info!(streams = parts.count(), "the rooms' log was divided");

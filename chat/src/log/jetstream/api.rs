@@ -38,6 +38,7 @@ pub(super) mod code {
     pub(in super::super) const NO_PEERS: u64 = 10_005;
     pub(in super::super) const NO_LEADER: u64 = 10_008;
     pub(in super::super) const NOT_LEADER: u64 = 10_009;
+    pub(in super::super) const NO_CONSUMER: u64 = 10_014;
     pub(in super::super) const RESOURCES: u64 = 10_023;
     pub(in super::super) const MAX_STREAMS: u64 = 10_027;
     pub(in super::super) const MEMORY: u64 = 10_028;

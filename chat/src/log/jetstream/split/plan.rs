@@ -106,13 +106,21 @@ impl Pair {
 pub(super) struct Knowledge {
     /// Chat servers have had the time to see the announcement.
     pub(super) is_known: bool,
-    /// For each origin its last position when that time began. A copy that does not get it in that
-    /// time stands still.
-    pub(super) lasts: BTreeMap<String, Position>,
+    /// For each origin the position of a message that was appended when that time began. A copy that
+    /// does not get it in that time stands still.
+    pub(super) probes: BTreeMap<String, Position>,
     /// For each origin, a position that is above those of all records of rooms that moved.
     pub(super) ends: BTreeMap<String, Position>,
     /// The copies that were compared with their origins and are the same.
     pub(super) compared: Vec<String>,
+}
+
+impl Knowledge {
+    /// Forgets what was found at the ends of streams since rooms wait.
+    pub(super) fn forget_ends(&mut self) {
+        self.ends.clear();
+        self.compared.clear();
+    }
 }
 
 /// The next step. Those with pairs are to be performed for each.
@@ -173,16 +181,23 @@ impl<'a> Progress<'a> {
     fn of(pair: &'a Pair, streams: &'a Streams) -> Result<Self, Refusal> {
         let origin = streams.get(&pair.origin).ok_or_else(|| Refusal::Missing { stream: pair.origin.clone() })?;
         let copy = streams.get(&pair.copy);
+        // These have records of rooms, so no text advises to remove them.
+        let other = |stream: &str, Stream { subjects, .. }: &Stream| Refusal::OtherSubjects {
+            stream: stream.to_owned(),
+            subjects: subjects.clone(),
+        };
         let is_narrow = layout::is_same(&origin.subjects, &pair.kept);
         if !is_narrow && !layout::is_same(&origin.subjects, &pair.all) {
-            return Err(Refusal::Strange { stream: pair.origin.clone() });
+            return Err(other(&pair.origin, origin));
         }
         let is_promoted =
             copy.is_some_and(|copy| copy.mirrors.is_none() && layout::is_same(&copy.subjects, &pair.moved));
-        // A stream of that name which copies nothing, or another one, is an operator's own: it is not
-        // touched.
-        if copy.is_some_and(|copy| !is_promoted && copy.mirrors.as_ref() != Some(&pair.origin)) {
-            return Err(Refusal::Strange { stream: pair.copy.clone() });
+        match copy {
+            Some(copy) if is_promoted || copy.mirrors.as_ref() == Some(&pair.origin) => {}
+            Some(copy) if is_narrow && copy.mirrors.is_none() => return Err(other(&pair.copy, copy)),
+            // An operator's own: it is not touched.
+            Some(_) => return Err(Refusal::Strange { stream: pair.copy.clone() }),
+            None => {}
         }
         Ok(Self { pair, origin, copy, is_narrow, is_promoted })
     }
@@ -212,6 +227,12 @@ pub(super) fn check_version(version: &str) -> Result<(), Refusal> {
     }
 }
 
+/// Returns true if rooms have no stream now.
+pub(super) fn has_waiting_rooms(pairs: &[Pair], streams: &Streams) -> bool {
+    let mut all = pairs.iter().filter_map(|pair| Progress::of(pair, streams).ok());
+    all.any(|progress| progress.is_narrow && !progress.is_promoted)
+}
+
 /// Returns the next step of the split, or the reason for which it cannot go on.
 pub(super) fn next(
     Division { to, .. }: Division,
@@ -228,11 +249,11 @@ pub(super) fn next(
         let due: Vec<Pair> = open.iter().filter(|open| is_due(open)).map(|open| open.pair.clone()).collect();
         (!due.is_empty()).then_some(due)
     };
-    let was_last = |open: &Progress<'_>| known.lasts.get(&open.pair.origin).copied().unwrap_or(Position::NONE);
+    let probe = |open: &Progress<'_>| known.probes.get(&open.pair.origin).copied().unwrap_or(Position::NONE);
     // While clients send, a copy is never quite at the end. What it lacks then is copied while rooms
     // wait, so it must be little.
     let almost = |open: &Progress<'_>| Position(open.origin.last.0.saturating_sub(ALMOST));
-    let is_near = |open: &Progress<'_>| open.has(almost(open).max(was_last(open)));
+    let is_near = |open: &Progress<'_>| open.has(almost(open).max(probe(open)));
     let lacks_replicas = |open: &Progress<'_>| open.copy.is_some_and(|copy| copy.replicas != open.origin.replicas);
     // An earlier run waited for chat servers before it took rooms from the first origin.
     let has_begun = open.iter().any(|open| open.is_narrow);

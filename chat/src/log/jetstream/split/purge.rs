@@ -7,7 +7,7 @@ use model::settings::LogSettings;
 use runtime::clock;
 use tokio::time::{Instant, sleep};
 
-use super::plan::{self, Knowledge, Step};
+use super::plan::{self, Knowledge, Pair, Step, Streams};
 use super::{Refusal, Splitter};
 
 /// Time for which the streams keep the records of before a split.
@@ -20,8 +20,8 @@ const HOUR_MS: u64 = 3_600_000;
 /// there was nothing to remove.
 ///
 /// # Errors
-/// If the split is not complete, or younger than a day and the purge is not forced, or a request
-/// failed. The next call goes on.
+/// If the split is not complete, or a request failed; if the purge is not forced, also if the split is
+/// younger than a day, or a stream was lost since then. The next call goes on.
 pub async fn purge(
     bus: &Bus,
     settings: &LogSettings,
@@ -29,9 +29,9 @@ pub async fn purge(
     mut report: impl FnMut(&str),
 ) -> Result<bool, Refusal> {
     // The streams alone say what is left to do, so a purge that died goes on where it was.
-    let splitter = Splitter::new(bus, settings).await?;
+    let Some(splitter) = Splitter::of_split(bus, settings).await? else { return Ok(false) };
     let found = splitter.find_all().await?;
-    let streams = found.iter().map(|(name, found)| (name.clone(), found.seen())).collect();
+    let streams: Streams = found.iter().map(|(name, found)| (name.clone(), found.seen())).collect();
     let announced = |name: &str| found.iter().any(|(other, found)| other == name && found.seen().announced.is_some());
     let Some(first) = splitter.pairs.first() else { return Ok(false) };
     if !announced(&first.origin) {
@@ -39,6 +39,9 @@ pub async fn purge(
     }
     if plan::next(splitter.division, &splitter.pairs, &streams, &Knowledge::default())? != Step::Done {
         return Err(Refusal::NotComplete);
+    }
+    if !is_forced {
+        splitter.pairs.iter().try_for_each(|pair| check_loss(pair, &streams))?;
     }
     let split_at = found.iter().filter_map(|(_, found)| found.split_at()).max().unwrap_or_default();
     let age = clock::now_ms().saturating_sub(split_at);
@@ -55,6 +58,16 @@ pub async fn purge(
         }
     }
     Ok(true)
+}
+
+/// Refuses a pair of which one stream was lost since the split: the other one has its last records.
+fn check_loss(pair: &Pair, streams: &Streams) -> Result<(), Refusal> {
+    let epoch = |name| streams.get(name).map(|stream| stream.epoch);
+    // Both begin with the same one.
+    if epoch(&pair.origin) == epoch(&pair.copy) {
+        return Ok(());
+    }
+    Err(Refusal::Lost { origin: pair.origin.clone(), copy: pair.copy.clone() })
 }
 
 impl Splitter<'_> {

@@ -43,9 +43,20 @@ pub enum Refusal {
         /// Its name.
         stream: String,
     },
-    /// A stream has subjects of no step of a split.
+    /// A stream of the log has subjects of no step of a split.
     #[error(
-        "the stream {stream} has other subjects than a stream of this log, or mirrors another one: if it is of no use, \
+        "the stream {stream} of the log has the subjects {subjects:?}, which are of no step of a split: a chat server that \
+         starts names the difference and its remedy"
+    )]
+    OtherSubjects {
+        /// Its name.
+        stream: String,
+        /// Its subjects.
+        subjects: Vec<String>,
+    },
+    /// A stream that is none of the log has the name of a copy.
+    #[error(
+        "the stream {stream} has the name of a copy, and has other subjects or mirrors another stream: if it is of no use, \
          remove it (`nats stream rm {stream}`), and run this again"
     )]
     Strange {
@@ -74,9 +85,6 @@ pub enum Refusal {
         /// The origin's.
         origin: String,
     },
-    /// The last split is complete, and its streams have the records of before.
-    #[error("the streams have the records of both halves since the last split: run `shaddock log purge` first")]
-    NotPurged,
     /// A copy has become a stream of rooms.
     #[error("a stream of the split has its rooms already: it can only go on, run `shaddock log split`")]
     TooLate,
@@ -91,6 +99,17 @@ pub enum Refusal {
     TooEarly {
         /// Hours since the split.
         hours: u64,
+    },
+    /// A stream was deleted and created again since the split.
+    #[error(
+        "{origin} or {copy} was deleted and created again since the split, and the other one has the last records of its \
+         rooms: keep these where you need them, and purge with --force"
+    )]
+    Lost {
+        /// The stream that kept the lower half.
+        origin: String,
+        /// The one that was its copy.
+        copy: String,
     },
     /// Half of the space is too little for the records of a stream.
     #[error(
@@ -107,10 +126,10 @@ pub enum Refusal {
         /// The space that suffices.
         wanted: u64,
     },
-    /// A copy did not get the last records in time, so the origins have all rooms again.
+    /// A copy did not get the last records in time.
     #[error(
-        "{stream} did not get the last records of {origin} within {secs} s, so the streams have their rooms again, as \
-         before: see that all servers of JetStream are there, and run this again"
+        "{stream} or one of its replicas did not get the last records of {origin} within {secs} s: see that all servers \
+         of JetStream are there, and run this again"
     )]
     TooSlow {
         /// The copy's name.
@@ -120,11 +139,8 @@ pub enum Refusal {
         /// Seconds waited.
         secs: u64,
     },
-    /// A copy differs from its origin, so the origins have all rooms again.
-    #[error(
-        "{stream} is not the same as {origin} ({difference}), so the streams have their rooms again, as before: run \
-         `shaddock log split --undo`, then this again"
-    )]
+    /// A copy differs from its origin.
+    #[error("{stream} is not the same as {origin} ({difference}): run `shaddock log split --undo`, then this again")]
     Differs {
         /// The copy's name.
         stream: String,
@@ -133,10 +149,21 @@ pub enum Refusal {
         /// The difference.
         difference: String,
     },
+    /// A stream of the log takes no message.
+    #[error(
+        "the stream {stream} is full ({reason}): raise log.max_total_bytes and the stream's limit (`nats stream edit {stream} \
+         --max-bytes`), and run this again"
+    )]
+    Full {
+        /// Its name.
+        stream: String,
+        /// The server's description.
+        reason: String,
+    },
     /// JetStream has no space for a copy.
     #[error(
-        "JetStream has no space for {stream}, which may be as large as {origin} until the purge ({reason}): raise \
-         max_file_store in nats-server's configuration or the account's limits, and run this again; `shaddock log split \
+        "JetStream has no space for {stream} with its replicas, which may be as large as {origin} until the purge \
+         ({reason}): raise max_file_store in nats-server's configuration or the account's limits, and run this again; `shaddock log split \
          --undo` removes the copies"
     )]
     NoSpace {
@@ -161,7 +188,7 @@ pub enum Refusal {
     /// JetStream refused, or did not respond.
     #[error(
         "the stream {stream} cannot be read or changed ({reason}): see that the user may use $JS.API.> and a majority of \
-         the servers is there, and run this again; each step that is done stays so"
+         the servers is there, and run this again: it goes on from there"
     )]
     Request {
         /// Its name.
@@ -169,7 +196,33 @@ pub enum Refusal {
         /// The server's description.
         reason: String,
     },
+    /// A step failed while rooms waited, so the origins have all rooms again.
+    #[error("the streams have all of their rooms again, as before, because {0}")]
+    GivenBack(Box<Self>),
+    /// A step failed while rooms waited, and there is no way back.
+    #[error("rooms wait, run this again at once: {cause}; they cannot be given back: {failure}")]
+    RoomsWait {
+        /// The failure of the step.
+        cause: Box<Self>,
+        /// The reason for which the origins do not have their rooms again.
+        failure: Box<Self>,
+    },
     /// The bus is the one inside this process.
     #[error("the streams are those of a NATS server: add --nats URL")]
     NoNats,
+}
+
+impl Refusal {
+    /// Returns true if a step failed, and the streams are as the step found them.
+    pub(super) fn is_failed_step(&self) -> bool {
+        matches!(
+            self,
+            Self::Request { .. }
+                | Self::TooSlow { .. }
+                | Self::Differs { .. }
+                | Self::Full { .. }
+                | Self::NoSpace { .. }
+                | Self::TooManyStreams { .. }
+        )
+    }
 }

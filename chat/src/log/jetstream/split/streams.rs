@@ -23,7 +23,10 @@ const CHANGED_WITHIN: Duration = Duration::from_secs(10);
 /// Time in which records of a slot are removed.
 const PURGED_WITHIN: Duration = Duration::from_secs(120);
 
-/// Name of the consumer that counts records. It ends by itself.
+/// Time in which records are counted: rooms wait.
+const COUNTED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Name of the consumer that counts records. It ends by itself if the command does not delete it.
 const COUNTER: &str = "shaddock-split";
 
 /// A stream that exists.
@@ -66,7 +69,7 @@ impl Managed {
         Self { api: Api::of_stream(bus, settings, stream.to_owned()) }
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         self.api.stream()
     }
 
@@ -101,7 +104,6 @@ impl Managed {
         set_metadata(&mut config, metadata);
         let request = format!("STREAM.CREATE.{}", self.name());
         let created = self.api.manage(&request, &Value::Object(config), CHANGED_WITHIN).await;
-        let (stream, origin) = (self.name().to_owned(), origin.name().to_owned());
         match created {
             Ok(_) => Ok(()),
             // A request of before that got no response.
@@ -109,11 +111,7 @@ impl Managed {
             Err(ApiError::Refused { code: code::MAX_STREAMS, description }) => {
                 Err(Refusal::TooManyStreams { wanted: streams, reason: description })
             }
-            Err(ApiError::Refused {
-                code: code::RESOURCES | code::STORAGE | code::ACCOUNT_FULL | code::ACCOUNT_STREAM_BYTES | code::NO_PEERS,
-                description,
-            }) => Err(Refusal::NoSpace { stream, origin, reason: description }),
-            Err(error) => Err(self.refused(&error)),
+            Err(error) => Err(self.refused_copy(error, origin)),
         }
     }
 
@@ -125,12 +123,13 @@ impl Managed {
         .await
     }
 
-    /// Gives the stream so many replicas.
-    pub(super) async fn set_replicas(&self, replicas: usize) -> Result<(), Refusal> {
-        self.change(|config| {
+    /// Gives the copy of an origin as many replicas as that has.
+    pub(super) async fn replicate(&self, origin: &Self) -> Result<(), Refusal> {
+        let replicas = origin.found().await?.info.config.num_replicas;
+        let change = |config: &mut Map<String, Value>| {
             config.insert("num_replicas".to_owned(), json!(replicas));
-        })
-        .await
+        };
+        self.try_change(change).await?.map_err(|error| self.refused_copy(error, origin))
     }
 
     /// Announces a split into so many streams; with none takes the announcement back.
@@ -161,22 +160,26 @@ impl Managed {
     }
 
     async fn change(&self, change: impl FnOnce(&mut Map<String, Value>)) -> Result<(), Refusal> {
+        self.try_change(change).await?.map_err(|error| self.refused(&error))
+    }
+
+    /// Changes the configuration; returns the response.
+    async fn try_change(&self, change: impl FnOnce(&mut Map<String, Value>)) -> Result<Result<(), ApiError>, Refusal> {
         let mut config = self.found().await?.config;
         change(&mut config);
         let metadata: Map<String, Value> = own_metadata(&config).collect();
         config.insert("metadata".to_owned(), Value::Object(metadata));
         let request = format!("STREAM.UPDATE.{}", self.name());
-        let changed = self.api.manage(&request, &Value::Object(config), CHANGED_WITHIN).await;
-        changed.map(drop).map_err(|error| self.refused(&error))
+        Ok(self.api.manage(&request, &Value::Object(config), CHANGED_WITHIN).await.map(drop))
     }
 
-    /// Makes another server lead the stream, so that a mirror that stands still begins anew. A server
-    /// alone cannot do that.
+    /// Makes another server lead the stream, so that a mirror that stands still begins anew.
     // Seen with nats-server 2.15.1: a mirror got no more records after it got replicas, and showed a
     // lag of 0.
-    pub(super) async fn change_leader(&self) {
+    pub(super) async fn change_leader(&self) -> Result<(), Refusal> {
         let request = format!("STREAM.LEADER.STEPDOWN.{}", self.name());
-        drop(self.api.manage(&request, &json!({}), CHANGED_WITHIN).await);
+        let changed = self.api.manage(&request, &json!({}), self.api.within()).await;
+        changed.map(drop).map_err(|error| self.refused(&error))
     }
 
     /// Deletes the stream.
@@ -191,7 +194,13 @@ impl Managed {
     /// stream's queue.
     pub(super) async fn append_probe(&self, subject: &str) -> Result<Position, Refusal> {
         let appended = self.api.append(subject.to_owned(), None, bytes::Bytes::from_static(b"split")).await;
-        appended.map_err(|error| self.refused(&error))
+        appended.map_err(|error| match error {
+            ApiError::Refused {
+                code: code::STORE_FAILED | code::RESOURCES | code::STORAGE | code::ACCOUNT_FULL,
+                description: reason,
+            } => Refusal::Full { stream: self.name().to_owned(), reason },
+            error => self.refused(&error),
+        })
     }
 
     /// Removes the records of these subjects.
@@ -214,15 +223,23 @@ impl Managed {
         });
         let body = json!({ "stream_name": self.name(), "config": config });
         // One of an earlier run would show the count of then.
-        let delete = format!("CONSUMER.DELETE.{}.{COUNTER}", self.name());
-        drop(self.api.manage(&delete, &json!({}), CHANGED_WITHIN).await);
+        self.delete_counter().await?;
         let request = format!("CONSUMER.CREATE.{}.{COUNTER}", self.name());
-        let created = self.api.manage(&request, &body, CHANGED_WITHIN).await.map_err(|error| self.refused(&error))?;
-        drop(self.api.manage(&delete, &json!({}), CHANGED_WITHIN).await);
+        let created = self.api.manage(&request, &body, COUNTED_WITHIN).await.map_err(|error| self.refused(&error))?;
+        // The next count deletes it otherwise.
+        drop(self.delete_counter().await);
         created
             .get("num_pending")
             .and_then(Value::as_u64)
             .ok_or_else(|| self.refused(&ApiError::Garbled("no count".to_owned())))
+    }
+
+    async fn delete_counter(&self) -> Result<(), Refusal> {
+        let request = format!("CONSUMER.DELETE.{}.{COUNTER}", self.name());
+        match self.api.manage(&request, &json!({}), self.api.within()).await {
+            Err(error) if !error.is(code::NO_CONSUMER) => Err(self.refused(&error)),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the last position of these subjects, as JetStream knows them.
@@ -231,6 +248,17 @@ impl Managed {
         let last = self.api.read_leader(MessageQuery::LastOf { last_by_subj: subject }).await;
         let last = last.map_err(|error| self.refused(&error))?;
         Ok(last.map_or(Position::NONE, |stored| stored.position))
+    }
+
+    /// Returns the refusal of a copy that needs space.
+    fn refused_copy(&self, error: ApiError, origin: &Self) -> Refusal {
+        match error {
+            ApiError::Refused {
+                code: code::RESOURCES | code::STORAGE | code::ACCOUNT_FULL | code::ACCOUNT_STREAM_BYTES | code::NO_PEERS,
+                description: reason,
+            } => Refusal::NoSpace { stream: self.name().to_owned(), origin: origin.name().to_owned(), reason },
+            error => self.refused(&error),
+        }
     }
 
     fn refused(&self, error: &ApiError) -> Refusal {

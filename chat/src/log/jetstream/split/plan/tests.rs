@@ -145,8 +145,10 @@ impl Model {
             }
             Step::AwaitServers => {
                 known.is_known = true;
-                let lasts = self.pairs.iter().zip(&self.origins);
-                known.lasts = lasts.map(|(pair, origin)| (pair.origin.clone(), origin.stream.last)).collect();
+                for index in 0..self.pairs.len() {
+                    self.append(index, false, false);
+                    known.probes.insert(self.pairs[index].origin.clone(), self.origins[index].stream.last);
+                }
             }
             Step::Narrow(pairs) => {
                 for index in some(self, pairs) {
@@ -218,7 +220,16 @@ impl Model {
         }
     }
 
-    /// Runs the command until it is done or dies.
+    /// Requests fail while rooms wait: they get their streams again, if that is still possible.
+    fn gives_back(&mut self) -> bool {
+        let gives_back = matches!(next_undo(&self.pairs, &self.streams()), Ok(UndoStep::Widen(_)));
+        if gives_back {
+            self.undo(UndoStep::Widen(self.pairs.clone()));
+        }
+        gives_back
+    }
+
+    /// Runs the command until it is done, dies or gives up.
     fn run(&mut self, dies_after: Option<usize>) -> bool {
         let mut known = Knowledge::default();
         for count in 0.. {
@@ -230,6 +241,13 @@ impl Model {
             let dies = dies_after == Some(count);
             self.perform(step, &mut known, dies);
             self.check();
+            if self.chance(10) {
+                // A request failed, and the step is tried again.
+                known.forget_ends();
+            }
+            if dies_after.is_some() && self.chance(10) && self.gives_back() {
+                return false;
+            }
             if dies {
                 return false;
             }
@@ -327,8 +345,8 @@ fn a_split_waits_for_the_copies_and_their_replicas() {
     let behind = Stream { are_current: false, ..mirror.clone() };
     assert_eq!(step(&origin, &behind, &none), Step::AwaitReplicas(all()));
     assert_eq!(step(&origin, &mirror, &none), Step::AwaitServers);
-    let lasts = [("ROOMS".to_owned(), Position(4_500))].into();
-    let seen = Knowledge { is_known: true, lasts, ..Knowledge::default() };
+    let probes = [("ROOMS".to_owned(), Position(4_500))].into();
+    let seen = Knowledge { is_known: true, probes, ..Knowledge::default() };
     let still = Stream { last: Position(4_499), ..mirror.clone() };
     assert_eq!(step(&origin, &still, &seen), Step::AwaitCopies(all()), "no record for all that time");
     assert_eq!(step(&origin, &mirror, &seen), Step::Narrow(all()));
@@ -368,10 +386,12 @@ fn streams_that_are_not_those_of_a_split_are_refused() {
     let [pair] = &all(1)[..] else { panic!() };
     let (origin, narrow) = (stream(one), stream(pair.kept.clone()));
     let mirror = |of: &str| Stream { mirrors: Some(of.to_owned()), ..stream(vec![]) };
-    assert!(matches!(refusal(narrow, None), Refusal::CopyMissing { .. }));
+    assert!(matches!(refusal(narrow.clone(), None), Refusal::CopyMissing { .. }));
+    let edited = stream(vec!["x".to_owned()]);
+    assert!(matches!(refusal(narrow, Some(edited)), Refusal::OtherSubjects { .. }), "it may have had rooms");
     assert!(matches!(refusal(origin.clone(), Some(mirror("OTHER"))), Refusal::Strange { .. }));
     assert!(matches!(refusal(origin.clone(), Some(stream(vec!["x".to_owned()]))), Refusal::Strange { .. }));
-    assert!(matches!(refusal(stream(vec!["x".to_owned()]), None), Refusal::Strange { .. }));
+    assert!(matches!(refusal(stream(vec!["x".to_owned()]), None), Refusal::OtherSubjects { .. }));
     let other = Stream { epoch: Epoch(8), ..mirror("ROOMS") };
     assert!(matches!(refusal(origin, Some(other)), Refusal::OtherEpoch { .. }));
 }
