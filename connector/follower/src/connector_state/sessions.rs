@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use model::act::Profile;
 use model::identity::User;
 use model::ids::RoomId;
 use model::network::AddressGroup;
@@ -83,6 +84,11 @@ impl Sessions {
     /// Returns the public address of a session's client.
     pub(crate) fn address(&self, number: u64) -> Option<AddressGroup> {
         self.0.get(&number)?.address
+    }
+
+    /// Returns the claims of a session's token that its room gets.
+    pub(crate) fn profile(&self, number: u64) -> Option<Box<Profile>> {
+        self.0.get(&number)?.user.as_ref()?.principal.profile().boxed()
     }
 
     /// Returns the owner of a session's quota.

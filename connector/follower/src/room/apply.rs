@@ -116,15 +116,16 @@ impl Room {
             | Entry::Rights { .. }
             | Entry::Revoke { .. }
             | Entry::Erase { .. } => {}
-            Entry::Message { from, content, .. } => {
-                let push = Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time };
+            Entry::Message { from, content, meta, .. } => {
+                let (from, content, meta) = (from.clone(), content.clone(), meta.clone());
+                let push = Push::Chat { from, content, target: None, seq, time, meta };
                 cx.push(self.sessions.receivers(), push);
             }
-            Entry::Whisper { from, to, content, .. } => {
+            Entry::Whisper { from, to, content, meta, .. } => {
                 let session = self.state.session_of(to).and_then(|session| local_number(session, cx));
                 let receiver = session.filter(|number| self.sessions.state(*number).receives_pushes());
-                let (from, content, target) = (from.clone(), content.clone(), Some(to.clone()));
-                cx.push(receiver.into_iter().collect(), Push::Chat { from, content, target, seq, time });
+                let (from, content, target, meta) = (from.clone(), content.clone(), Some(to.clone()), meta.clone());
+                cx.push(receiver.into_iter().collect(), Push::Chat { from, content, target, seq, time, meta });
             }
         }
     }

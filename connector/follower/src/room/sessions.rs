@@ -62,9 +62,10 @@ impl Room {
         self.close_held_namesakes(&name, entering.token, cx);
         let claim = if entering.is_resuming { Claim::Back } else { Claim::New };
         let membership = entering.token.membership();
-        let item = Item::Join { session, name: name.clone(), membership, claim, seen };
+        let profile = cx.sessions.profile(session);
+        let item = Item::Join { session, name: name.clone(), membership, claim, seen, profile: profile.clone() };
         self.queue_request(QueuedItem { item, pending: Some(pending) }, cx.common);
-        self.sessions.start_entering((session, cx.sessions.address(session)), name, entering.token);
+        self.sessions.start_entering((session, cx.sessions.address(session)), name, entering.token, profile);
         self.advance(cx);
     }
 
@@ -95,7 +96,8 @@ impl Room {
         };
         let epoch = self.applied.epoch;
         let (users, _) = self.presence.page(None, cx.common.large_members);
-        let entered = Box::new(Entered { users, total, names, seq, time, epoch, token, missed });
+        let profiles = self.profiles(&users);
+        let entered = Box::new(Entered { users, profiles, total, names, seq, time, epoch, token, missed });
         cx.respond(pending, RoomResponse::Entered(entered));
     }
 
