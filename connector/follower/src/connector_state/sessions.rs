@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use model::act::Profile;
 use model::identity::User;
-use model::ids::RoomId;
+use model::ids::{RoomId, Uid};
 use model::network::AddressGroup;
 
 use super::quotas::Origin;
@@ -50,6 +50,13 @@ pub(super) struct Session {
     /// The user whose token it has; none of an anonymous client.
     // Boxed, as most clients of most servers have none.
     pub(super) user: Option<Box<User>>,
+}
+
+impl Session {
+    /// Returns its user, if it has a token.
+    pub(super) fn uid(&self) -> Option<&Uid> {
+        Some(&self.user.as_ref()?.principal.uid)
+    }
 }
 
 /// An `enter` that has its response.
