@@ -12,7 +12,7 @@ use model::membership::{Membership, MessageId};
 use model::record::{DecidedActs, DecidedProposal, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
 use model::room::{Member, Moderation, RoomState};
 use model::rpc::messages::{Claim, Item};
-use model::settings::Settings;
+use model::settings::{SameUser, Settings};
 use model::size_limits::SizeLimits;
 
 use crate::connector_liveness::{ConnectorLiveness, MemberAction};
@@ -37,6 +37,7 @@ pub struct RoomPolicy {
     rules: Rules,
     max_members: usize,
     newest_wins: bool,
+    newest_of_user_wins: bool,
     refuses_imitations: bool,
     max_records: usize,
     max_age_ms: u64,
@@ -124,6 +125,7 @@ impl RoomPolicy {
             rules: Rules::new(room),
             max_members: room.max_members,
             newest_wins: room.newest_wins,
+            newest_of_user_wins: settings.auth.same_user == SameUser::Newest,
             refuses_imitations: settings.names.refuses_imitations(),
             max_records: log.max_records,
             max_age_ms: u64::from(log.max_age_hours) * 3_600_000,
@@ -343,10 +345,11 @@ impl<'a> Draft<'a> {
             Some(there) if claim == Claim::Back && is_same(&there) => (Some(there.session), None),
             there => (None, there.map(|there| there.session)),
         };
+        let is_own = uid.is_some() && self.uid_of(name) == uid && self.policy.newest_of_user_wins;
         // A heal brings back a session that the log saw leave. It never displaces another session,
-        // not even under `newest_wins`: the client did not ask for it.
+        // not even under `newest_wins` or of the same user: the client did not ask for it.
         let yields = |session: &SessionId| {
-            self.liveness.is_name_free(session) || (claim != Claim::Heal && self.policy.newest_wins)
+            self.liveness.is_name_free(session) || (claim != Claim::Heal && (self.policy.newest_wins || is_own))
         };
         if displaced.as_ref().is_some_and(|session| !yields(session)) {
             return Err(Refusal::NameTaken);

@@ -3,12 +3,13 @@
 use model::ids::{Incarnation, Name, SessionId};
 use model::membership::Membership;
 use model::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId, Refusal};
+use model::room::Member;
 use model::rpc::messages::{Item, LogPosition};
 
 use super::local_sessions::LocalSession;
 use super::proposer::{PendingRequest, QueuedItem};
 use super::session_state::SessionState;
-use super::{Common, Context, Push, Room, RoomResponse, Stamp};
+use super::{Common, Context, Push, Room, RoomResponse, Stamp, session_id};
 use crate::connector_state::Effect;
 
 impl Room {
@@ -132,6 +133,7 @@ impl Room {
 
     fn apply_join(&mut self, name: &Name, session: &SessionId, stay: Membership, cx: &mut Context<'_>) {
         self.apply_enter(name, session, stay, cx);
+        self.end_replaced(name, cx);
         let changes = self.presence.insert(name, cx.now);
         self.push_presence(changes, cx);
     }
@@ -154,6 +156,29 @@ impl Room {
         for (other, end) in ends.collect::<Vec<_>>() {
             self.end_session(other, end, cx);
         }
+    }
+
+    /// Ends the older sessions of the user who joined under a name.
+    fn end_replaced(&mut self, name: &Name, cx: &mut Context<'_>) {
+        if self.state.members().get(name).and_then(Member::uid).is_none() {
+            return;
+        }
+        let is_replaced = |(number, local): &(u64, &LocalSession)| {
+            local.state().is_wanted() && self.is_replaced(*number, local, cx.common)
+        };
+        // One that asked to enter meanwhile is newer still: the owner decides that behind this join.
+        let others = self.sessions.with_name(name).filter(is_replaced);
+        let ends = others.map(|(number, _)| number).filter(|number| !self.proposer.has_join(*number));
+        for number in ends.collect::<Vec<_>>() {
+            self.end_session(number, Effect::Replaced(number), cx);
+        }
+    }
+
+    /// Returns true if a session's user has the session's name in the room by another session.
+    pub(super) fn is_replaced(&self, number: u64, local: &LocalSession, common: &Common) -> bool {
+        let is_it = |there: &&Member| there.uid().is_some() && there.uid() == local.uid();
+        let there = self.state.members().get(local.name()).filter(is_it);
+        there.is_some_and(|there| there.session != session_id(common, number))
     }
 
     fn apply_leave(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
@@ -263,9 +288,10 @@ impl Room {
         if asked && (state == SessionState::In || state.is_held()) {
             return;
         }
+        let is_replaced = self.sessions.get(number).is_some_and(|local| self.is_replaced(number, local, cx.common));
         if !self.withdraw_session(number, cx) && !asked && state.is_wanted() {
             // It was to rejoin, and another session has its name now.
-            cx.effects.push(Effect::Displaced(number));
+            cx.effects.push(if is_replaced { Effect::Replaced(number) } else { Effect::Displaced(number) });
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, btree_map::Entry};
 use std::sync::Arc;
 
 use model::act::Profile;
-use model::ids::Name;
+use model::ids::{Name, Uid};
 use model::membership::{Membership, Token};
 use model::network::AddressGroup;
 
@@ -44,6 +44,11 @@ impl LocalSession {
     /// Returns the name in the room, or the one that it asks for.
     pub(super) fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// Returns its client's user, if the client has a token.
+    pub(super) fn uid(&self) -> Option<&Uid> {
+        self.profile.as_ref()?.uid.as_ref()
     }
 
     /// Returns its state.

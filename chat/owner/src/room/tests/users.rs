@@ -3,6 +3,7 @@
 use model::act::Profile;
 use model::ids::Uid;
 use model::record::Refusal;
+use model::settings::SameUser;
 
 use super::*;
 
@@ -67,4 +68,17 @@ fn a_stolen_token_of_a_membership_is_worthless_without_the_users_own() {
     let items = vec![enter(1, "4711"), resume(2, profile("666")), resume(3, None), resume(4, profile("4711"))];
     assert_eq!(decide(&mut harness, items), [Outcome::Done(0), TAKEN, TAKEN, Outcome::Done(0)]);
     assert!(matches!(entries(&harness).last(), Some(Entry::Move { .. })));
+}
+
+#[test]
+fn the_newest_session_of_a_user_has_the_name() {
+    let entered = |same_user, uid| {
+        let mut settings = Settings::default();
+        settings.auth.same_user = same_user;
+        let mut harness = OwnerHarness::with(TestLog::new(1), &settings, SizeLimits::default());
+        decide(&mut harness, vec![enter(1, "4711"), enter(2, uid)])
+    };
+    assert_eq!(entered(SameUser::Newest, "4711"), [Outcome::Done(0), Outcome::Done(1)]);
+    assert_eq!(entered(SameUser::Refuse, "4711"), [Outcome::Done(0), TAKEN]);
+    assert_eq!(entered(SameUser::Newest, "666"), [Outcome::Done(0), TAKEN]);
 }
