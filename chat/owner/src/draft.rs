@@ -5,6 +5,7 @@ mod acts;
 mod undo;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use model::act::{IdentifiedAct, MessageMeta, Profile};
 use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId, Uid};
@@ -399,12 +400,12 @@ impl<'a> Draft<'a> {
         if self.state.membership_of(&from) != Some(membership) {
             return Err(Refusal::NotMember);
         }
-        let Message { content, target, id } = self.policy.rules.read(self.room, body)?;
+        let Message { content, target, id, data } = self.policy.rules.read(self.room, body)?;
         let id = id.map(|id| membership.message(&id));
         if let Some(outcome) = id.and_then(|id| self.earlier_outcome(id)) {
             return Ok(outcome);
         }
-        let meta = MessageMeta { uid: self.uid_of(&from).cloned(), by: None, data: None }.boxed();
+        let meta = MessageMeta { uid: self.uid_of(&from).cloned(), by: None, data: data.map(Arc::from) }.boxed();
         let entry = match target {
             Target::All => Entry::Message { from, content, id, meta },
             Target::One(to) => {

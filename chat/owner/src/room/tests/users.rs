@@ -44,7 +44,7 @@ fn entries(harness: &OwnerHarness) -> Vec<Entry> {
 #[test]
 fn entries_have_what_the_token_says() {
     let mut harness = OwnerHarness::new();
-    let body = br#"{"content":"hi","target":"*"}"#.to_vec().into();
+    let body = br#"{"content":"hi","target":"*","data":{"card":7}}"#.to_vec().into();
     let send = Item::Send { session: 1, membership: Token::new(1).membership(), body };
     assert_eq!(decide(&mut harness, vec![enter(1, "4711"), join(2, "bob"), send, say(2)]), [Outcome::Done(0); 4]);
     let (mut joined, mut metas) = (Vec::new(), Vec::new());
@@ -57,8 +57,8 @@ fn entries_have_what_the_token_says() {
     }
     assert_eq!(joined, [profile("4711"), None]);
     let meta = metas[0].as_ref().unwrap();
-    assert_eq!(meta.uid, Uid::new("4711").ok());
-    assert_eq!(metas[1], None, "an anonymous member");
+    assert_eq!((meta.uid.clone(), meta.data.as_deref()), (Uid::new("4711").ok(), Some("{\"card\":7}")));
+    assert_eq!(metas[1], None, "an anonymous member, and no data");
 }
 
 #[test]
