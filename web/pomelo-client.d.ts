@@ -39,11 +39,15 @@ export interface ChatMessage {
   time?: number;
   /** The epoch of the room's log that `seq` belongs to. */
   epoch?: number;
+  /** The sender's id in the application, if the sender logged in with a token. */
+  uid?: string;
+  /** What the sender's application sent beside the text. */
+  data?: unknown;
 }
 
 /** Messages of the past, ascending. */
 export interface HistoryPage {
-  messages: Omit<Required<ChatMessage>, 'epoch'>[];
+  messages: (Required<Pick<ChatMessage, 'msg' | 'from' | 'target' | 'seq' | 'time'>> & Pick<ChatMessage, 'uid' | 'data'>)[];
   epoch: number;
   /** True if no requested message has been evicted. */
   complete: boolean;
@@ -54,11 +58,28 @@ export interface HistoryPage {
 /** Names in the room, in the server's order. */
 export interface MembersPage {
   users: string[];
+  /** Of those who have tokens, by name. */
+  profiles?: Record<string, Profile>;
   total: number;
   seq: number;
   time: number;
   /** More exist: pass this as `after` to read them. */
   cursor?: string;
+}
+
+/** The claims of a member's token. */
+export interface Profile {
+  /** The member's id in the application, the claim `sub`. */
+  uid?: string;
+  /** The claim `info`. */
+  info?: unknown;
+}
+
+export interface SendOptions {
+  /** Milliseconds, with all repeats; the room's `sendTimeout` unless given. */
+  timeout?: number;
+  /** JSON of up to 4,096 bytes that receivers get beside the text; above, `bad-data`. */
+  data?: unknown;
 }
 
 /** The position of a message in the room's log; empty from stock Pomelo servers. */
@@ -89,8 +110,8 @@ export interface RoomState {
 export interface RoomEvents {
   /** A message; each once, in order. Own ones too, whispers among them. */
   chat: ChatMessage;
-  /** Another member joined. */
-  add: { user: string };
+  /** Another member joined; with the claims of its token, if it has one. */
+  add: { user: string } & Profile;
   /** Another member left. */
   leave: { user: string };
   /** The member list changed: the present `room.users`, `room.total` and `room.names`. */
@@ -207,6 +228,8 @@ export class Room {
   readonly session: Session;
   /** The names that are known to be in the room: all if `names`, else some. */
   readonly users: Set<string>;
+  /** The claims `sub` and `info` of members' tokens, of those in `users` who have tokens. */
+  readonly profiles: Map<string, Profile>;
   /** The number of members. */
   readonly total: number;
   /** True if each join and leave is delivered; in a large room only the number of members is. */
@@ -226,16 +249,16 @@ export class Room {
    * long, or too many messages wait. Messages are committed once and in the order of the calls,
    * over lost connections too. With `error.unknown` it may have been committed all the same.
    */
-  send(text: string, options?: { timeout?: number }): Promise<Sent>;
+  send(text: string, options?: SendOptions): Promise<Sent>;
 
   /** @deprecated The former name of `send`. */
-  say(text: string, options?: { timeout?: number }): Promise<Sent>;
+  say(text: string, options?: SendOptions): Promise<Sent>;
 
   /**
    * Sends a message to one member, as `send`; `bad-target` if `name` is no name, as `*`. The sender
    * gets it as a `chat` event, too.
    */
-  whisper(name: string, text: string, options?: { timeout?: number }): Promise<Sent>;
+  whisper(name: string, text: string, options?: SendOptions): Promise<Sent>;
 
   /**
    * The last messages, those before a `seq`, or the first ones after one; up to `limit`, of 1 to

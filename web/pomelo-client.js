@@ -730,18 +730,20 @@ class DeliveredPosition {
 /** The members of a room, as far as the server names them. Pure. */
 class MemberList {
   users = new Set();
+  /** The claims of members' tokens, by name. */
+  profiles = new Map();
   total = 0;
   names = true;
 
   /** Replaces the list by that of a response to `enter`. */
-  reset({ users = [], total = users.length, names = true }) {
-    this.replace(new Set(users));
+  reset({ users = [], profiles = {}, total = users.length, names = true }) {
+    this.replace({ users: new Set(users), profiles: new Map(Object.entries(profiles)) });
     this.setCounts({ total, names });
   }
 
-  /** Replaces the names by those that were read in pages. */
-  replace(users) {
-    [this.users, this.total] = [users, users.size];
+  /** Replaces the members by those that were read in pages. */
+  replace({ users, profiles }) {
+    [this.users, this.profiles, this.total] = [users, profiles, users.size];
   }
 
   setCounts({ total, names }) {
@@ -755,12 +757,17 @@ class MemberList {
 
   // While the server names no members, `total` is its last count. A name that comes all the same
   // corrects the list, and is in that count already.
-  add(user) {
+  add(user, profile = {}) {
     this.total += this.names && !this.users.has(user) ? 1 : 0;
     this.users.add(user);
+    this.profiles.delete(user);
+    if (Object.keys(profile).length > 0) {
+      this.profiles.set(user, profile);
+    }
   }
 
   remove(user) {
+    this.profiles.delete(user);
     const isCounted = this.users.delete(user) || this.isPartial;
     this.total -= this.names && isCounted ? 1 : 0;
   }
@@ -1156,7 +1163,7 @@ class Attempt {
       case OWN_WHISPER:
         return this.#emitOwnWhisper(body, epoch);
       case 'onAdd':
-        return this.#addMember(body.user);
+        return this.#addMember(body);
       case 'onLeave':
         return this.#removeMember(body.user);
       case 'onMembers':
@@ -1188,11 +1195,11 @@ class Attempt {
   }
 
   /** Emits a message, unless it was delivered before. */
-  #emitMessage({ msg, from, target, seq, time }) {
+  #emitMessage({ msg, from, target, seq, time, uid, data }) {
     const { delivered } = this.#membership;
     if (delivered.isNew(seq)) {
       delivered.advance(seq);
-      this.#emit('chat', { msg, from, target, seq, time, epoch: delivered.epoch });
+      this.#emit('chat', { msg, from, target, seq, time, epoch: delivered.epoch, ...present({ uid, data }) });
     }
   }
 
@@ -1217,16 +1224,17 @@ class Attempt {
     return from === user && target !== '*' && target !== user;
   }
 
-  #addMember(user) {
-    this.#membership.memberList.add(user);
-    this.#membersRead?.add(user);
-    this.#emit('add', { user });
+  #addMember({ user, uid, info }) {
+    const profile = present({ uid, info });
+    this.#membership.memberList.add(user, profile);
+    this.#membersRead?.add(user, profile);
+    this.#emit('add', { user, ...profile });
     this.#emitUsers();
   }
 
   #removeMember(user) {
     this.#membership.memberList.remove(user);
-    this.#membersRead?.delete(user);
+    this.#membersRead?.remove(user);
     this.#emit('leave', { user });
     this.#emitUsers();
   }
@@ -1253,17 +1261,18 @@ class Attempt {
     if (this.#hasEnded) {
       return;
     }
-    const reading = (this.#membersRead = new Set());
+    const reading = (this.#membersRead = new MemberList());
     let after;
     const onResponse = (response) => {
-      const { users, cursor } = succeeded(response);
+      const { users, profiles, cursor } = succeeded(response);
       const isOurs = this.#membersRead === reading;
       if (isOurs && (!Array.isArray(users) || (cursor !== undefined && cursor === after))) {
         throw new ChatError('protocol', 'pages of the member list do not advance');
       }
       after = isOurs ? cursor : undefined;
       if (isOurs) {
-        users.forEach((user) => reading.add(user));
+        const profileOf = new Map(Object.entries(profiles ?? {}));
+        users.forEach((user) => reading.add(user, profileOf.get(user)));
       }
       if (isOurs && after === undefined) {
         this.#membersRead = null;
@@ -1332,7 +1341,9 @@ class Attempt {
   #settleSent(draft, { seq, time }) {
     // Settled first: a handler that sends a message must not find this one in the queue.
     this.#room.settle(draft, null, { seq, time });
-    const whisper = { msg: String(draft.content), from: this.#membership.user, target: draft.target, seq, time };
+    const { user: from, memberList } = this.#membership;
+    const beside = present({ uid: memberList.profiles.get(from)?.uid, data: draft.data });
+    const whisper = { msg: String(draft.content), from, target: draft.target, seq, time, ...beside };
     if (this.#isOwnWhisper(whisper)) {
       this.#receivePush(OWN_WHISPER, whisper);
     }
@@ -1471,6 +1482,14 @@ export class Room {
     return this.#membership.memberList.users;
   }
 
+  /**
+   * The claims `sub` and `info` of members' tokens, by name: of those in `users` who have tokens.
+   * @returns {Map<string, {uid?: string, info?: unknown}>}
+   */
+  get profiles() {
+    return this.#membership.memberList.profiles;
+  }
+
   /** The number of members. */
   get total() {
     return this.#membership.memberList.total;
@@ -1517,7 +1536,7 @@ export class Room {
    *
    * @param {string} name
    * @param {string} text
-   * @param {{ timeout?: number }} [options]
+   * @param {{ timeout?: number, data?: unknown }} [options]
    * @returns {Promise<{ seq?: number, time?: number }>}
    */
   whisper(name, text, options) {
@@ -1702,7 +1721,7 @@ export class Room {
 
   // Sending
 
-  #send(target, content, { timeout = this.#options.sendTimeout } = {}) {
+  #send(target, content, { timeout = this.#options.sendTimeout, data } = {}) {
     const { sendQueue } = this.#membership;
     const { maxUnsent } = this.#options;
     if (this.#isClosed) {
@@ -1711,9 +1730,9 @@ export class Room {
     if (sendQueue.size >= maxUnsent) {
       return refusal('busy', `${sendQueue.size} messages wait to be sent`);
     }
-    const draft = { target, content, ...settler() };
+    const draft = { target, content, data, ...settler() };
     try {
-      draft.body = encodeBody({ target, content, id: `${this.#ids.prefix}-${(this.#ids.last += 1)}` });
+      draft.body = encodeBody({ target, content, id: `${this.#ids.prefix}-${(this.#ids.last += 1)}`, data });
     } catch (error) {
       return handled(Promise.reject(error));
     }
@@ -1759,6 +1778,11 @@ export class Room {
       this.#settle(draft, new ChatError(code, message, { status, reason, unknown: draft.tries > 0 }));
     }
   }
+}
+
+/** Returns the members that have a value. */
+function present(members) {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined));
 }
 
 /** Returns a token of the application, if this is one. */

@@ -1,6 +1,20 @@
 //! Request and response bodies as types. Knows nothing of connections.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The claims of a member's token.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
+pub struct Profile {
+    /// The member's id in the application, the claim `sub`.
+    #[serde(default)]
+    pub uid: Option<String>,
+    /// The claim `info`.
+    #[serde(default)]
+    pub info: Option<Value>,
+}
 
 /// A membership to be taken up again, as an earlier [`Entered`] named it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,6 +32,9 @@ pub struct Resume {
 pub struct Entered {
     /// Names in the room, ours among them; the first ones, where there are many.
     pub users: Vec<String>,
+    /// Of those in `users` who have tokens, by name.
+    #[serde(default)]
+    pub profiles: BTreeMap<String, Profile>,
     /// The member count; 0 from servers that do not send it.
     #[serde(default)]
     pub total: u64,
@@ -62,6 +79,8 @@ pub struct Message {
     target: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
 }
 
 impl Message {
@@ -72,7 +91,7 @@ impl Message {
 
     /// A whisper to one member.
     pub fn to(target: &str, content: &str) -> Self {
-        Self { content: content.to_owned(), target: target.to_owned(), id: None }
+        Self { content: content.to_owned(), target: target.to_owned(), id: None, data: None }
     }
 
     /// Sets an idempotency key of 1 to 64 characters. For a minute the server commits a
@@ -80,6 +99,13 @@ impl Message {
     #[must_use]
     pub fn with_id(mut self, id: &str) -> Self {
         self.id = Some(id.to_owned());
+        self
+    }
+
+    /// Sets JSON of the application of up to 4,096 bytes, which receivers get beside the text.
+    #[must_use]
+    pub fn with_data(mut self, data: Value) -> Self {
+        self.data = Some(data);
         self
     }
 }
@@ -123,6 +149,9 @@ pub struct Page {
 pub struct Members {
     /// The names.
     pub users: Vec<String>,
+    /// Of those who have tokens, by name.
+    #[serde(default)]
+    pub profiles: BTreeMap<String, Profile>,
     /// The member count.
     pub total: u64,
     /// The names include the room's log up to here; pushes follow for the rest.
@@ -147,4 +176,10 @@ pub struct HistoryMessage {
     pub seq: u64,
     /// The time of the commit, in Unix milliseconds.
     pub time: u64,
+    /// The sender's id in the application, if the sender logged in with a token.
+    #[serde(default)]
+    pub uid: Option<String>,
+    /// What was sent beside the text.
+    #[serde(default)]
+    pub data: Option<Value>,
 }

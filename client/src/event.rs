@@ -5,6 +5,8 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use wire::routes;
 
+use crate::body::Profile;
+
 /// A message to all, or a whisper.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Chat {
@@ -23,6 +25,29 @@ pub struct Chat {
     /// The time of the commit, in Unix milliseconds; 0 from servers that do not send it.
     #[serde(default)]
     pub time: u64,
+    /// The sender's id in the application, if the sender logged in with a token.
+    #[serde(default)]
+    pub uid: Option<String>,
+    /// What was sent beside the text, see [`crate::Message::with_data`].
+    #[serde(default)]
+    pub data: Option<Value>,
+}
+
+/// A member that joined.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Joined {
+    /// Its name.
+    pub user: String,
+    /// The claims of its token; empty without one.
+    #[serde(flatten)]
+    pub profile: Profile,
+}
+
+impl From<&str> for Joined {
+    /// A member without a token.
+    fn from(user: &str) -> Self {
+        Self { user: user.to_owned(), profile: Profile::default() }
+    }
 }
 
 /// A gap: messages of the room that the server does not push.
@@ -45,7 +70,7 @@ pub enum Event {
     /// A message or whisper.
     Chat(Chat),
     /// A member joined.
-    Add(String),
+    Add(Joined),
     /// A member left.
     Leave(String),
     /// Messages are missing.
@@ -81,7 +106,7 @@ impl Event {
         // it is.
         let known = match route.as_str() {
             routes::ON_CHAT => serde_json::from_value(body.clone()).ok().map(Self::Chat),
-            routes::ON_ADD => user().map(Self::Add),
+            routes::ON_ADD => serde_json::from_value(body.clone()).ok().map(Self::Add),
             routes::ON_LEAVE => user().map(Self::Leave),
             routes::ON_GAP => serde_json::from_value(body.clone()).ok().map(Self::Gap),
             routes::ON_MEMBERS => Self::members(&body),

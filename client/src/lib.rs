@@ -32,10 +32,10 @@ mod tls;
 use std::time::Duration;
 
 pub use address::{Address, GateAnswer, Transport};
-pub use body::{Entered, History, HistoryMessage, Members, Message, Page, Resume, Sent};
+pub use body::{Entered, History, HistoryMessage, Members, Message, Page, Profile, Resume, Sent};
 pub use chat::ChatClient;
 pub use error::ClientError;
-pub use event::{Chat, Event, Events, Gap};
+pub use event::{Chat, Event, Events, Gap, Joined};
 pub use gate::query_entry;
 pub use jwt::Jwt;
 pub use stream::ByteStream;

@@ -3,13 +3,14 @@
 
 mod screen;
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
-use client::{Address, ChatClient, ClientError, Event, Events, Jwt, Options, Tls, without_display_controls};
+use client::{Address, ChatClient, ClientError, Event, Events, Jwt, Options, Profile, Tls, without_display_controls};
 use tokio::io::{AsyncBufReadExt, BufReader, Split, Stdin};
 
 use crate::screen::Screen;
@@ -147,7 +148,8 @@ impl Terminal {
 
     async fn enter(&mut self, room: &str) -> anyhow::Result<()> {
         let entered = self.chat.enter(&self.user, room).await?;
-        self.screen.print(&format!("* you are in {room} with {}", some(&entered.users, entered.total)))?;
+        let members = some(&entered.users, &entered.profiles, entered.total);
+        self.screen.print(&format!("* you are in {room} with {members}"))?;
         Ok(())
     }
 
@@ -185,7 +187,7 @@ impl Terminal {
 
     async fn who(&mut self) -> anyhow::Result<()> {
         let members = self.chat.members(None, NAMES as u64).await?;
-        Ok(self.screen.print(&format!("* members: {}", some(&members.users, members.total)))?)
+        Ok(self.screen.print(&format!("* members: {}", some(&members.users, &members.profiles, members.total)))?)
     }
 
     async fn whisper(&mut self, rest: &str) -> anyhow::Result<()> {
@@ -202,7 +204,7 @@ impl Terminal {
         match event {
             Event::Chat(chat) if chat.target == "*" => self.screen.message(chat.time, &chat.from, &chat.msg)?,
             Event::Chat(chat) => self.screen.message(chat.time, &format!("{} to you", chat.from), &chat.msg)?,
-            Event::Add(user) => self.screen.print(&format!("* {user} joined"))?,
+            Event::Add(joined) => self.screen.print(&format!("* {} joined", named(&joined.user, &joined.profile)))?,
             Event::Leave(user) => self.screen.print(&format!("* {user} left"))?,
             Event::Members { total, .. } => self.screen.print(&format!("* {total} members"))?,
             Event::Gap(_) => self.screen.print("* messages are missing here")?,
@@ -220,9 +222,17 @@ fn start_of(line: &str) -> &str {
     line.split_at(end).0
 }
 
-/// The first names, and how many others there are; old servers name all, and no total.
-fn some(names: &[String], total: u64) -> String {
-    let shown = &names[..names.len().min(NAMES)];
+/// The first members, and how many others there are; old servers name all, and no total.
+fn some(names: &[String], profiles: &BTreeMap<String, Profile>, total: u64) -> String {
+    let shown = names.iter().take(NAMES).map(|name| profiles.get(name).map_or(name.clone(), |of| named(name, of)));
+    let shown: Vec<String> = shown.collect();
     let more = total.max(names.len() as u64) - shown.len() as u64;
     if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
+
+/// A member's name, with its id where that is another one, and `info`.
+fn named(name: &str, Profile { uid, info }: &Profile) -> String {
+    let uid = uid.iter().filter(|uid| *uid != name).map(|uid| format!(" ({uid})"));
+    let info = info.iter().map(|info| format!(" {info}"));
+    uid.chain(info).fold(name.to_owned(), |text, more| text + &more)
 }

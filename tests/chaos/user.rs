@@ -254,7 +254,7 @@ impl User {
                 self.advance_seen(chat.seq);
                 self.on_message(Delivery::from(chat));
             }
-            Event::Add(user) => self.observe(Observation::MemberJoined(user)),
+            Event::Add(joined) => self.observe(Observation::MemberJoined(joined.user)),
             Event::Leave(user) => self.observe(Observation::MemberLeft(user)),
             Event::Gap(gap) => {
                 self.counts.gaps.add();

@@ -55,7 +55,7 @@ async fn a3_the_same_name_twice(setup: Setup) {
         assert_eq!((&response["code"], &response["error"]), (&json!(500), &json!(true)), "{response}");
         // It stays connected, and may come under another name.
         second.enter(&format!("ann{connector}"), "lobby").await.unwrap();
-        assert_eq!(bob.next_event().await, Event::Add(format!("ann{connector}")));
+        assert_eq!(bob.next_event().await, Event::Add(format!("ann{connector}").as_str().into()));
         second.close();
         assert_eq!(bob.next_event().await, Event::Leave(format!("ann{connector}")));
     }
@@ -74,10 +74,10 @@ async fn a4_entering_another_room(setup: Setup) {
     let mut ann = test.join("ann", "lobby").await;
     let mut bob = test.join("bob", "lobby").await;
     let mut cid = test.join("cid", "attic").await;
-    assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
+    assert_eq!(ann.next_event().await, Event::Add("bob".into()));
     bob.chat.enter("bob", "attic").await.unwrap();
     assert_eq!(ann.next_event().await, Event::Leave("bob".to_owned()));
-    assert_eq!(cid.next_event().await, Event::Add("bob".to_owned()));
+    assert_eq!(cid.next_event().await, Event::Add("bob".into()));
     ann.send("in the lobby").await;
     bob.send("in the attic").await;
     assert_eq!(bob.next_message().await.1, "in the attic");
@@ -146,7 +146,7 @@ async fn a_refused_enter_changes_nothing(setup: Setup) {
     let _other_bob = test.join_at(0, "bob", "attic").await;
     assert_eq!(code(bob.chat.enter("bob", "attic").await), 500);
     bob.send("still in the lobby").await;
-    assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
+    assert_eq!(ann.next_event().await, Event::Add("bob".into()));
     assert_eq!(ann.next_message().await.1, "still in the lobby");
     test.cluster.stop().await;
 }
@@ -155,12 +155,12 @@ async fn another_name_in_the_same_room(setup: Setup) {
     let test = setup.start().await;
     let mut ann = test.join("ann", "lobby").await;
     let bob = test.join("bob", "lobby").await;
-    assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
+    assert_eq!(ann.next_event().await, Event::Add("bob".into()));
     assert_eq!(bob.chat.enter("bob", "lobby").await.unwrap().users, ["ann", "bob"]);
     assert_eq!(code(bob.chat.enter("ann", "lobby").await), 500);
     assert_eq!(bob.chat.enter("robert", "lobby").await.unwrap().users, ["ann", "robert"]);
     assert_eq!(ann.next_event().await, Event::Leave("bob".to_owned()));
-    assert_eq!(ann.next_event().await, Event::Add("robert".to_owned()));
+    assert_eq!(ann.next_event().await, Event::Add("robert".into()));
     bob.send("me again").await;
     assert_eq!(ann.next_message().await, ("robert".to_owned(), "me again".to_owned()));
     test.cluster.stop().await;

@@ -58,7 +58,7 @@ impl AttackedCluster {
         }
         let mut ann = world.split.join(1, "ann", "lobby").await;
         let bob = world.split.join(2, "bob", "lobby").await;
-        assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
+        assert_eq!(ann.next_event().await, Event::Add("bob".into()));
         Self { world, files, clusters, ann, bob, sent: 0 }
     }
 
@@ -207,7 +207,7 @@ async fn copies_of_old_messages_change_nothing() {
     let mut copies = Vec::new();
     collect(&mut requests, &mut copies, |copies| copies.last().is_some_and(|copy| method(copy) == "detach")).await;
     attacked.bob = attacked.world.split.join(2, "bob", "lobby").await;
-    assert_eq!(attacked.ann.next_event().await, Event::Add("bob".to_owned()));
+    assert_eq!(attacked.ann.next_event().await, Event::Add("bob".into()));
     attacked.exchange_messages().await;
 
     let until = copies.len() + 100;

@@ -61,12 +61,12 @@ async fn joins_and_leaves_are_pushed(setup: Setup) {
     let test = setup.start().await;
     let mut ann = test.join("ann", "lobby").await;
     let bob = test.join("bob", "lobby").await;
-    assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
+    assert_eq!(ann.next_event().await, Event::Add("bob".into()));
     bob.chat.leave().await.unwrap();
     assert_eq!(ann.next_event().await, Event::Leave("bob".to_owned()));
     assert_eq!(code(bob.chat.send("anybody?").await), 500);
     let cid = test.join("cid", "lobby").await;
-    assert_eq!(ann.next_event().await, Event::Add("cid".to_owned()));
+    assert_eq!(ann.next_event().await, Event::Add("cid".into()));
     cid.chat.close();
     assert_eq!(ann.next_event().await, Event::Leave("cid".to_owned()));
     assert_eq!(test.join("dan", "lobby").await.users(), ["ann", "dan"].into());

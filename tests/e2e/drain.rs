@@ -88,7 +88,7 @@ async fn a_connector_that_ends_sends_its_clients_elsewhere() {
     let (ann, _cid, ()) = tokio::join!(resumes, comes_anew, first.stop());
     ann.send("here again").await.unwrap();
     let received = bob.events_before("here again").await;
-    assert_eq!(received, [Event::Leave("cid".to_owned()), Event::Add("cid".to_owned())]);
+    assert_eq!(received, [Event::Leave("cid".to_owned()), Event::Add("cid".into())]);
     for cluster in [second, chat] {
         cluster.stop().await;
     }

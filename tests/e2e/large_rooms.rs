@@ -55,7 +55,7 @@ async fn a_large_room_gets_totals_until_it_is_small_again(setup: Setup) {
     assert!(eve.entered.names && !fay.entered.names);
     let first = &gus.entered;
     assert_eq!((&first.users[..], first.total, first.names), (&NAMES.map(str::to_owned)[..5], 7, false));
-    let came = |name: &str| Event::Add(name.to_owned());
+    let came = |name: &str| Event::Add(name.into());
     let went = |name: &str| Event::Leave(name.to_owned());
     assert_eq!(events_before_total(&mut ann, (6, false)).await, ["bob", "cid", "dan", "eve"].map(came));
     assert_eq!(events_before_total(&mut ann, (8, false)).await, []);

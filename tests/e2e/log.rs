@@ -128,7 +128,7 @@ async fn a_room_is_erased_while_it_has_members() {
     let page = bob.chat.history(History::Last, 10).await.unwrap();
     assert!(page.messages.iter().all(|said| said.msg == "after"), "{page:?}");
     assert_eq!(split.join(1, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
-    assert_eq!(bob.next_event().await, Event::Add("cid".to_owned()), "no leave was pushed");
+    assert_eq!(bob.next_event().await, Event::Add("cid".into()), "no leave was pushed");
     for cluster in clusters {
         cluster.stop().await;
     }

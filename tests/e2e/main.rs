@@ -41,6 +41,7 @@ mod split_cluster;
 mod stray_messages;
 mod takeover;
 mod test_cluster;
+mod users;
 
 /// Runs scenarios on the in-process bus and over a real nats-server.
 macro_rules! on_both_buses {

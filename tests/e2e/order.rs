@@ -82,7 +82,7 @@ async fn entering_and_sending_may_be_pipelined(setup: Setup) {
     let speaking = ann.send("first words");
     entering.await.unwrap();
     speaking.await.unwrap();
-    assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
+    assert_eq!(bob.next_event().await, Event::Add("ann".into()));
     assert_eq!(bob.next_message().await.1, "first words");
     test.cluster.stop().await;
 }

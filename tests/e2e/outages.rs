@@ -20,7 +20,7 @@ async fn a_chat_server_restarts_and_its_log_in_memory_is_lost() {
     let second = split.start("connector-server-2").await;
     let mut ann = split.join(0, "ann", "lobby").await;
     let mut bob = split.join(1, "bob", "lobby").await;
-    assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
+    assert_eq!(ann.next_event().await, Event::Add("bob".into()));
     let before = ann.send("before").await;
     assert_eq!(bob.next_message().await.1, "before");
     chat.stop().await;
@@ -41,7 +41,7 @@ async fn a_chat_server_restarts_and_its_log_in_memory_is_lost() {
     }
     let [ann, bob] = &mut back[..] else { panic!("two came back") };
     assert_eq!(bob.users(), ["ann", "bob"].into());
-    assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
+    assert_eq!(ann.next_event().await, Event::Add("bob".into()));
     bob.send("after").await;
     assert_eq!(ann.events_before("after").await, []);
     for cluster in [first, second, chat] {
@@ -64,7 +64,7 @@ async fn a_chat_server_dies_and_its_log_is_still_there() {
     let chat = split.start(&home).await;
     let after = bob.send("after").await;
     assert!(after.seq > before.seq, "the log goes on");
-    assert_eq!(ann.next_event().await, Event::Add("bob".to_owned()));
+    assert_eq!(ann.next_event().await, Event::Add("bob".into()));
     for member in [&mut ann, &mut bob] {
         let [Event::Chat(received)] = &member.events_before("after").await[..] else {
             panic!("received more than was sent")
@@ -73,7 +73,7 @@ async fn a_chat_server_dies_and_its_log_is_still_there() {
     }
     let cid = split.join(1, "cid", "lobby").await;
     assert_eq!(cid.users(), ["ann", "bob", "cid"].into());
-    assert_eq!(ann.next_event().await, Event::Add("cid".to_owned()), "no leave was pushed");
+    assert_eq!(ann.next_event().await, Event::Add("cid".into()), "no leave was pushed");
     for cluster in [first, second, chat] {
         cluster.stop().await;
     }

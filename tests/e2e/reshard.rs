@@ -105,7 +105,7 @@ async fn a_connector_that_is_added_takes_clients(setup: Setup) {
     ]);
     test.cluster.apply_servers(servers).await.unwrap();
     let ann = test.join_at(3, "ann", "lobby").await;
-    assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
+    assert_eq!(bob.next_event().await, Event::Add("ann".into()));
     ann.send("from the fourth").await;
     assert_eq!(bob.next_message().await.1, "from the fourth");
     test.cluster.stop().await;

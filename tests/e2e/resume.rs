@@ -77,7 +77,7 @@ async fn an_open_session_is_taken_over_and_kicked(setup: Setup) {
     // The last event of an older connection is its kick: no member receives a leave or a join.
     assert_eq!(test.join_at(2, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
     let mut bob = bob;
-    assert_eq!(bob.next_event().await, Event::Add("cid".to_owned()));
+    assert_eq!(bob.next_event().await, Event::Add("cid".into()));
     test.cluster.stop().await;
 }
 
@@ -92,7 +92,7 @@ async fn a_client_that_does_not_resume_leaves_and_may_still_read_what_was_missed
     assert_eq!(texts(&back.entered.missed), ["alone"]);
     assert_eq!(back.entered.token, ann.entered.token);
     assert_eq!(bob.next_message().await.1, "alone");
-    assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
+    assert_eq!(bob.next_event().await, Event::Add("ann".into()));
     test.cluster.stop().await;
 }
 
@@ -107,7 +107,7 @@ async fn a_newcomer_gets_the_name_of_a_client_that_cannot_resume_at_once(setup: 
     eventually(DEADLINE, "the connection to be gone", async || metrics.connections.get() == 1).await;
     test.join_at(0, "ann", "lobby").await;
     assert_eq!(bob.next_event().await, Event::Leave("ann".to_owned()));
-    assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
+    assert_eq!(bob.next_event().await, Event::Add("ann".into()));
     test.cluster.stop().await;
 }
 

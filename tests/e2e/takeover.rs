@@ -91,7 +91,7 @@ async fn members_of_a_dead_connector_leave() {
     let (chat_client, _events) = ChatClient::connect(&address, Options::default()).await.unwrap();
     eventually(DEADLINE, "the name is free", async || chat_client.enter("ann", "lobby").await.is_ok()).await;
     assert_eq!(bob.next_event().await, Event::Leave("ann".to_owned()));
-    assert_eq!(bob.next_event().await, Event::Add("ann".to_owned()));
+    assert_eq!(bob.next_event().await, Event::Add("ann".into()));
     assert_eq!(bob.next_event().await, Event::Leave("dan".to_owned()));
     assert_eq!(split.join(1, "cid", "lobby").await.users(), ["ann", "bob", "cid"].into());
     drop((ann, dan));

@@ -112,7 +112,7 @@ async fn a_panic_in_a_sessions_task_closes_that_session_only() {
     let deployment = Layout::SevenProcesses.start("").await;
     let (ann, mut anns) = member(&deployment, 0, "ann", "lobby").await;
     let (bob, mut bobs) = member(&deployment, 0, "bob", "lobby").await;
-    assert!(matches!(next(&mut anns).await, Event::Add(user) if user == "bob"));
+    assert!(matches!(next(&mut anns).await, Event::Add(joined) if joined.user == "bob"));
     let said = ann.send("panic-in-session").await;
     if !FAULTS {
         said.unwrap();

@@ -4,6 +4,7 @@ mod acts;
 mod refusals;
 mod session_check;
 mod truth;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::AddAssign;
@@ -81,6 +82,7 @@ pub(crate) fn check(world: &World) -> Tally {
     let kept: BTreeMap<_, _> = rooms.iter().filter(|(room, _)| world.keeps_log_of(room)).collect();
     let mut tally = Tally::default();
     check_sent_once(world, &rooms);
+    users::check(world, &rooms);
     for user in &world.users {
         for connection in &user.connections {
             check_answered_once(connection);

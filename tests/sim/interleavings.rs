@@ -21,6 +21,7 @@ mod silence;
 mod stale_messages;
 mod stray_messages;
 mod transit;
+mod users;
 
 /// The room of all scripts.
 const ROOM: &str = "lobby";

@@ -55,6 +55,7 @@ pub(crate) use acts::ALL_ROOMS;
 use acts::ActSender;
 pub(crate) use partial_faults::Node;
 use partial_faults::Partial;
+pub(crate) use user_actions::uid;
 
 /// Milliseconds until a request is answered 503.
 const REQUEST_MS: u64 = 2_000;

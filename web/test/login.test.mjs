@@ -120,3 +120,46 @@ test('a token that the client cannot replace ends its room', async (t) => {
   await settle();
   assert.deepEqual([emitted.close[0].error.code, emitted.close[0].error.reason], ['kicked', 'expired']);
 });
+
+test('users are beside their names', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
+  const profile = { uid: '4711', info: { level: 3 } };
+  cluster.line.push('onAdd', { user: 'bob', ...profile });
+  cluster.line.chat(2000, { uid: '4711', data: [1] });
+  assert.deepEqual(emitted.add, [{ user: 'bob', ...profile }]);
+  assert.deepEqual([...room.profiles], [['bob', profile]]);
+  const [{ uid, data }] = emitted.chat;
+  assert.deepEqual([uid, data], ['4711', [1]]);
+  cluster.line.push('onLeave', { user: 'bob' });
+  assert.equal(room.profiles.size, 0);
+});
+
+test('the member list has users, also in pages', async (t) => {
+  const of = (uid) => ({ uid, info: null });
+  const { cluster, room } = await enter(t, ({ responses }) => {
+    const entered = responses[ROUTES.ENTER];
+    responses[ROUTES.ENTER] = (body) => ({ ...entered(body), total: 4, profiles: { ann: of('1') } });
+    responses[ROUTES.MEMBERS] = ({ after }) =>
+      after === undefined
+        ? { code: 200, users: ['ann', 'bob'], profiles: { ann: of('1'), bob: of('2') }, cursor: 'bob' }
+        : { code: 200, users: ['cid', 'constructor'] };
+  });
+  await settle();
+  assert.deepEqual([...room.users], ['ann', 'bob', 'cid', 'constructor']);
+  assert.deepEqual([...room.profiles], [['ann', of('1')], ['bob', of('2')]]);
+  cluster.line.push('onAdd', { user: 'bob' });
+  assert.deepEqual([...room.profiles.keys()], ['ann']);
+});
+
+test('data is sent beside the text, and delivered with an own whisper', async (t) => {
+  let seq = 2000;
+  const { cluster, emitted, room } = await enter(t, ({ responses }) => {
+    responses[ROUTES.SEND] = () => ({ code: 200, seq: (seq += 1), time: 1 });
+  });
+  await room.whisper('bob', 'psst', { data: { card: 7 } });
+  const [{ data, content }] = cluster.bodies(ROUTES.SEND);
+  assert.deepEqual([content, data], ['psst', { card: 7 }]);
+  assert.deepEqual(emitted.chat.at(-1).data, { card: 7 });
+  await room.send('hi');
+  assert.ok(!('data' in cluster.bodies(ROUTES.SEND)[1]));
+});

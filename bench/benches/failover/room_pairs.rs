@@ -131,7 +131,7 @@ impl Room {
         let mut sender = Member::enter("sender", &name, &to_speak).await;
         let listener = Member::enter("listener", &name, &to_listen).await;
         let added = sender.events.next().await;
-        assert_eq!(added, Some(Event::Add("listener".to_owned())), "{name}");
+        assert_eq!(added, Some(Event::Add("listener".into())), "{name}");
         Self { name, sender, listener, sent: Cell::new(0) }
     }
 

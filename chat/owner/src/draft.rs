@@ -5,14 +5,15 @@ mod acts;
 mod undo;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use model::act::IdentifiedAct;
-use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId};
+use model::act::{IdentifiedAct, MessageMeta, Profile};
+use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId, Uid};
 use model::membership::{Membership, MessageId};
 use model::record::{DecidedActs, DecidedProposal, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
-use model::room::{Moderation, RoomState};
+use model::room::{Member, Moderation, RoomState};
 use model::rpc::messages::{Claim, Item};
-use model::settings::Settings;
+use model::settings::{SameUser, Settings};
 use model::size_limits::SizeLimits;
 
 use crate::connector_liveness::{ConnectorLiveness, MemberAction};
@@ -37,6 +38,7 @@ pub struct RoomPolicy {
     rules: Rules,
     max_members: usize,
     newest_wins: bool,
+    newest_of_user_wins: bool,
     refuses_imitations: bool,
     max_records: usize,
     max_age_ms: u64,
@@ -124,6 +126,7 @@ impl RoomPolicy {
             rules: Rules::new(room),
             max_members: room.max_members,
             newest_wins: room.newest_wins,
+            newest_of_user_wins: settings.auth.same_user == SameUser::Newest,
             refuses_imitations: settings.names.refuses_imitations(),
             max_records: log.max_records,
             max_age_ms: u64::from(log.max_age_hours) * 3_600_000,
@@ -289,11 +292,11 @@ impl<'a> Draft<'a> {
     fn decide_item(&mut self, author: &Author, item: &Item) -> Outcome {
         let session = |number, incarnation| SessionId { connector: author.connector.clone(), incarnation, number };
         let outcome = match item {
-            Item::Join { session: number, name, membership, claim, seen } => {
+            Item::Join { session: number, name, membership, claim, seen, profile } => {
                 if seen.is_some_and(|seen| self.is_overtaken(*membership, seen)) {
                     return Outcome::Overtaken;
                 }
-                self.join((session(*number, author.incarnation), *membership), name, *claim)
+                self.join((session(*number, author.incarnation), *membership), name, *claim, profile.as_deref())
             }
             Item::Leave { session: number, incarnation } => {
                 let session = self.member_session(session(*number, *incarnation));
@@ -325,10 +328,13 @@ impl<'a> Draft<'a> {
         (session, membership): (SessionId, Membership),
         name: &Name,
         claim: Claim,
+        profile: Option<&Profile>,
     ) -> Result<Outcome, Refusal> {
+        let uid = profile.and_then(|profile| profile.uid.as_ref());
         let before = self.member_session(session.clone());
         let old = self.state.name_of(&before).cloned();
-        if old.as_ref() == Some(name) && self.state.membership_of(name) == Some(membership) {
+        let is_same = |there: &Member| there.membership == membership && there.uid() == uid;
+        if old.as_ref() == Some(name) && self.state.members().get(name).is_some_and(is_same) {
             return Ok(Outcome::Unchanged);
         }
         if self.policy.refuses_imitations && self.state.is_imitation(name) {
@@ -337,13 +343,14 @@ impl<'a> Draft<'a> {
         let (from, displaced) = match self.state.members().get(name).cloned() {
             // The session joined with an older membership, whose end the log lost: `old` leaves.
             Some(there) if there.session == before => (None, None),
-            Some(there) if claim == Claim::Back && there.membership == membership => (Some(there.session), None),
+            Some(there) if claim == Claim::Back && is_same(&there) => (Some(there.session), None),
             there => (None, there.map(|there| there.session)),
         };
+        let is_own = uid.is_some() && self.uid_of(name) == uid && self.policy.newest_of_user_wins;
         // A heal brings back a session that the log saw leave. It never displaces another session,
-        // not even under `newest_wins`: the client did not ask for it.
+        // not even under `newest_wins` or of the same user: the client did not ask for it.
         let yields = |session: &SessionId| {
-            self.liveness.is_name_free(session) || (claim != Claim::Heal && self.policy.newest_wins)
+            self.liveness.is_name_free(session) || (claim != Claim::Heal && (self.policy.newest_wins || is_own))
         };
         if displaced.as_ref().is_some_and(|session| !yields(session)) {
             return Err(Refusal::NameTaken);
@@ -365,8 +372,13 @@ impl<'a> Draft<'a> {
         }
         Ok(self.push(match from {
             Some(from) => Entry::Move { name, from, to: session, membership },
-            None => Entry::Join { name, session, membership, profile: None },
+            None => Entry::Join { name, session, membership, profile: profile.cloned().and_then(Profile::boxed) },
         }))
+    }
+
+    /// Returns the user of the member with a name; `None` without a token.
+    fn uid_of(&self, name: &Name) -> Option<&Uid> {
+        self.state.members().get(name).and_then(Member::uid)
     }
 
     fn leave(&mut self, session: SessionId) -> Outcome {
@@ -388,17 +400,18 @@ impl<'a> Draft<'a> {
         if self.state.membership_of(&from) != Some(membership) {
             return Err(Refusal::NotMember);
         }
-        let Message { content, target, id } = self.policy.rules.read(self.room, body)?;
+        let Message { content, target, id, data } = self.policy.rules.read(self.room, body)?;
         let id = id.map(|id| membership.message(&id));
         if let Some(outcome) = id.and_then(|id| self.earlier_outcome(id)) {
             return Ok(outcome);
         }
+        let meta = MessageMeta { uid: self.uid_of(&from).cloned(), by: None, data: data.map(Arc::from) }.boxed();
         let entry = match target {
-            Target::All => Entry::Message { from, content, id, meta: None },
+            Target::All => Entry::Message { from, content, id, meta },
             Target::One(to) => {
                 let to = to.ok_or(Refusal::NoSuchMember)?;
                 let between = [membership, self.state.membership_of(&to).ok_or(Refusal::NoSuchMember)?];
-                Entry::Whisper { from, to, between, content, id, meta: None }
+                Entry::Whisper { from, to, between, content, id, meta }
             }
         };
         // Behind the check for duplicates: a repeat takes no space.

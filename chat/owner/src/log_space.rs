@@ -1,6 +1,7 @@
 //! The space that a part of the log has left, as a chat server knows it: the status of the last
 //! check, and what this server has appended since.
 
+use model::act::MAX_DATA_BYTES;
 use model::rpc::messages::LogShortage;
 use model::settings::Settings;
 
@@ -10,7 +11,7 @@ const RESERVE: f64 = 0.95;
 /// Bytes of a record in the log besides its own: its subject, headers, and the log's own fields.
 const RECORD_AROUND: u64 = 128;
 
-/// Bytes of an entry besides the content of its message, in the allowance of a room.
+/// Bytes of an entry besides the content and data of its message, in the allowance of a room.
 const MESSAGE_AROUND: usize = 512;
 
 /// Milliseconds between two checks of the log.
@@ -102,7 +103,7 @@ impl LogSpace {
         Self {
             pressure: settings.log.pressure,
             room_share: settings.log.room_share,
-            largest_message: (settings.room.max_content + MESSAGE_AROUND) as u64,
+            largest_message: (settings.room.max_content + MAX_DATA_BYTES + MESSAGE_AROUND) as u64,
             limits: None,
             checked: 0,
             appended: 0,
@@ -249,7 +250,7 @@ mod tests {
         assert_eq!(at(90, MIB), MessageSpace { until_reserve: 5 * MIB, of_share: Some(MIB) });
         assert_eq!(at(99, 3 * MIB), MessageSpace { until_reserve: 0, of_share: Some(0) });
         let small = space(450_000, 500_000).message_space(0);
-        assert_eq!(small.of_share, Some(16 * 1024 + 512), "a room may have the largest message");
+        assert_eq!(small.of_share, Some(16 * 1024 + 4_096 + 512), "a room may have the largest message");
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod forbidden_words;
 
 use std::borrow::Cow;
 
+use model::act::MAX_DATA_BYTES;
 use model::ids::{Name, RoomId};
 use model::record::Refusal;
 use model::settings::{Forbidden, RoomSettings};
@@ -22,10 +23,16 @@ pub struct Message {
     pub target: Target,
     /// The client's idempotency key.
     pub id: Option<String>,
+    /// JSON of the application beside the text.
+    pub data: Option<String>,
 }
 
 /// Most characters of an idempotency key.
 const MAX_ID_CHARS: usize = 64;
+
+/// Most bytes of content and data together, as clients get them. Names, room and user fit beside them
+/// into a package.
+const MAX_BYTES: usize = 60 * 1024;
 
 /// The receivers of a message.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +63,7 @@ impl Rules {
 
     /// Parses and checks the body of a `send` in `room`.
     pub fn read(&self, room: &RoomId, body: &[u8]) -> Result<Message, Refusal> {
+        let length = body.len();
         let body = Body::parse(body).into_members().ok_or(Refusal::BadBody)?;
         check_room(room, body.get("rid"))?;
         let target = read_target(body.get("target"))?;
@@ -64,7 +72,11 @@ impl Rules {
         if text::json_len(&content) > self.max_content {
             return Err(Refusal::TooLong);
         }
-        Ok(Message { content: self.censor(&content)?, target, id: read_id(body.get("id"))? })
+        let data = read_data(body.get("data"), length.saturating_sub(content.len()))?;
+        if text::json_len(&content) + data.as_deref().map_or(0, text::json_len) > MAX_BYTES {
+            return Err(Refusal::TooLong);
+        }
+        Ok(Message { content: self.censor(&content)?, target, id: read_id(body.get("id"))?, data })
     }
 
     fn censor(&self, content: &str) -> Result<String, Refusal> {
@@ -99,6 +111,15 @@ fn read_id(id: Option<&Value>) -> Result<Option<String>, Refusal> {
     value::text(id).filter(is_id).map(|id| Some(id.into_owned())).ok_or(Refusal::BadId)
 }
 
+/// Returns the data of a message as JSON, if there is any; `most` is the length of what the client
+/// sent.
+fn read_data(data: Option<&Value>, most: usize) -> Result<Option<String>, Refusal> {
+    let Some(data) = data.filter(|data| !data.is_null()) else { return Ok(None) };
+    let json = data.to_string();
+    // `1e15` is written out, and a record has space for what was sent.
+    if json.len() > MAX_DATA_BYTES.min(most) { Err(Refusal::BadData) } else { Ok(Some(json)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,7 +136,7 @@ mod tests {
     #[test]
     fn a_message_to_all() {
         let message = read(r#"{"rid":"lobby","content":"hi","from":"x","target":"*"}"#).unwrap();
-        assert_eq!(message, Message { content: "hi".to_owned(), target: Target::All, id: None });
+        assert_eq!(message, Message { content: "hi".to_owned(), target: Target::All, id: None, data: None });
     }
 
     #[test]
@@ -128,6 +149,20 @@ mod tests {
         for bad in ["1.5", "true", "\"\"", "[]", &format!("\"{longest}x\"")] {
             assert_eq!(id(bad), Err(Refusal::BadId), "{bad}");
         }
+    }
+
+    #[test]
+    fn data_is_any_short_json() {
+        let data =
+            |data: &str| read(&format!(r#"{{"content":"hi","target":"*","data":{data}}}"#)).map(|read| read.data);
+        assert_eq!(data(r#"{"b": 1}"#), Ok(Some(r#"{"b":1}"#.to_owned())));
+        assert_eq!(data("false"), Ok(Some("false".to_owned())));
+        assert_eq!(data("null"), Ok(None));
+        let of = |length: usize| format!("{:?}", "x".repeat(length - 2));
+        assert!(data(&of(MAX_DATA_BYTES)).is_ok());
+        assert_eq!(data(&of(MAX_DATA_BYTES + 1)), Err(Refusal::BadData));
+        let written_out = format!("[{}1e15]", "1e15,".repeat(200));
+        assert_eq!(data(&written_out), Err(Refusal::BadData), "longer than what was sent");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Pushes of a server.
 
-use client::{Event, Options};
+use std::collections::BTreeMap;
+
+use client::{Event, Joined, Message, Options, Profile};
 use serde_json::{Value, json};
 use wire::{Dictionary, RouteRef};
 
@@ -17,10 +19,31 @@ async fn events_come_in_order_also_from_one_frame_and_by_code() {
     peer.push("onLeave", "{\"user\":\"bob\"}").await;
     let Some(Event::Chat(chat)) = soon("a chat", events.next()).await else { panic!("no chat") };
     assert_eq!((chat.from.as_str(), chat.msg.as_str(), chat.seq, chat.time), ("bob", "hi 😀", 1000, 60_000));
-    assert_eq!(events.next().await, Some(Event::Add("cat".to_owned())));
-    assert_eq!(events.next().await, Some(Event::Add("dan".to_owned())));
+    assert_eq!(events.next().await, Some(Event::Add("cat".into())));
+    assert_eq!(events.next().await, Some(Event::Add("dan".into())));
     assert_eq!(events.next().await, Some(Event::Leave("bob".to_owned())));
     assert_eq!(events.try_next(), None);
+}
+
+#[tokio::test]
+async fn users_are_beside_their_names() {
+    let (ann, mut events, mut peer) = connected(Options::default()).await;
+    let profile = || Profile { uid: Some("4711".to_owned()), info: Some(json!({"level": 3})) };
+    peer.push("onAdd", &json!({"user": "bob", "uid": "4711", "info": {"level": 3}}).to_string()).await;
+    let joined = Joined { user: "bob".to_owned(), profile: profile() };
+    assert_eq!(soon("an event", events.next()).await, Some(Event::Add(joined)));
+    let body = json!({"msg": "hi", "from": "bob", "target": "*", "uid": "4711", "data": [1]});
+    peer.push("onChat", &body.to_string()).await;
+    let Some(Event::Chat(chat)) = soon("a chat", events.next()).await else { panic!("no chat") };
+    assert_eq!((chat.uid.as_deref(), chat.data), (Some("4711"), Some(json!([1]))));
+    let members = ann.members(None, 2);
+    let (id, ..) = peer.request().await;
+    let users = json!({"code": 200, "users": ["ann", "bob"], "profiles": {"bob": {"uid": "4711", "info": {"level": 3}}},
+        "total": 2, "seq": 9, "time": 1});
+    peer.respond(id, &users.to_string()).await;
+    assert_eq!(members.await.unwrap().profiles, BTreeMap::from([("bob".to_owned(), profile())]));
+    let _sent = ann.send_message(&Message::to_all("hi").with_data(json!({"card": 7})));
+    assert_eq!(peer.request().await.2, json!({"content": "hi", "target": "*", "data": {"card": 7}}));
 }
 
 #[tokio::test]
@@ -87,7 +110,7 @@ async fn a_full_queue_has_room_for_the_end() {
     let (_ann, mut events, mut peer) = connected(Options { event_queue: 1, ..Options::default() }).await;
     peer.push("onAdd", "{\"user\":\"bob\"}").await;
     drop(peer);
-    assert_eq!(soon("an event", events.next()).await, Some(Event::Add("bob".to_owned())));
+    assert_eq!(soon("an event", events.next()).await, Some(Event::Add("bob".into())));
     assert_eq!(soon("the end", events.next()).await, Some(Event::Closed));
 }
 

@@ -1,5 +1,6 @@
 //! Requests and what becomes of them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use client::{ClientError, Members, Options, Sent, routes};
@@ -91,7 +92,7 @@ async fn members_are_asked_for_in_pages() {
         json!({"code": 200, "rid": "lobby", "users": ["ann", "bob"], "total": 3, "seq": 9, "time": 1, "cursor": "bob"});
     peer.respond(id, &body.to_string()).await;
     let users = vec!["ann".to_owned(), "bob".to_owned()];
-    let page = Members { users, total: 3, seq: 9, time: 1, cursor: Some("bob".to_owned()) };
+    let page = Members { users, profiles: BTreeMap::new(), total: 3, seq: 9, time: 1, cursor: Some("bob".to_owned()) };
     assert_eq!(first.await, Ok(page));
     let last = ann.members(Some("bob"), 2);
     let (id, _, requested) = peer.request().await;

@@ -1,12 +1,15 @@
 //! Resuming, repeating, and reading missed messages.
 
+use std::collections::BTreeMap;
+
 use client::{ClientError, Entered, Event, Gap, History, HistoryMessage, Message, Options, Page, Resume, Sent, routes};
 use serde_json::json;
 
 use crate::fake::{connected, soon, text};
 
 fn past_message(seq: u64, msg: &str) -> HistoryMessage {
-    HistoryMessage { msg: msg.to_owned(), from: "bob".to_owned(), target: "*".to_owned(), seq, time: 60_000 }
+    let (msg, from, target) = (msg.to_owned(), "bob".to_owned(), "*".to_owned());
+    HistoryMessage { msg, from, target, seq, time: 60_000, uid: None, data: None }
 }
 
 fn body(message: &HistoryMessage) -> serde_json::Value {
@@ -29,6 +32,7 @@ async fn resuming_asks_for_what_was_missed() {
     peer.respond(id, &response.to_string()).await;
     let expected = Entered {
         users: vec!["ann".to_owned()],
+        profiles: BTreeMap::new(),
         total: 1,
         names: true,
         seq: 9_001,

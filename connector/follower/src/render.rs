@@ -1,16 +1,20 @@
 //! Bodies for clients, in the format of Pomelo's demo with fields for newer clients beside. Each is
 //! rendered and framed once.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
+use model::act::{MessageMeta, Profile};
 use model::client_frame::{self, ErrorBody};
-use model::ids::{Name, RoomId};
+use model::ids::{Name, RoomId, Uid};
 use model::record::{Epoch, Refusal};
 use model::rpc::messages::{HistoryMessage, HistoryPage, Unavailable};
 use serde::Serialize;
+use serde_json::Value;
 use wire::{Dictionary, WireError, routes};
 
 use crate::connector_state::ClientResponse;
-use crate::room::{self, MissedMessages, Push, RoomResponse};
+use crate::room::{self, MissedMessages, Profiles, Push, RoomResponse};
 
 /// Most bytes of names and missed messages in the response to `enter`. The rest of its 64 KiB is
 /// for the other fields.
@@ -25,12 +29,66 @@ struct ChatBody<'a> {
     rid: &'a RoomId,
     seq: u64,
     time: u64,
+    // Not flattened out of `Meta`: a flattened struct is written as a map of unknown length, which
+    // costs each message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a Uid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+}
+
+/// The rest of a message, where it has more than a sender and a text.
+#[derive(Default)]
+struct Meta<'a> {
+    uid: Option<&'a Uid>,
+    by: Option<&'static str>,
+    data: Option<Value>,
+}
+
+/// The `by` of a message that the application sent.
+const BY_API: &str = "api";
+
+impl<'a> Meta<'a> {
+    fn new(meta: Option<&'a MessageMeta>) -> Self {
+        let Some(MessageMeta { uid, by, data }) = meta else { return Self::default() };
+        Self { uid: uid.as_ref(), by: by.as_ref().map(|_| BY_API), data: data.as_deref().and_then(json) }
+    }
+}
+
+/// The claims of a member's token that clients get, where it has them.
+#[derive(Default, Serialize)]
+struct ProfileBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a Uid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<Value>,
+}
+
+impl<'a> From<&'a Profile> for ProfileBody<'a> {
+    fn from(Profile { uid, info, .. }: &'a Profile) -> Self {
+        Self { uid: uid.as_ref(), info: info.as_deref().and_then(json) }
+    }
+}
+
+/// The profiles of a page of members.
+type ProfileBodies<'a> = BTreeMap<&'a Name, ProfileBody<'a>>;
+
+/// Parses JSON of an entry; `None` if another release wrote something else there.
+// Not passed on as it is: texts towards clients have escapes for all beyond ASCII.
+fn json(text: &str) -> Option<Value> {
+    serde_json::from_str(text).ok()
 }
 
 #[derive(Serialize)]
 struct UserBody<'a> {
     route: &'a str,
     user: &'a Name,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a Uid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -55,6 +113,8 @@ struct TotalBody<'a> {
 struct EnteredBody<'a> {
     code: u16,
     users: &'a [Name],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    profiles: ProfileBodies<'a>,
     total: usize,
     names: bool,
     rid: &'a RoomId,
@@ -91,6 +151,8 @@ struct MembersBody<'a> {
     code: u16,
     rid: &'a RoomId,
     users: &'a [Name],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    profiles: ProfileBodies<'a>,
     total: usize,
     seq: u64,
     time: u64,
@@ -106,12 +168,19 @@ struct MessageBody<'a> {
     target: &'a str,
     seq: u64,
     time: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<&'a Uid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
 }
 
 impl<'a> From<&'a HistoryMessage> for MessageBody<'a> {
     fn from(said: &'a HistoryMessage) -> Self {
         let target = target(said.to.as_ref());
-        Self { msg: &said.content, from: &said.from, target, seq: said.seq, time: said.time }
+        let Meta { uid, by, data } = Meta::new(said.meta.as_deref());
+        Self { msg: &said.content, from: &said.from, target, seq: said.seq, time: said.time, uid, by, data }
     }
 }
 
@@ -158,15 +227,16 @@ pub fn render_expiry(secs: u64) -> Result<Bytes, WireError> {
 /// If it cannot be sent.
 pub fn render_push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Result<Bytes, WireError> {
     match push {
-        Push::Chat { from, content, target, seq, time } => {
+        Push::Chat { from, content, target, seq, time, meta } => {
             let route = routes::ON_CHAT;
             let target = self::target(target.as_ref());
             let (seq, time) = (*seq, *time);
-            let body = ChatBody { route, msg: content, from, target, rid: room, seq, time };
+            let Meta { uid, by, data } = Meta::new(meta.as_deref());
+            let body = ChatBody { route, msg: content, from, target, rid: room, seq, time, uid, by, data };
             client_frame::push(route, &body, dictionary)
         }
-        Push::Add { name } => user(routes::ON_ADD, name, dictionary),
-        Push::Leave { name } => user(routes::ON_LEAVE, name, dictionary),
+        Push::Add { name, profile } => user(routes::ON_ADD, name, profile.as_deref(), dictionary),
+        Push::Leave { name } => user(routes::ON_LEAVE, name, None, dictionary),
         Push::Gap { from, to, epoch } => {
             let body = GapBody { route: routes::ON_GAP, rid: room, from: *from, to: *to, epoch: *epoch };
             client_frame::push(routes::ON_GAP, &body, dictionary)
@@ -178,8 +248,14 @@ pub fn render_push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) 
     }
 }
 
-fn user(route: &str, user: &Name, dictionary: Option<&Dictionary>) -> Result<Bytes, WireError> {
-    client_frame::push(route, &UserBody { route, user }, dictionary)
+fn user(
+    route: &str,
+    user: &Name,
+    profile: Option<&Profile>,
+    dictionary: Option<&Dictionary>,
+) -> Result<Bytes, WireError> {
+    let ProfileBody { uid, info } = profile.map(ProfileBody::from).unwrap_or_default();
+    client_frame::push(route, &UserBody { route, user, uid, info }, dictionary)
 }
 
 /// A response to a client: its code, and its frame unless it cannot be sent.
@@ -242,7 +318,7 @@ fn render_room_response(id: u32, room: &RoomId, reply: &RoomResponse) -> Rendere
 }
 
 fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> EnteredBody<'a> {
-    let room::Entered { users, total, names, seq, time, epoch, token, missed } = entered;
+    let room::Entered { users, profiles, total, names, seq, time, epoch, token, missed } = entered;
     // Missed messages first: names can be read page by page, and the client waits for what it missed.
     let taken = missed.iter().flat_map(|missed| &missed.messages).map(HistoryMessage::json_size).sum();
     let missed = missed.as_ref().map(|MissedMessages { messages, cursor, recovered }| ResumedBody {
@@ -250,9 +326,11 @@ fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> EnteredBody<'a> 
         recovered: *recovered,
         cursor: *cursor,
     });
+    let users = first_page(users, profiles, USERS_BYTES.saturating_sub(taken));
     EnteredBody {
         code: 200,
-        users: first_page(users, USERS_BYTES.saturating_sub(taken)),
+        users,
+        profiles: profile_bodies(users, profiles),
         total: *total,
         names: *names,
         rid: room,
@@ -265,24 +343,43 @@ fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> EnteredBody<'a> 
 }
 
 fn members<'a>(room: &'a RoomId, members: &'a room::MembersPage) -> MembersBody<'a> {
-    let room::MembersPage { users, more, total, seq, time } = members;
-    let page = first_page(users, USERS_BYTES);
+    let room::MembersPage { users, profiles, more, total, seq, time } = members;
+    let page = first_page(users, profiles, USERS_BYTES);
     let more = *more || page.len() < users.len();
     let cursor = page.last().filter(|_| more);
-    MembersBody { code: 200, rid: room, users: page, total: *total, seq: *seq, time: *time, cursor }
+    MembersBody {
+        code: 200,
+        rid: room,
+        users: page,
+        profiles: profile_bodies(page, profiles),
+        total: *total,
+        seq: *seq,
+        time: *time,
+        cursor,
+    }
 }
 
 /// Returns the first names, as many as fit into `most` bytes.
-fn first_page(users: &[Name], most: usize) -> &[Name] {
+fn first_page<'a>(users: &'a [Name], profiles: &Profiles, most: usize) -> &'a [Name] {
     let mut bytes = 0;
     let fits = |name: &&Name| {
         // Two quotes and a comma beside the name.
         bytes += wire::json_len(name.as_str()) + 3;
+        // The name once more, and two braces.
+        bytes += profiles.get(*name).map_or(0, |profile| wire::json_len(name.as_str()) + 6 + profile.json_size());
         bytes <= most
     };
     // In order, without gaps: the last name on the page is where the next page begins.
     let count = users.iter().take_while(fits).count();
     users.get(..count).unwrap_or(users)
+}
+
+/// Returns the profiles of these users.
+fn profile_bodies<'a>(users: &'a [Name], profiles: &'a Profiles) -> ProfileBodies<'a> {
+    if profiles.is_empty() {
+        return BTreeMap::new();
+    }
+    users.iter().filter_map(|name| Some((name, ProfileBody::from(&**profiles.get(name)?)))).collect()
 }
 
 fn ok_response(id: u32, body: &impl Serialize) -> RenderedResponse {

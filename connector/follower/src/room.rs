@@ -33,7 +33,7 @@ use proposer::{InFlight, Proposer, QueuedItem};
 use read_queue::ReadQueue;
 use session_state::SessionState;
 
-pub use client_messages::{Entered, Push, RoomResponse};
+pub use client_messages::{Entered, Profiles, Push, RoomResponse};
 pub use context::Context;
 pub use history_reads::MissedMessages;
 pub use presence::MembersPage;
@@ -395,7 +395,8 @@ impl Room {
         match self.sessions.get(session) {
             Some(local) if state.is_wanted() && !in_log && !is_joining => {
                 self.proposer.note_urgent();
-                self.proposer.queue_rejoin(session, local.name().clone(), local.token.membership(), self.applied.id);
+                let (name, profile) = (local.name().clone(), local.profile.clone());
+                self.proposer.queue_rejoin(session, name, (local.token.membership(), profile), self.applied.id);
             }
             _ if !state.is_wanted() && (in_log || is_joining) => {
                 self.proposer.queue_leave(session, common.incarnation())

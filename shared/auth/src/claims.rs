@@ -1,7 +1,10 @@
 //! The claims of a token whose signature is right.
 
-use model::identity::{Principal, Uid};
-use model::ids::Name;
+use std::sync::Arc;
+
+use model::act::MAX_INFO_BYTES;
+use model::identity::Principal;
+use model::ids::{Name, Uid};
 use serde_json::{Map, Value};
 
 use crate::TokenError;
@@ -55,8 +58,8 @@ impl ClaimRules {
         if !self.audience.is_empty() && !is_for(claims.get("aud"), &self.audience) {
             return Err(TokenError::Claim("aud"));
         }
-        let uid = text(claims, "sub")?.and_then(Uid::new).ok_or(TokenError::Claim("sub"))?;
-        Ok(Principal { name: self.name_of(claims, &uid)?, uid, expires_at })
+        let uid = text(claims, "sub")?.and_then(|sub| Uid::new(sub).ok()).ok_or(TokenError::Claim("sub"))?;
+        Ok(Principal { name: self.name_of(claims, &uid)?, uid, info: info(claims)?, expires_at })
     }
 
     fn check_age(&self, issued_at: Option<u64>, now: u64) -> Result<(), TokenError> {
@@ -93,6 +96,13 @@ fn text<'c>(claims: &'c Map<String, Value>, claim: &'static str) -> Result<Optio
         // Not as if the claim were missing: a token with a wrong value has an author who meant something.
         Some(_) => Err(TokenError::Claim(claim)),
     }
+}
+
+/// Returns what member lists show of the user, as JSON, if there is any.
+fn info(claims: &Map<String, Value>) -> Result<Option<Arc<str>>, TokenError> {
+    let Some(info) = claims.get("info").filter(|info| !info.is_null()) else { return Ok(None) };
+    let json = info.to_string();
+    if json.len() > MAX_INFO_BYTES { Err(TokenError::Claim("info")) } else { Ok(Some(json.into())) }
 }
 
 /// Returns a claim that is a time, if it is there. Fractions of a second are cut off (RFC 7519

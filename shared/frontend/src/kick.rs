@@ -16,7 +16,7 @@ pub enum KickReason {
     Resumed,
     /// Its token expired, and its client brought no new one.
     Expired,
-    /// Its user has a newer session, and no more than so many.
+    /// Its user has a newer session under its name, or too many of them.
     Replaced,
     /// It used a route that only an attacker uses.
     Attack,

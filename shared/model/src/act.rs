@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use wire::text::json_len;
 
 use crate::ids::{Actor, Name, SessionId, Uid};
 use crate::membership::MessageId;
@@ -63,6 +64,13 @@ impl Profile {
         *self == Self::default()
     }
 
+    /// Its bytes as JSON towards clients, or a little more.
+    pub fn json_size(&self) -> usize {
+        let uid = self.uid.as_ref().map_or(0, |uid| 8 + json_len(uid.as_str()));
+        // Characters beyond ASCII are escaped, as in all texts.
+        uid + self.info.as_ref().map_or(0, |info| 9 + json_len(info))
+    }
+
     /// Most bytes of its encoding; none if it is empty.
     pub fn size(&self) -> usize {
         let uid = self.uid.as_ref().map_or(0, |uid| uid.as_str().len());
@@ -86,6 +94,13 @@ pub struct MessageMeta {
 }
 
 impl MessageMeta {
+    /// Its bytes as JSON towards clients, or a little more.
+    pub fn json_size(&self) -> usize {
+        let uid = self.uid.as_ref().map_or(0, |uid| 8 + json_len(uid.as_str()));
+        let data = self.data.as_ref().map_or(0, |data| 9 + json_len(data));
+        uid + data + self.by.as_ref().map_or(0, |_| 11)
+    }
+
     /// Returns it as entries have it; `None` if the message has nothing else.
     pub fn boxed(self) -> Option<Box<Self>> {
         (!self.is_empty()).then(|| Box::new(self))
@@ -96,12 +111,15 @@ impl MessageMeta {
         *self == Self::default()
     }
 
-    /// Most bytes of its encoding.
+    /// Bytes of it besides its texts.
+    pub const AROUND: usize = 32;
+
+    /// Most bytes of its encoding; none if it is empty.
     pub fn size(&self) -> usize {
         let id = |id: Option<&str>| id.map_or(0, str::len);
         let (uid, by) = (id(self.uid.as_ref().map(Uid::as_str)), id(self.by.as_ref().map(Actor::as_str)));
         let data = self.data.as_ref().map_or(0, |data| data.len());
-        if self.is_empty() { 0 } else { 32 + uid + by + data }
+        if self.is_empty() { 0 } else { Self::AROUND + uid + by + data }
     }
 }
 

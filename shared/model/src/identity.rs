@@ -4,36 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::ids::Name;
+use crate::act::Profile;
+use crate::ids::{Name, Uid};
 
 /// The code of a refused token.
 const DENIED: u16 = 401;
-
-/// Longest id of a user, in bytes.
-pub const MAX_UID_BYTES: usize = 128;
-
-/// A user's id in the application: 1 to [`MAX_UID_BYTES`] bytes, no control characters.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Uid(Arc<str>);
-
-impl Uid {
-    /// Returns the id if `text` is one.
-    pub fn new(text: &str) -> Option<Self> {
-        let is_uid = (1..=MAX_UID_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
-        is_uid.then(|| Self(text.into()))
-    }
-
-    /// The id as the application has it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Uid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", &*self.0)
-    }
-}
 
 /// A user whose token was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +17,17 @@ pub struct Principal {
     pub uid: Uid,
     /// The name in rooms; `None` if the client may choose one.
     pub name: Option<Name>,
+    /// JSON that member lists show, the claim `info`.
+    pub info: Option<Arc<str>>,
     /// The end of the token's time, Unix seconds.
     pub expires_at: u64,
+}
+
+impl Principal {
+    /// Returns what members and entries have of it.
+    pub fn profile(&self) -> Profile {
+        Profile { uid: Some(self.uid.clone()), rights: None, info: self.info.clone() }
+    }
 }
 
 /// The user of a session, and for how long.

@@ -7,40 +7,61 @@ use std::num::NonZeroU64;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ids::Name;
+use crate::ids::{Name, Uid};
 
 /// Hexadecimal digits of a token.
 const TOKEN_DIGITS: usize = 32;
 
 /// The secret with which a client comes back to its membership: 128 random bits, 32 hexadecimal
-/// digits towards clients.
+/// digits towards clients. In the hands of a user it proves a membership of that user alone.
+// Bytes, so that an absent one takes one byte more, not sixteen: each session has two.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Token(u128);
+pub struct Token {
+    random: [u8; 16],
+    /// First bytes of a digest of the user; zeros for a client without one.
+    user: [u8; 8],
+}
 
 impl Token {
-    /// The token of these bits, which must come from an unpredictable generator.
+    /// The token of these bits, which must come from an unpredictable generator, for a client
+    /// without a user.
     pub fn new(random: u128) -> Self {
-        Self(random)
+        Self { random: random.to_be_bytes(), user: NO_USER }
+    }
+
+    /// The same token, of a user.
+    #[must_use]
+    pub fn of_user(self, uid: Option<&Uid>) -> Self {
+        let user = uid.map(|uid| first_bytes(&[b"user", uid.as_str().as_bytes()]));
+        Self { user: user.unwrap_or(NO_USER), ..self }
     }
 
     /// Reads what [`Token::to_string`](ToString) wrote; `None` for everything else.
     pub fn parse(text: &str) -> Option<Self> {
         let is_digits = text.len() == TOKEN_DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit());
-        is_digits.then(|| u128::from_str_radix(text, 16).ok())?.map(Self)
+        is_digits.then(|| u128::from_str_radix(text, 16).ok())?.map(Self::new)
     }
 
     /// The membership that this token proves, as the log names it. The token cannot be derived from
     /// it.
     pub fn membership(&self) -> Membership {
-        // The log keeps a digest, so a reader of the log cannot enter as a member. The word keeps
-        // it apart from digests of messages.
-        Membership(first_bytes(&[b"membership", &self.0.to_be_bytes()]))
+        // The log keeps a digest, so a reader of the log cannot enter as a member. The words keep
+        // it apart from digests of messages, and memberships of users from others.
+        Membership(match self.user {
+            NO_USER => first_bytes(&[b"membership", &self.random]),
+            // A stolen token proves nothing: neither the place in the room, nor that whispers were
+            // for its holder, which no owner could check later.
+            user => first_bytes(&[b"membership of", &self.random, &user]),
+        })
     }
 }
 
+/// The user of a client that has none.
+const NO_USER: [u8; 8] = [0; 8];
+
 impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", u128::from_be_bytes(self.random))
     }
 }
 
@@ -130,6 +151,18 @@ mod tests {
         assert!(!format!("{token:?}").contains("9abc"));
     }
 
+    #[test]
+    fn a_token_proves_the_membership_of_its_user_alone() {
+        let [ann, bob] = ["4711", "4712"].map(|uid| Uid::new(uid).unwrap());
+        let token = Token::new(0xfeed);
+        let of_ann = token.of_user(Some(&ann));
+        assert_eq!(of_ann.to_string(), token.to_string(), "clients see nothing of it");
+        let memberships = [token, of_ann, token.of_user(Some(&bob))].map(|token| token.membership());
+        assert_eq!(std::collections::BTreeSet::from(memberships).len(), 3);
+        assert_eq!(of_ann.of_user(Some(&bob)).membership(), memberships[2]);
+        assert_eq!(of_ann.of_user(None), token);
+    }
+
     /// Stored in logs: another release must come to the same.
     #[test]
     fn digests_never_change() {
@@ -137,11 +170,14 @@ mod tests {
         assert_eq!(format!("{membership:?}"), GOLDEN_MEMBERSHIP);
         assert_eq!(membership.message("m1"), MessageId(GOLDEN_MESSAGE));
         assert_ne!(membership.message("m1"), Token::new(2).membership().message("m1"));
+        let uid = Uid::new("4711").unwrap();
+        assert_eq!(format!("{:?}", Token::new(1).of_user(Some(&uid)).membership()), GOLDEN_MEMBERSHIP_OF_USER);
         assert_eq!(membership.sender().0.get(), GOLDEN_SENDER);
         assert_eq!(Sender::named(&Name::new("ann").unwrap()).0.get(), GOLDEN_NAMED_SENDER);
     }
 
     const GOLDEN_MEMBERSHIP: &str = "75fb41127ada2ee98c0e0b527cb68054";
+    const GOLDEN_MEMBERSHIP_OF_USER: &str = "8c2ea7f52b3c7c470955077f3e40e580";
     const GOLDEN_SENDER: u64 = 0x75fb_4112_7ada_2ee9;
     const GOLDEN_NAMED_SENDER: u64 = 0xf922_2af2_b58c_f595;
     const GOLDEN_MESSAGE: u64 = 0xacd0_7f32_1cc0_4f30;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::act::Profile;
-use crate::ids::{Incarnation, Name, ServerId, SessionId};
+use crate::ids::{Incarnation, Name, ServerId, SessionId, Uid};
 use crate::membership::{Membership, MessageId, Sender};
 use crate::names::imitated_skeleton;
 use crate::record::{Entry, Position, Record};
@@ -64,6 +64,11 @@ impl Member {
     /// A member without a token.
     pub fn new(session: SessionId, membership: Membership) -> Self {
         Self { session, membership, profile: None, spoke_at: 0 }
+    }
+
+    /// Returns the user, if the member has a token.
+    pub fn uid(&self) -> Option<&Uid> {
+        self.profile.as_ref()?.uid.as_ref()
     }
 
     /// Most bytes in a checkpoint of what few members have.

@@ -303,6 +303,8 @@ section! {
         expiry_grace_secs: u32 = 30,
         /// Sessions of a user on a connector; the oldest is kicked for one more. 0: no limit.
         max_sessions_per_user: usize = 8,
+        /// A user who enters under the name that another session of the user has.
+        same_user: SameUser = SameUser::Newest,
         /// Gates read tokens as connectors do, and choose the connector by `sub`.
         gate: bool = false,
     }
@@ -330,6 +332,16 @@ pub enum TokenName {
     Sub,
     /// The client: any free one.
     Free,
+}
+
+/// A user who enters under the name that another session of the user has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SameUser {
+    /// The newest session has it; the other one is kicked.
+    Newest,
+    /// The name is taken.
+    Refuse,
 }
 
 /// Treatment of a session whose token expires.

@@ -176,14 +176,30 @@ impl SessionCheck<'_> {
         let push = |(seq, entry): &(u64, Entry)| {
             let seq = *seq;
             match entry {
-                Entry::Message { from, content, .. } => {
-                    Some(Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time: 0 })
-                }
-                Entry::Whisper { from, to, content, .. } if self.truth.is_whisper_for(seq, self.connection.session) => {
+                Entry::Message { from, content, meta, .. } => Some(Push::Chat {
+                    from: from.clone(),
+                    content: content.clone(),
+                    target: None,
+                    seq,
+                    time: 0,
+                    meta: meta.clone(),
+                }),
+                Entry::Whisper { from, to, content, meta, .. }
+                    if self.truth.is_whisper_for(seq, self.connection.session) =>
+                {
                     let target = Some(to.clone());
-                    Some(Push::Chat { from: from.clone(), content: content.clone(), target, seq, time: 0 })
+                    Some(Push::Chat {
+                        from: from.clone(),
+                        content: content.clone(),
+                        target,
+                        seq,
+                        time: 0,
+                        meta: meta.clone(),
+                    })
                 }
-                Entry::Join { name, .. } if !is_me(name) => Some(Push::Add { name: name.clone() }),
+                Entry::Join { name, profile, .. } if !is_me(name) => {
+                    Some(Push::Add { name: name.clone(), profile: profile.clone() })
+                }
                 Entry::Leave { name, .. } | Entry::Expel { name, .. } if !is_me(name) => {
                     Some(Push::Leave { name: name.clone() })
                 }
@@ -288,7 +304,7 @@ impl Stay {
         let mut known: BTreeSet<Name> = self.users.iter().cloned().collect();
         for push in &self.pushes {
             match push {
-                Push::Add { name } => assert!(known.insert(name.clone()), "{name} joined twice at {me}"),
+                Push::Add { name, .. } => assert!(known.insert(name.clone()), "{name} joined twice at {me}"),
                 Push::Leave { name } => assert!(known.remove(name), "{name} left twice at {me}"),
                 Push::Chat { .. } | Push::Gap { .. } | Push::Members { .. } => {}
             }

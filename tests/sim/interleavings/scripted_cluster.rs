@@ -15,7 +15,8 @@ use chat::log::memory::Memory;
 use follower::connector_state::{ClientRequest, ConnectorState};
 use follower::route::ClientRoute;
 use model::ending::Ending;
-use model::ids::{Incarnation, RoomId, ServerId};
+use model::identity::{Principal, User};
+use model::ids::{Incarnation, RoomId, ServerId, Uid};
 use model::membership::Token;
 use model::placement;
 use model::record::{Position, Record};
@@ -261,6 +262,15 @@ impl ScriptedCluster {
             session,
             ClientRequest::new(ClientRoute::Enter, format!(r#"{{"username":"{name}","rid":"{ROOM}",{place}}}"#).into()),
         );
+    }
+
+    /// A client connects with a token of the application.
+    pub(super) fn log_in(&mut self, connector: usize, session: u64, uid: &str) {
+        self.open(connector, session);
+        let uid = Uid::new(uid).unwrap();
+        let principal = Principal { uid, name: None, info: None, expires_at: u64::MAX };
+        let effects = self.hubs[connector].log_in(session, User { principal, since: 0, until: u64::MAX });
+        self.hub_effects(connector, effects);
     }
 
     fn open(&mut self, connector: usize, session: u64) {

@@ -324,7 +324,7 @@ fn push_text(push: &Push) -> String {
     match push {
         Push::Chat { from, content, target: None, seq, .. } => format!("message {seq} {from} {content:?}"),
         Push::Chat { from, content, target: Some(to), seq, .. } => format!("whisper {seq} {from} to {to} {content:?}"),
-        Push::Add { name } => format!("add {name}"),
+        Push::Add { name, .. } => format!("add {name}"),
         Push::Leave { name } => format!("leave {name}"),
         Push::Gap { from, to, epoch } => format!("gap {from} to {to} of epoch {}", epoch.0),
         Push::Members { total, names } => format!("members {total} names {names}"),

@@ -113,7 +113,7 @@ impl World {
             1 | 2 if is_listed => RpcRequest::Propose { room, at, number, items: Vec::new(), urgent: false },
             1 | 2 => {
                 let (name, membership) = (Name::new("stranger").unwrap(), Token::new(self.chance.any()).membership());
-                let join = Item::Join { session: 1, name, membership, claim: Claim::New, seen: None };
+                let join = Item::Join { session: 1, name, membership, claim: Claim::New, seen: None, profile: None };
                 RpcRequest::Propose { room, at, number, items: vec![join], urgent: false }
             }
             3 => RpcRequest::Detach { room },

@@ -4,7 +4,13 @@ use std::fmt;
 
 use follower::connector_state::ClientResponse;
 
+use model::identity::{Principal, User as LoggedIn};
+use model::ids::{SessionId, Uid};
+
 use super::*;
+
+/// One user of so many has no token.
+const ANONYMOUS: usize = 4;
 
 impl World {
     /// A session is sent away; its client may have gone without a word.
@@ -110,6 +116,11 @@ impl World {
         self.connectors[connector].clients.insert(session, user);
         let address = self.address();
         self.connectors[connector].hub.open(session, address);
+        if let Some(user) = logged_in(user) {
+            // No limit of a user's sessions is set, so none ends.
+            let effects = self.connectors[connector].hub.log_in(session, user);
+            assert_eq!(effects, []);
+        }
         self.trace_client(user, (connector, session), format_args!("connects"));
         match before {
             Some(place) if self.chance.per_mille(800) => self.resume(user, place),
@@ -204,4 +215,24 @@ impl World {
         let effects = self.connectors[connector].hub.handle_request(session, Some(id), request, now);
         self.connector_effects(connector, effects);
     }
+}
+
+impl World {
+    /// Returns the number of a session's user.
+    pub(crate) fn user_of(&self, session: &SessionId) -> Option<usize> {
+        let has_it = |connection: &ClientConnection| connection.session == session.number;
+        self.users.iter().position(|user| user.connections.iter().any(has_it))
+    }
+}
+
+/// Returns the id of a user in the application; `None` for one that enters without a token.
+pub(crate) fn uid(user: usize) -> Option<Uid> {
+    (user % ANONYMOUS != 1).then(|| Uid::new(&format!("user-{user}")).unwrap())
+}
+
+/// Returns a user whose token never expires, and has no name.
+fn logged_in(user: usize) -> Option<LoggedIn> {
+    let info = Some(format!("{{\"level\":{user}}}").into());
+    let principal = Principal { uid: uid(user)?, name: None, info, expires_at: u64::MAX };
+    Some(LoggedIn { principal, since: 0, until: u64::MAX })
 }

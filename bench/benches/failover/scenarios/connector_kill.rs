@@ -229,7 +229,7 @@ impl Watcher {
 
 fn kind(event: &Event) -> String {
     match event {
-        Event::Add(name) => format!("onAdd {name}"),
+        Event::Add(joined) => format!("onAdd {}", joined.user),
         Event::Leave(name) => format!("onLeave {name}"),
         other => format!("{other:?}"),
     }

@@ -23,13 +23,13 @@ fn stay(session: u64) -> Membership {
 
 fn join(session: u64, name: &str) -> Item {
     let membership = stay(session);
-    Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::New, seen: None }
+    Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::New, seen: None, profile: None }
 }
 
 /// Joins with the token of another session.
 fn resume(session: u64, of: u128, name: &str, claim: Claim) -> Item {
     let membership = Token::new(of).membership();
-    Item::Join { session, name: Name::new(name).unwrap(), membership, claim, seen: None }
+    Item::Join { session, name: Name::new(name).unwrap(), membership, claim, seen: None, profile: None }
 }
 
 fn send_with_id(session: u64, id: &str) -> Item {
@@ -369,7 +369,7 @@ fn decide_behind_an_entrance(state: &mut RoomState, items: &[Item]) -> Vec<Outco
 
 fn join_seen(session: u64, of: u128, seen: u64) -> Item {
     let (name, membership) = (Name::new("ann").unwrap(), Token::new(of).membership());
-    Item::Join { session, name, membership, claim: Claim::Heal, seen: Some(RecordId(seen)) }
+    Item::Join { session, name, membership, claim: Claim::Heal, seen: Some(RecordId(seen)), profile: None }
 }
 
 #[test]

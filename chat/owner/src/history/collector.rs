@@ -1,5 +1,6 @@
 //! The messages of a page: those of a record that a viewer may see, until the page is full.
 
+use model::act::MessageMeta;
 use model::membership::Membership;
 use model::record::{Position, Record};
 use model::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, Item};
@@ -23,7 +24,8 @@ impl Collector {
 
     /// Returns false if the page is full without this message.
     pub(super) fn take(&mut self, message: HistoryMessage) -> bool {
-        if Item::SEND_AROUND + message.content.len() > self.size_limits.record() {
+        let meta = message.meta.as_ref().map_or(0, |meta| meta.size());
+        if Item::SEND_AROUND + message.content.len() + meta > self.size_limits.record() {
             self.has_skipped = true;
             return true;
         }
@@ -51,6 +53,7 @@ pub(super) fn visible_messages<'a>(
         let message = entry.message().filter(|message| message.is_for(viewer))?;
         let (seq, time) = (position.seq(index), record.time);
         let to = message.to.map(|(to, _)| to.clone());
-        Some(HistoryMessage { seq, time, from: message.from.clone(), to, content: message.content.to_owned() })
+        let meta = message.meta.cloned().and_then(MessageMeta::boxed);
+        Some(HistoryMessage { seq, time, from: message.from.clone(), to, content: message.content.to_owned(), meta })
     })
 }

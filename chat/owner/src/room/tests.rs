@@ -32,6 +32,7 @@ mod names;
 mod payload_limit;
 mod poison;
 mod presence;
+mod users;
 
 /// An effect besides log operations and events.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ fn requester(number: u8) -> Requester {
 
 fn join(session: u64, name: &str) -> Item {
     let membership = Token::new(session.into()).membership();
-    Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::New, seen: None }
+    Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::New, seen: None, profile: None }
 }
 
 fn say(session: u64) -> Item {

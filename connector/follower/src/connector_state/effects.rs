@@ -56,7 +56,8 @@ pub enum Effect {
     TokenExpires { session: u64, secs: u64 },
     /// The session's token has expired; it is kicked.
     TokenExpired(u64),
-    /// The session's user has as many newer ones as a user may have; it is kicked.
+    /// The session's user has as many newer ones as a user may have, or a newer one under its name;
+    /// it is kicked.
     Replaced(u64),
     /// Reads `servers.json` again: a server that is not in it sent a message.
     RequestRecheck,

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use model::identity::{LoginRefusal, Uid, User};
-use model::ids::Name;
+use model::identity::{LoginRefusal, User};
+use model::ids::{Name, Uid};
 use model::settings::{AuthMode, OnExpiry};
 
 use super::sessions::Session;

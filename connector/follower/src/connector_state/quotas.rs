@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use model::act::MAX_DATA_BYTES;
 use model::network::AddressGroup;
 
 /// Quotas per minute.
@@ -22,7 +23,7 @@ const ADVANCE_MINUTES: u64 = 10;
 /// Least bytes per minute at one connector, however many there are.
 const LEAST_BYTES_PER_MIN: u64 = 4_096;
 
-/// Bytes of a message besides its content, and of an `enter`, in the log.
+/// Bytes of a message besides its content and data, and of an `enter`, in the log.
 const MESSAGE_AROUND: u64 = 512;
 const ENTER: u64 = 1_024;
 
@@ -44,6 +45,13 @@ pub struct QuotaLimits {
     pub max_content: usize,
     /// `session.new_rooms_per_min`.
     pub new_rooms_per_min: u32,
+}
+
+impl QuotaLimits {
+    /// Most bytes of a message's content and data.
+    fn largest_texts(&self) -> usize {
+        self.max_content + MAX_DATA_BYTES
+    }
 }
 
 /// A limit that refuses a request: certainly nothing was done.
@@ -160,9 +168,9 @@ impl Quotas {
 
     /// Takes the bytes of a message with a body of `body` bytes.
     pub(crate) fn take_message(&mut self, origin: Origin, body: usize, now: u64) -> Result<(), QuotaRefusal> {
-        // A body has more than the content. With all of it the largest message would never pass.
-        let content = body.min(self.limits.max_content) as u64;
-        self.take_bytes(origin, content + MESSAGE_AROUND, now)
+        // A body has more than content and data. With all of it the largest message would never pass.
+        let texts = body.min(self.limits.largest_texts()) as u64;
+        self.take_bytes(origin, texts + MESSAGE_AROUND, now)
     }
 
     /// Takes the bytes of a join.
@@ -172,7 +180,7 @@ impl Quotas {
 
     fn take_bytes(&mut self, origin: Origin, bytes: u64, now: u64) -> Result<(), QuotaRefusal> {
         let per_min = self.bytes_per_min;
-        let largest = self.limits.max_content as u64 + MESSAGE_AROUND;
+        let largest = self.limits.largest_texts() as u64 + MESSAGE_AROUND;
         let most = (per_min * BURST_MINUTES).max(largest);
         let quota = self.quota(origin, now);
         quota.bytes.take(bytes, Allowance { per_min, most }, now).then_some(()).ok_or(QuotaRefusal::LogPressure)
@@ -260,12 +268,12 @@ mod tests {
         let limits = QuotaLimits { pressure_bytes_per_min: 1, max_content: 60_000, ..LIMITS };
         let mut quotas = Quotas::new(limits, 3);
         let ann = address(1);
-        assert_eq!(quotas.take_message(ann, 62_000, 0), Ok(()));
+        assert_eq!(quotas.take_message(ann, 65_000, 0), Ok(()));
         assert_eq!(quotas.take_message(ann, 1, 0), Err(QuotaRefusal::LogPressure));
         assert_eq!(quotas.take_enter(ann, 0), Err(QuotaRefusal::LogPressure));
-        let refused = (0..=14).filter(|minute| quotas.take_message(ann, 62_000, minute * MINUTE_MS).is_err());
-        assert_eq!(refused.count(), 15, "not before the bytes are back");
-        assert_eq!(quotas.take_message(ann, 62_000, 15 * MINUTE_MS), Ok(()));
+        let refused = (0..=15).filter(|minute| quotas.take_message(ann, 65_000, minute * MINUTE_MS).is_err());
+        assert_eq!(refused.count(), 16, "not before the bytes are back");
+        assert_eq!(quotas.take_message(ann, 65_000, 16 * MINUTE_MS), Ok(()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use model::ids::{Name, RoomId, ServerId};
 use model::membership::Token;
 
 use super::quotas::QuotaRefusal;
-use super::sessions::{ConcludedEnter, SessionRoom};
+use super::sessions::{ConcludedEnter, Session, SessionRoom};
 use super::{ClientRequest, ClientResponse, ConnectorState, Effect, Now, RoomSlot, respond};
 use crate::event::Event;
 use crate::request_body::{BodyError, EnterRequest, HistoryRequest, MembersRequest};
@@ -77,8 +77,10 @@ impl ConnectorState {
             return Err(bad_body(BodyError::ForeignPrefix));
         }
         let EnterRequest { name, room, token, since, resumes } = enter;
-        let entering =
-            Entering { token: token.unwrap_or(Token::new(now.chance)), is_resuming: token.is_some(), since, resumes };
+        let uid = self.sessions.get(pending.session).and_then(Session::uid);
+        let (is_resuming, token) = (token.is_some(), token.unwrap_or(Token::new(now.chance)).of_user(uid));
+        let entering = Entering { token, is_resuming, since, resumes };
+        let token = Some(token).filter(|_| is_resuming);
         let chat = self.chat_servers.server_for(&room).map_err(|_| ClientResponse::NoChatServer)?;
         let session = self.sessions.get(pending.session).ok_or(ClientResponse::NotInRoom)?;
         let from = match &session.room {

@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 
+use model::act::Profile;
 use model::identity::User;
-use model::ids::RoomId;
+use model::ids::{RoomId, Uid};
 use model::network::AddressGroup;
 
 use super::quotas::Origin;
@@ -51,6 +52,13 @@ pub(super) struct Session {
     pub(super) user: Option<Box<User>>,
 }
 
+impl Session {
+    /// Returns its user, if it has a token.
+    pub(super) fn uid(&self) -> Option<&Uid> {
+        Some(&self.user.as_ref()?.principal.uid)
+    }
+}
+
 /// An `enter` that has its response.
 #[derive(Debug)]
 pub(crate) struct ConcludedEnter {
@@ -83,6 +91,11 @@ impl Sessions {
     /// Returns the public address of a session's client.
     pub(crate) fn address(&self, number: u64) -> Option<AddressGroup> {
         self.0.get(&number)?.address
+    }
+
+    /// Returns the claims of a session's token that its room gets.
+    pub(crate) fn profile(&self, number: u64) -> Option<Box<Profile>> {
+        self.0.get(&number)?.user.as_ref()?.principal.profile().boxed()
     }
 
     /// Returns the owner of a session's quota.

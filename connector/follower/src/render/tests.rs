@@ -1,3 +1,4 @@
+use model::ids::Actor;
 use model::membership::Token;
 use serde_json::{Value, json};
 use wire::{MessageKind, PackageKind};
@@ -22,21 +23,46 @@ fn name(text: &str) -> Name {
 
 #[test]
 fn pushes_are_the_demos_with_more_beside() {
-    let chat = Push::Chat { from: name("ann"), content: "hi 😀".to_owned(), target: None, seq: 1_000, time: 7 };
+    let chat =
+        Push::Chat { from: name("ann"), content: "hi 😀".to_owned(), target: None, seq: 1_000, time: 7, meta: None };
     let expected = json!({"route": "onChat", "msg": "hi 😀", "from": "ann", "target": "*", "rid": "lobby",
         "seq": 1000, "time": 7});
     assert_eq!(body(&render_push(&room(), &chat, None).unwrap()), expected);
-    let add = Push::Add { name: name("bob") };
+    let add = Push::Add { name: name("bob"), profile: None };
     assert_eq!(body(&render_push(&room(), &add, None).unwrap()), json!({"route": "onAdd", "user": "bob"}));
     let leave = Push::Leave { name: name("bob") };
     assert_eq!(body(&render_push(&room(), &leave, None).unwrap()), json!({"route": "onLeave", "user": "bob"}));
+}
+
+fn profile() -> Box<Profile> {
+    Box::new(Profile { uid: Uid::new("4711").ok(), rights: None, info: Some("{\"level\":3}".into()) })
+}
+
+#[test]
+fn users_are_beside_their_names() {
+    let meta = MessageMeta { uid: Uid::new("4711").ok(), by: Actor::new("key").ok(), data: Some("[1]".into()) };
+    let meta = Some(Box::new(meta));
+    let chat = Push::Chat { from: name("ann"), content: "hi".to_owned(), target: None, seq: 1_000, time: 7, meta };
+    let expected = json!({"route": "onChat", "msg": "hi", "from": "ann", "target": "*", "rid": "lobby",
+        "seq": 1000, "time": 7, "uid": "4711", "by": "api", "data": [1]});
+    assert_eq!(body(&render_push(&room(), &chat, None).unwrap()), expected);
+    let add = Push::Add { name: name("ann"), profile: Some(profile()) };
+    let expected = json!({"route": "onAdd", "user": "ann", "uid": "4711", "info": {"level": 3}});
+    assert_eq!(body(&render_push(&room(), &add, None).unwrap()), expected);
+    let users = vec![name("ann"), name("bob")];
+    let profiles = Profiles::from([(name("ann"), profile())]);
+    let page = room::MembersPage { users, profiles, more: false, total: 2, seq: 1_999, time: 7 };
+    let members = ClientResponse::Room(room(), RoomResponse::Members(page));
+    let members = body(&render_response(1, &members).1.unwrap());
+    assert_eq!(members["users"], json!(["ann", "bob"]));
+    assert_eq!(members["profiles"], json!({"ann": {"uid": "4711", "info": {"level": 3}}}));
 }
 
 #[test]
 fn the_longest_message_with_the_longest_names_can_be_sent() {
     let longest = "😀".repeat(64);
     let (from, target) = (name(&longest), Some(name(&longest)));
-    let chat = Push::Chat { from, content: "x".repeat(60 * 1024), target, seq: u64::MAX, time: u64::MAX };
+    let chat = Push::Chat { from, content: "x".repeat(60 * 1024), target, seq: u64::MAX, time: u64::MAX, meta: None };
     assert!(render_push(&RoomId::new(&longest).unwrap(), &chat, None).is_ok());
 }
 
@@ -50,7 +76,7 @@ fn a_name_that_is_taken_is_the_demos_error() {
 fn entered(users: Vec<Name>, missed: Option<MissedMessages>) -> ClientResponse {
     let (seq, time, epoch, token) = (u64::MAX, u64::MAX, Epoch(u64::MAX), Token::new(7));
     let (total, names) = (users.len(), true);
-    let entered = room::Entered { users, total, names, seq, time, epoch, token, missed };
+    let entered = room::Entered { users, total, names, seq, time, epoch, token, missed, profiles: Profiles::new() };
     ClientResponse::Room(room(), RoomResponse::Entered(Box::new(entered)))
 }
 
@@ -73,7 +99,7 @@ fn the_response_to_enter_stays_below_its_limit() {
 fn the_response_to_a_resuming_client_stays_below_its_limit() {
     let longest = name(&"😀".repeat(64));
     let (from, to) = (longest.clone(), Some(longest));
-    let said = HistoryMessage { seq: u64::MAX, time: u64::MAX, from, to, content: "x".repeat(60 * 1024) };
+    let said = HistoryMessage { seq: u64::MAX, time: u64::MAX, from, to, content: "x".repeat(60 * 1024), meta: None };
     let missed = MissedMessages { messages: vec![said], cursor: Some(u64::MAX), recovered: true };
     let framed = render_response(1, &entered(many(), Some(missed))).1.unwrap();
     let body = body(&framed);
@@ -84,7 +110,8 @@ fn the_response_to_a_resuming_client_stays_below_its_limit() {
 
 #[test]
 fn history_has_messages_and_a_cursor_if_there_are_more() {
-    let said = HistoryMessage { seq: 2_001, time: 9, from: name("ann"), to: None, content: "hi".to_owned() };
+    let said =
+        HistoryMessage { seq: 2_001, time: 9, from: name("ann"), to: None, content: "hi".to_owned(), meta: None };
     let page = HistoryPage { messages: vec![said], cursor: None, complete: true };
     let response = ClientResponse::Room(room(), RoomResponse::History { epoch: Epoch(5), page });
     let expected = json!({"code": 200, "rid": "lobby", "epoch": 5, "complete": true,
@@ -98,7 +125,14 @@ fn a_page_of_members_says_where_the_next_begins() {
         let users = vec![name("ann"), name("bob")];
         ClientResponse::Room(
             room(),
-            RoomResponse::Members(room::MembersPage { users, more, total: 9, seq: 2_999, time: 7 }),
+            RoomResponse::Members(room::MembersPage {
+                users,
+                more,
+                total: 9,
+                seq: 2_999,
+                time: 7,
+                profiles: Profiles::new(),
+            }),
         )
     };
     let mut expected =
@@ -110,7 +144,14 @@ fn a_page_of_members_says_where_the_next_begins() {
 
 #[test]
 fn names_that_do_not_fit_are_on_the_next_page() {
-    let members = room::MembersPage { users: many(), more: false, total: 1_000, seq: u64::MAX, time: u64::MAX };
+    let members = room::MembersPage {
+        users: many(),
+        more: false,
+        total: 1_000,
+        seq: u64::MAX,
+        time: u64::MAX,
+        profiles: Profiles::new(),
+    };
     let framed = render_response(1, &ClientResponse::Room(room(), RoomResponse::Members(members))).1.unwrap();
     assert!(framed.len() <= wire::MAX_JSON_TO_CLIENT);
     let body = body(&framed);

@@ -3,12 +3,13 @@
 use model::ids::{Incarnation, Name, SessionId};
 use model::membership::Membership;
 use model::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId, Refusal};
+use model::room::Member;
 use model::rpc::messages::{Item, LogPosition};
 
 use super::local_sessions::LocalSession;
 use super::proposer::{PendingRequest, QueuedItem};
 use super::session_state::SessionState;
-use super::{Common, Context, Push, Room, RoomResponse, Stamp};
+use super::{Common, Context, Push, Room, RoomResponse, Stamp, session_id};
 use crate::connector_state::Effect;
 
 impl Room {
@@ -116,21 +117,23 @@ impl Room {
             | Entry::Rights { .. }
             | Entry::Revoke { .. }
             | Entry::Erase { .. } => {}
-            Entry::Message { from, content, .. } => {
-                let push = Push::Chat { from: from.clone(), content: content.clone(), target: None, seq, time };
+            Entry::Message { from, content, meta, .. } => {
+                let (from, content, meta) = (from.clone(), content.clone(), meta.clone());
+                let push = Push::Chat { from, content, target: None, seq, time, meta };
                 cx.push(self.sessions.receivers(), push);
             }
-            Entry::Whisper { from, to, content, .. } => {
+            Entry::Whisper { from, to, content, meta, .. } => {
                 let session = self.state.session_of(to).and_then(|session| local_number(session, cx));
                 let receiver = session.filter(|number| self.sessions.state(*number).receives_pushes());
-                let (from, content, target) = (from.clone(), content.clone(), Some(to.clone()));
-                cx.push(receiver.into_iter().collect(), Push::Chat { from, content, target, seq, time });
+                let (from, content, target, meta) = (from.clone(), content.clone(), Some(to.clone()), meta.clone());
+                cx.push(receiver.into_iter().collect(), Push::Chat { from, content, target, seq, time, meta });
             }
         }
     }
 
     fn apply_join(&mut self, name: &Name, session: &SessionId, stay: Membership, cx: &mut Context<'_>) {
         self.apply_enter(name, session, stay, cx);
+        self.end_replaced(name, cx);
         let changes = self.presence.insert(name, cx.now);
         self.push_presence(changes, cx);
     }
@@ -153,6 +156,29 @@ impl Room {
         for (other, end) in ends.collect::<Vec<_>>() {
             self.end_session(other, end, cx);
         }
+    }
+
+    /// Ends the older sessions of the user who joined under a name.
+    fn end_replaced(&mut self, name: &Name, cx: &mut Context<'_>) {
+        if self.state.members().get(name).and_then(Member::uid).is_none() {
+            return;
+        }
+        let is_replaced = |(number, local): &(u64, &LocalSession)| {
+            local.state().is_wanted() && self.is_replaced(*number, local, cx.common)
+        };
+        // One that asked to enter meanwhile is newer still: the owner decides that behind this join.
+        let others = self.sessions.with_name(name).filter(is_replaced);
+        let ends = others.map(|(number, _)| number).filter(|number| !self.proposer.has_join(*number));
+        for number in ends.collect::<Vec<_>>() {
+            self.end_session(number, Effect::Replaced(number), cx);
+        }
+    }
+
+    /// Returns true if a session's user has the session's name in the room by another session.
+    pub(super) fn is_replaced(&self, number: u64, local: &LocalSession, common: &Common) -> bool {
+        let is_it = |there: &&Member| there.uid().is_some() && there.uid() == local.uid();
+        let there = self.state.members().get(local.name()).filter(is_it);
+        there.is_some_and(|there| there.session != session_id(common, number))
     }
 
     fn apply_leave(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
@@ -262,9 +288,10 @@ impl Room {
         if asked && (state == SessionState::In || state.is_held()) {
             return;
         }
+        let is_replaced = self.sessions.get(number).is_some_and(|local| self.is_replaced(number, local, cx.common));
         if !self.withdraw_session(number, cx) && !asked && state.is_wanted() {
             // It was to rejoin, and another session has its name now.
-            cx.effects.push(Effect::Displaced(number));
+            cx.effects.push(if is_replaced { Effect::Replaced(number) } else { Effect::Displaced(number) });
         }
     }
 

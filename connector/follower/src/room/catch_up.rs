@@ -157,7 +157,12 @@ impl Room {
             let session = session_id(cx.common, *number);
             if self.state.membership_of_session(&session) != Some(stay) {
                 let is_elsewhere = self.state.membership_of(local.name()) == Some(stay);
-                ends.push((*number, if is_elsewhere { Effect::MovedAway(*number) } else { Effect::Lost(*number) }));
+                ends.push(match (is_elsewhere, self.is_replaced(*number, local, cx.common)) {
+                    (true, _) => (*number, Effect::MovedAway(*number)),
+                    // Its client must not come back: it would replace the newer session.
+                    (false, true) => (*number, Effect::Replaced(*number)),
+                    (false, false) => (*number, Effect::Lost(*number)),
+                });
             }
         }
         ends.into_iter().for_each(|(number, end)| self.end_session(number, end, cx));

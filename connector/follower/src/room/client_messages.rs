@@ -1,5 +1,8 @@
 //! Pushes and responses of a room, before they are rendered.
 
+use std::collections::BTreeMap;
+
+use model::act::{MessageMeta, Profile};
 use model::ids::Name;
 use model::membership::Token;
 use model::record::{Epoch, Refusal};
@@ -8,13 +11,16 @@ use model::rpc::messages::{HistoryPage, Unavailable};
 use super::{MembersPage, MissedMessages};
 use crate::connector_state::QuotaRefusal;
 
+/// What the tokens of members say, by the members' names.
+pub type Profiles = BTreeMap<Name, Box<Profile>>;
+
 /// A push to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Push {
     /// A message; `target` is `None` for one to all.
-    Chat { from: Name, content: String, target: Option<Name>, seq: u64, time: u64 },
+    Chat { from: Name, content: String, target: Option<Name>, seq: u64, time: u64, meta: Option<Box<MessageMeta>> },
     /// A member joined.
-    Add { name: Name },
+    Add { name: Name, profile: Option<Box<Profile>> },
     /// A member left.
     Leave { name: Name },
     /// Messages after `from` and up to `to` will not be pushed; `to` is a `seq` of this epoch.
@@ -51,6 +57,8 @@ pub enum RoomResponse {
 pub struct Entered {
     /// Members: all, or in a large room the first ones.
     pub users: Vec<Name>,
+    /// What the tokens of these members say.
+    pub profiles: Profiles,
     /// Member count.
     pub total: usize,
     /// Each join and leave is pushed.

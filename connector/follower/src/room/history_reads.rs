@@ -204,6 +204,7 @@ mod tests {
             from: Name::new("ann").unwrap(),
             to: None,
             content: "x".repeat(size),
+            meta: None,
         };
         HistoryPage { messages: seqs.iter().map(said).collect(), cursor: None, complete: true }
     }

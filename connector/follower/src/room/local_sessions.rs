@@ -4,7 +4,8 @@ use std::collections::btree_map::{BTreeMap, Iter, Keys};
 use std::collections::{BTreeSet, btree_map::Entry};
 use std::sync::Arc;
 
-use model::ids::Name;
+use model::act::Profile;
+use model::ids::{Name, Uid};
 use model::membership::{Membership, Token};
 use model::network::AddressGroup;
 
@@ -28,6 +29,9 @@ pub(super) struct LocalSession {
     pub(super) resumes: bool,
     /// The client's address, if it is public.
     pub(super) address: Option<AddressGroup>,
+    /// What the client's token says.
+    // Not of the connection: one that broke is held, and may have to join again.
+    pub(super) profile: Option<Box<Profile>>,
 }
 
 impl LocalSession {
@@ -40,6 +44,11 @@ impl LocalSession {
     /// Returns the name in the room, or the one that it asks for.
     pub(super) fn name(&self) -> &Name {
         &self.name
+    }
+
+    /// Returns its client's user, if the client has a token.
+    pub(super) fn uid(&self) -> Option<&Uid> {
+        self.profile.as_ref()?.uid.as_ref()
     }
 
     /// Returns its state.
@@ -144,7 +153,13 @@ impl LocalSessions {
 
     /// Adds a session that asks to enter. One that is in keeps its name and token until the log
     /// says otherwise.
-    pub(super) fn start_entering(&mut self, (number, address): (u64, Option<AddressGroup>), name: Name, token: Token) {
+    pub(super) fn start_entering(
+        &mut self,
+        (number, address): (u64, Option<AddressGroup>),
+        name: Name,
+        token: Token,
+        profile: Option<Box<Profile>>,
+    ) {
         if let Entry::Vacant(vacant) = self.by_number.entry(number) {
             self.by_name.insert((name.clone(), number));
             vacant.insert(LocalSession {
@@ -157,9 +172,11 @@ impl LocalSessions {
                 knows_names: false,
                 resumes: false,
                 address,
+                profile: None,
             });
         }
         if let Some(local) = self.change(number, SessionState::start_entering) {
+            local.profile = profile;
             local.entering = Some(token);
             local.is_behind_state = false;
         }
@@ -317,7 +334,7 @@ mod tests {
     fn receivers_are_the_sessions_that_get_pushes_now() {
         let mut sessions = LocalSessions::default();
         let name = Name::new("ann").unwrap();
-        (1..=2).for_each(|number| sessions.start_entering((number, None), name.clone(), Token::new(1)));
+        (1..=2).for_each(|number| sessions.start_entering((number, None), name.clone(), Token::new(1), None));
         assert!(sessions.receivers().is_empty());
         sessions.complete_enter(2, true, true);
         assert_eq!(*sessions.receivers(), [2]);
@@ -337,9 +354,9 @@ mod tests {
         let mut sessions = LocalSessions::default();
         let numbers =
             |sessions: &LocalSessions, name| sessions.with_name(name).map(|(number, _)| number).collect::<Vec<_>>();
-        sessions.start_entering((1, None), ann.clone(), Token::new(1));
-        sessions.start_entering((2, None), ann.clone(), Token::new(2));
-        sessions.start_entering((2, None), bob.clone(), Token::new(3));
+        sessions.start_entering((1, None), ann.clone(), Token::new(1), None);
+        sessions.start_entering((2, None), ann.clone(), Token::new(2), None);
+        sessions.start_entering((2, None), bob.clone(), Token::new(3), None);
         assert_eq!((numbers(&sessions, &ann), numbers(&sessions, &bob)), (vec![1, 2], vec![]));
         sessions.rename(2, &bob);
         sessions.rename(3, &bob);
@@ -353,7 +370,7 @@ mod tests {
     fn held_sessions_are_found_by_their_time() {
         let mut sessions = LocalSessions::default();
         for (number, until) in [(1, 20), (2, 10), (3, 10)] {
-            sessions.start_entering((number, None), Name::new("ann").unwrap(), Token::new(1));
+            sessions.start_entering((number, None), Name::new("ann").unwrap(), Token::new(1), None);
             assert!(!sessions.hold(number, until), "its client does not know that it is in");
             sessions.complete_enter(number, true, true);
             assert!(sessions.hold(number, until));
@@ -371,8 +388,8 @@ mod tests {
         let (ann, name) = (address("203.0.113.1"), Name::new("ann").unwrap());
         let mut sessions = LocalSessions::default();
         for (number, from) in [(1, ann), (2, ann), (3, address("203.0.113.2")), (4, None)] {
-            sessions.start_entering((number, from), name.clone(), Token::new(1));
-            sessions.start_entering((number, from), name.clone(), Token::new(1));
+            sessions.start_entering((number, from), name.clone(), Token::new(1), None);
+            sessions.start_entering((number, from), name.clone(), Token::new(1), None);
         }
         let of_ann = |sessions: &LocalSessions| sessions.of_address(ann.unwrap());
         assert_eq!(of_ann(&sessions), 2);
@@ -383,7 +400,7 @@ mod tests {
         sessions.cancel_enter(2);
         assert_eq!(of_ann(&sessions), 0);
         sessions.remove(1);
-        sessions.start_entering((2, ann), name, Token::new(1));
+        sessions.start_entering((2, ann), name, Token::new(1), None);
         assert_eq!((of_ann(&sessions), sessions.by_address.len()), (1, 2));
     }
 }

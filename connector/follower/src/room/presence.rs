@@ -9,7 +9,7 @@ use model::ids::Name;
 use model::record::Refusal;
 
 use super::proposer::PendingRequest;
-use super::{Context, Push, Room, RoomResponse};
+use super::{Context, Profiles, Push, Room, RoomResponse};
 
 /// Milliseconds between two member counts of a large room.
 const TOTAL_INTERVAL_MS: u64 = 1_000;
@@ -178,6 +178,8 @@ impl Presence {
 pub struct MembersPage {
     /// At most as many names as were asked for.
     pub users: Vec<Name>,
+    /// What the tokens of these members say.
+    pub profiles: Profiles,
     /// There are more names behind them.
     pub more: bool,
     /// Member count.
@@ -203,8 +205,19 @@ impl Room {
             return cx.respond(pending, refused);
         }
         let (users, more) = self.presence.page(after, limit);
+        let profiles = self.profiles(&users);
         let (total, seq, time) = (self.presence.total(), self.applied.position.last_seq(), self.state.time());
-        cx.respond(pending, RoomResponse::Members(MembersPage { users, more, total, seq, time }));
+        cx.respond(pending, RoomResponse::Members(MembersPage { users, profiles, more, total, seq, time }));
+    }
+
+    /// Returns the claims of members' tokens that clients get.
+    pub(super) fn profiles(&self, users: &[Name]) -> Profiles {
+        let profile = |name: &Name| {
+            let profile = self.state.members().get(name)?.profile.as_ref()?;
+            // A member without a token may have rights.
+            (profile.uid.is_some() || profile.info.is_some()).then(|| (name.clone(), profile.clone()))
+        };
+        users.iter().filter_map(profile).collect()
     }
 
     /// Pushes the member count of a large room if it is due.
@@ -217,7 +230,10 @@ impl Room {
     pub(super) fn push_presence(&mut self, changes: impl IntoIterator<Item = PresenceChange>, cx: &mut Context<'_>) {
         for change in changes {
             match change {
-                PresenceChange::Joined(name) => cx.push(self.name_receivers(&name), Push::Add { name }),
+                PresenceChange::Joined(name) => {
+                    let profile = self.state.members().get(&name).and_then(|member| member.profile.clone());
+                    cx.push(self.name_receivers(&name), Push::Add { name, profile });
+                }
                 PresenceChange::Left(name) => cx.push(self.name_receivers(&name), Push::Leave { name }),
                 PresenceChange::Total { names } => self.push_total(names, cx),
             }

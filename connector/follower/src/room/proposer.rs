@@ -4,6 +4,7 @@
 mod in_flight;
 mod queue;
 
+use model::act::Profile;
 use model::ids::{Incarnation, Name};
 use model::lineage::Lineage;
 use model::membership::{Membership, Token};
@@ -168,9 +169,15 @@ impl Proposer {
 
     /// Queues a join of the connector itself at the head, unless the session's join is pending.
     /// `seen` is the last applied record.
-    pub fn queue_rejoin(&mut self, session: u64, name: Name, membership: Membership, seen: RecordId) {
+    pub fn queue_rejoin(
+        &mut self,
+        session: u64,
+        name: Name,
+        (membership, profile): (Membership, Option<Box<Profile>>),
+        seen: RecordId,
+    ) {
         if !self.has_join(session) {
-            let item = Item::Join { session, name, membership, claim: Claim::Heal, seen: Some(seen) };
+            let item = Item::Join { session, name, membership, claim: Claim::Heal, seen: Some(seen), profile };
             self.queue.push_front(QueuedItem { item, pending: None });
         }
     }

@@ -53,7 +53,10 @@ impl Room {
         }
         // Without a token, a session that is in enters its own stay again.
         let own = self.sessions.get(session).filter(|local| local.state() == SessionState::In && !entering.is_resuming);
-        entering.token = own.map_or(entering.token, |local| local.token);
+        let profile = cx.sessions.profile(session);
+        // It may have brought a token since it entered: then the membership is another one.
+        let uid = profile.as_ref().and_then(|profile| profile.uid.as_ref());
+        entering.token = own.map_or(entering.token, |local| local.token.of_user(uid));
         // A room that was not read yet cannot name a record now; the proposer names it when it
         // proposes.
         let is_old_stay = own.is_some() || entering.is_resuming;
@@ -62,9 +65,9 @@ impl Room {
         self.close_held_namesakes(&name, entering.token, cx);
         let claim = if entering.is_resuming { Claim::Back } else { Claim::New };
         let membership = entering.token.membership();
-        let item = Item::Join { session, name: name.clone(), membership, claim, seen };
+        let item = Item::Join { session, name: name.clone(), membership, claim, seen, profile: profile.clone() };
         self.queue_request(QueuedItem { item, pending: Some(pending) }, cx.common);
-        self.sessions.start_entering((session, cx.sessions.address(session)), name, entering.token);
+        self.sessions.start_entering((session, cx.sessions.address(session)), name, entering.token, profile);
         self.advance(cx);
     }
 
@@ -95,7 +98,8 @@ impl Room {
         };
         let epoch = self.applied.epoch;
         let (users, _) = self.presence.page(None, cx.common.large_members);
-        let entered = Box::new(Entered { users, total, names, seq, time, epoch, token, missed });
+        let profiles = self.profiles(&users);
+        let entered = Box::new(Entered { users, profiles, total, names, seq, time, epoch, token, missed });
         cx.respond(pending, RoomResponse::Entered(entered));
     }
 

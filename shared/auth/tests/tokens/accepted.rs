@@ -35,6 +35,16 @@ fn names_come_from_where_the_setting_says() {
 }
 
 #[test]
+fn info_is_any_short_json() {
+    let info = |info: Value| check(&token("HS256", &changed(json!({"info": info})))).map(|user| user.info);
+    let of = |length: usize| json!("x".repeat(length - 2));
+    assert_eq!(info(json!({"level": 3, "a": [1]})).unwrap().as_deref(), Some(r#"{"a":[1],"level":3}"#));
+    assert_eq!(info(Value::Null), Ok(None));
+    assert!(info(of(512)).is_ok());
+    assert_eq!(info(of(513)), Err(TokenError::Claim("info")));
+}
+
+#[test]
 fn times_have_a_leeway() {
     let ok = |changes| check(&token("HS256", &changed(changes)));
     assert!(ok(json!({"exp": NOW - 29, "nbf": NOW + 30, "iat": NOW + 30})).is_ok());

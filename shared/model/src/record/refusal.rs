@@ -23,6 +23,8 @@ pub enum Refusal {
     BadTarget,
     /// `id` is neither a string of 1 to 64 characters nor a whole number.
     BadId,
+    /// `data` is longer than allowed.
+    BadData,
     /// The body is not a JSON object.
     BadBody,
     /// `content` is longer than allowed.
@@ -58,6 +60,7 @@ impl Refusal {
             | Self::BadContent
             | Self::BadTarget
             | Self::BadId
+            | Self::BadData
             | Self::BadBody
             | Self::TooMany => 500,
         }
@@ -76,6 +79,7 @@ impl Refusal {
             }
             Self::BadTarget => "bad-target: target must be \"*\" or the name of a member",
             Self::BadId => "bad-id: id must be a string of 1 to 64 characters, or a whole number",
+            Self::BadData => "bad-data: data is longer than 4,096 bytes as JSON",
             Self::BadBody => "bad-body: the body must be a JSON object, with numbers that a double holds",
             Self::TooLong => "too-long: content is longer than allowed",
             Self::Forbidden => "forbidden: content has a word that may not be said",

@@ -129,7 +129,7 @@ mod tests {
                 }
                 6 => {
                     let from = Name::new("ann").unwrap();
-                    let message = HistoryMessage { seq: number, time: number, from, to: None, content };
+                    let message = HistoryMessage { seq: number, time: number, from, to: None, content, meta: None };
                     let page = HistoryPage { messages: vec![message; entries], cursor: None, complete: true };
                     RpcResponse::History { room, number, upto: at, page }
                 }

@@ -257,6 +257,7 @@ fn requests() -> Vec<(&'static str, Sample)> {
             membership: Token::new(1).membership(),
             claim: Claim::Back,
             seen: Some(RecordId(13)),
+            profile: None,
         },
         Item::Leave { session: 4, incarnation: Incarnation(111_411_200_000_006) },
         Item::Send {
@@ -265,11 +266,23 @@ fn requests() -> Vec<(&'static str, Sample)> {
             body: br#"{"content":"hi","target":"*"}"#.to_vec().into(),
         },
     ];
+    let profile = Profile { uid: Uid::new("4711").ok(), rights: Some(Rights(5)), info: Some("{\"level\":3}".into()) };
+    let join_of_user = Item::Join {
+        session: 5,
+        name: name("ann"),
+        membership: Token::new(2).membership(),
+        claim: Claim::New,
+        seen: None,
+        profile: profile.boxed(),
+    };
+    let of_user =
+        RpcRequest::Propose { room: room(), at: place(), number: 9, items: vec![join_of_user], urgent: false };
     let urgent = RpcRequest::Propose { room: room(), at: place(), number: 9, items: Vec::new(), urgent: true };
     vec![
         ("attach", request(RpcRequest::Attach { room: room(), at: place() })),
         ("propose", request(RpcRequest::Propose { room: room(), at: place(), number: 9, items, urgent: false })),
         ("propose-urgent", request(urgent)),
+        ("propose-user", request(of_user)),
         ("detach", request(RpcRequest::Detach { room: room() })),
         ("heartbeat", request(RpcRequest::Heartbeat)),
         ("heartbeat-known", Sample::FromConnector(full_heartbeat())),
@@ -287,9 +300,18 @@ fn responses() -> Vec<(&'static str, Sample)> {
     let attached = |catch_up| {
         response(RpcResponse::Attached { room: room(), requested: LogPosition::default(), now: place(), catch_up })
     };
-    let past_message =
-        HistoryMessage { seq: 13_005, time: 9, from: name("ann"), to: Some(name("bob")), content: "psst".to_owned() };
+    let past_message = HistoryMessage {
+        seq: 13_005,
+        time: 9,
+        from: name("ann"),
+        to: Some(name("bob")),
+        content: "psst".to_owned(),
+        meta: None,
+    };
+    let meta = MessageMeta { uid: Uid::new("4711").ok(), by: Actor::new("key-1").ok(), data: Some("[1]".into()) };
+    let of_user = HistoryMessage { to: None, meta: meta.boxed(), ..past_message.clone() };
     let page = HistoryPage { messages: vec![past_message], cursor: Some(13_005), complete: true };
+    let page_of_user = HistoryPage { messages: vec![of_user], cursor: None, complete: true };
     vec![
         (
             "record",
@@ -299,6 +321,7 @@ fn responses() -> Vec<(&'static str, Sample)> {
         ("attached-state", attached(CatchUp::State(Box::new(for_connectors())))),
         ("attached-state-part", attached(CatchUp::StatePart { index: 1, of: 2, part: Box::new(for_connectors()) })),
         ("history", response(RpcResponse::History { room: room(), number: 3, upto: place(), page })),
+        ("history-user", response(RpcResponse::History { room: room(), number: 3, upto: place(), page: page_of_user })),
         ("not-owner", response(RpcResponse::NotOwner { room: room() })),
         ("unavailable-full", response(RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull })),
         ("unavailable-away", response(RpcResponse::Unavailable { room: room(), because: Unavailable::LogAway })),

@@ -241,7 +241,7 @@ fn answer_text(response: &ClientResponse) -> String {
 fn push_text(push: &Push) -> String {
     match push {
         Push::Chat { from, content, .. } => format!("{from}: {content}"),
-        Push::Add { name } => format!("+{name}"),
+        Push::Add { name, .. } => format!("+{name}"),
         Push::Leave { name } => format!("-{name}"),
         Push::Gap { .. } => "gap".to_owned(),
         Push::Members { total, .. } => format!("{total} members"),

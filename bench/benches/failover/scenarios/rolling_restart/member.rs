@@ -209,8 +209,8 @@ impl Member {
         let (chat, events) = ChatClient::connect(&address, Options::default()).await?;
         let mut entered = chat.resume(&self.name, &self.room, &self.resume).await?;
         let missed = chat.missed(&mut entered, self.resume.since).await?;
-        for HistoryMessage { msg, from, target, seq, time } in missed {
-            self.record(Event::Chat(Chat { msg, from, target, seq, time, rid: self.room.clone() }));
+        for HistoryMessage { msg, from, target, seq, time, uid, data } in missed {
+            self.record(Event::Chat(Chat { msg, from, target, seq, time, rid: self.room.clone(), uid, data }));
         }
         let Entered { token, seq, epoch, .. } = entered;
         self.resume = Resume { token, since: seq, epoch };

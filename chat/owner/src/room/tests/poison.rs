@@ -319,7 +319,7 @@ fn a_join_from_before_a_lost_record_is_overtaken() {
     let mut successor = harness.successor();
     successor.at = LogPosition { epoch: Epoch(1), position: last, id: harness.id_at(last) };
     let (name, membership) = (Name::new("dan").unwrap(), Token::new(9).membership());
-    successor.propose(3, 2, vec![Item::Join { session: 2, name, membership, claim: Claim::Back, seen }]);
+    successor.propose(3, 2, vec![Item::Join { session: 2, name, membership, claim: Claim::Back, seen, profile: None }]);
     successor.run();
     assert_eq!(successor.outcomes(3), [Outcome::Overtaken]);
 }

@@ -15,7 +15,7 @@ fn leave(session: u64) -> Item {
 
 fn resume(session: u64, of: u64, name: &str) -> Item {
     let membership = Token::new(of.into()).membership();
-    Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::Back, seen: None }
+    Item::Join { session, name: Name::new(name).unwrap(), membership, claim: Claim::Back, seen: None, profile: None }
 }
 
 /// A room in which Ann (session 1 of connector 1) and Bob (2 of connector 2) are, and another client

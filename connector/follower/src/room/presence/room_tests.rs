@@ -236,7 +236,7 @@ fn ten_thousand_joins_are_linear_work() {
     assert_eq!(entered.last().map(|last| (last.total, last.names)), Some((10_000, false)));
     let (totals, names): (Vec<_>, Vec<_>) =
         delivery.pushes.iter().partition(|(_, push)| matches!(push, Push::Members { .. }));
-    assert!(names.iter().all(|(_, push)| matches!(push, Push::Add { name } if *name < self::name(500))));
+    assert!(names.iter().all(|(_, push)| matches!(push, Push::Add { name, .. } if *name < self::name(500))));
     assert_eq!(names.len(), 499, "the first member has no listener");
     let seconds = usize::try_from(test_room.now / 1_000).unwrap();
     assert!((2..=2 + seconds).contains(&totals.len()), "{} totals in {seconds} s", totals.len());
@@ -273,12 +273,12 @@ fn clients_that_knew_the_names_get_the_difference_and_others_must_read_them() {
     let expected = [
         (knowing.clone(), Push::Leave { name: name(0) }),
         (knowing.clone(), Push::Leave { name: name(1) }),
-        (knowing, Push::Add { name: name(6) }),
+        (knowing, Push::Add { name: name(6), profile: None }),
         (vec![2, 3, 4, 6], Push::Members { total: 4, names: true }),
         (vec![3, 4, 6], Push::Leave { name: name(2) }),
     ];
     assert_eq!(test_room.leave([5, 2]).pushes, expected);
-    assert_eq!(test_room.enter([7]).pushes, [(vec![3, 4, 6], Push::Add { name: name(7) })]);
+    assert_eq!(test_room.enter([7]).pushes, [(vec![3, 4, 6], Push::Add { name: name(7), profile: None })]);
 }
 
 #[test]
@@ -380,7 +380,7 @@ fn a_leave_of_an_earlier_run_ends_no_session_of_the_same_number() {
     test_room.attach(test_room.room.applied, Epoch(2), &state);
     test_room.serve();
     assert!(test_room.names.keys().eq([&(1, Incarnation(1))]), "{:?}", test_room.names);
-    assert_eq!(test_room.enter([2]).pushes, [(vec![1], Push::Add { name: name(2) })]);
+    assert_eq!(test_room.enter([2]).pushes, [(vec![1], Push::Add { name: name(2), profile: None })]);
 }
 
 #[test]
@@ -397,6 +397,6 @@ fn a_session_whose_leave_was_decided_unseen_gets_no_more_pushes() {
     let delivery = test_room.attach(test_room.room.applied, Epoch(2), &state);
     assert_eq!(delivery.replies, [(1, RoomResponse::Left)]);
     test_room.position = Position::NONE;
-    assert_eq!(test_room.enter([2]).pushes, [(vec![0], Push::Add { name: name(2) })]);
+    assert_eq!(test_room.enter([2]).pushes, [(vec![0], Push::Add { name: name(2), profile: None })]);
     assert_eq!(test_room.room.sessions.keys().collect::<Vec<_>>(), [&0, &2]);
 }

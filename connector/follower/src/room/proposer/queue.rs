@@ -172,7 +172,10 @@ mod tests {
 
     fn join(session: u64) -> QueuedItem {
         let (name, membership) = (Name::new("ann").unwrap(), Token::new(1).membership());
-        QueuedItem { item: Item::Join { session, name, membership, claim: Claim::New, seen: None }, pending: None }
+        QueuedItem {
+            item: Item::Join { session, name, membership, claim: Claim::New, seen: None, profile: None },
+            pending: None,
+        }
     }
 
     #[test]

@@ -55,7 +55,14 @@ fn a_leave_after_a_rejoin_is_not_the_leave_before() {
     proposer.queue_leave(1, Incarnation(1));
     proposer.begin(1, RecordId::NONE, SizeLimits::default());
     let name = Name::new("ann").unwrap();
-    let back = Item::Join { session: 1, name, membership: Token::new(1).membership(), claim: Claim::Heal, seen: None };
+    let back = Item::Join {
+        session: 1,
+        name,
+        membership: Token::new(1).membership(),
+        claim: Claim::Heal,
+        seen: None,
+        profile: None,
+    };
     proposer.queue_request(QueuedItem { item: back, pending: None });
     assert!(proposer.has_join(1));
     proposer.queue_leave(1, Incarnation(1));
@@ -83,7 +90,7 @@ fn a_resuming_join_names_the_record_from_which_it_is_proposed() {
     let mut proposer = proposer(0);
     let join = |session, claim, seen| {
         let (name, membership) = (Name::new("ann").unwrap(), Token::new(1).membership());
-        QueuedItem { item: Item::Join { session, name, membership, claim, seen }, pending: None }
+        QueuedItem { item: Item::Join { session, name, membership, claim, seen, profile: None }, pending: None }
     };
     proposer.queue_request(join(1, Claim::New, None));
     proposer.queue_request(join(2, Claim::Back, None));

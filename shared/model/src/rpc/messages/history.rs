@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use wire::text::json_len;
 
+use crate::act::MessageMeta;
 use crate::ids::Name;
 use crate::membership::Membership;
 
@@ -55,12 +56,16 @@ pub struct HistoryMessage {
     pub to: Option<Name>,
     /// The text.
     pub content: String,
+    /// The user, and what else the message has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meta: Option<Box<MessageMeta>>,
 }
 
 impl HistoryMessage {
     /// Its bytes as JSON towards clients, or a little more.
     pub fn json_size(&self) -> usize {
         let target = self.to.as_ref().map_or("*", Name::as_str);
-        128 + json_len(&self.content) + json_len(self.from.as_str()) + json_len(target)
+        let meta = self.meta.as_ref().map_or(0, |meta| meta.json_size());
+        128 + meta + json_len(&self.content) + json_len(self.from.as_str()) + json_len(target)
     }
 }

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, Name, ServerId};
+use crate::act::{MessageMeta, Profile};
+use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, MAX_UID_BYTES, Name, ServerId};
 use crate::membership::Membership;
 use crate::record::{DecidedProposal, Entry, RecordId};
 use crate::room::{Member, RoomState};
@@ -22,6 +23,9 @@ pub enum Item {
         claim: Claim,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         seen: Option<RecordId>,
+        /// What the session's token says; `None` without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        profile: Option<Box<Profile>>,
     },
     /// A session goes. `incarnation` is the connector's run that the session belongs to, perhaps an
     /// earlier one.
@@ -71,8 +75,10 @@ const NAME: usize = 4 * MAX_NAME_CHARS;
 const SESSION: usize = Entry::SESSION_AROUND + MAX_SERVER_ID_BYTES;
 
 impl Item {
-    /// Most bytes of a message besides its content, with names of its sender and of whom it is for.
-    pub const SEND_AROUND: usize = DecidedProposal::OUTCOME + Entry::AROUND + 2 * NAME;
+    /// Most bytes of a message besides its content and data, with names of its sender and of whom it
+    /// is for, and its user.
+    pub const SEND_AROUND: usize =
+        DecidedProposal::OUTCOME + Entry::AROUND + 2 * NAME + MessageMeta::AROUND + MAX_UID_BYTES;
 
     /// Joins and leaves that are worth a record of their own.
     // Where so many come at once, many clients come and go: the queues must not grow, and a record
@@ -111,7 +117,10 @@ impl Item {
         const JOIN: usize = 3 * (Entry::AROUND + SESSION) + NAME;
         const LEAVE: usize = Entry::AROUND + SESSION + NAME;
         match self {
-            Self::Join { name, .. } => DecidedProposal::OUTCOME + JOIN + 2 * name.as_str().len(),
+            Self::Join { name, profile, .. } => {
+                let profile = profile.as_ref().map_or(0, |profile| profile.size());
+                DecidedProposal::OUTCOME + JOIN + 2 * name.as_str().len() + profile
+            }
             Self::Leave { .. } => DecidedProposal::OUTCOME + LEAVE,
             Self::Send { body, .. } => Self::SEND_AROUND + body.len(),
         }
