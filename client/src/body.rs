@@ -179,7 +179,7 @@ pub struct HistoryMessage {
     /// The sender's id in the application, if the sender logged in with a token.
     #[serde(default)]
     pub uid: Option<String>,
-    /// What was sent beside the text.
+    /// The data that was sent beside the text.
     #[serde(default)]
     pub data: Option<Value>,
 }

@@ -28,7 +28,7 @@ pub struct Chat {
     /// The sender's id in the application, if the sender logged in with a token.
     #[serde(default)]
     pub uid: Option<String>,
-    /// What was sent beside the text, see [`crate::Message::with_data`].
+    /// The data that was sent beside the text, see [`crate::Message::with_data`].
     #[serde(default)]
     pub data: Option<Value>,
 }

@@ -26,7 +26,7 @@ pub enum LogOp {
 pub enum Lifetime {
     /// Up to the log's age limit.
     Aging,
-    /// Whatever its age.
+    /// At any age.
     // An acknowledged rule holds until its end, also in a room that nobody uses meanwhile.
     Lasting,
 }

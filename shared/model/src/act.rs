@@ -32,7 +32,7 @@ pub const MAX_ACTS: usize = 64;
 #[serde(transparent)]
 pub struct Rights(pub u16);
 
-/// What a member's token says about the member; empty without a token.
+/// The claims of a member's token; empty without a token.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// The user.
@@ -79,7 +79,7 @@ impl Profile {
     }
 }
 
-/// What a message has besides its sender and content.
+/// The parts of a message besides its sender and content.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageMeta {
     /// The user who sent it.
@@ -123,7 +123,7 @@ impl MessageMeta {
     }
 }
 
-/// What a rule forbids.
+/// The acts that a rule forbids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleKind {
@@ -189,7 +189,7 @@ pub enum Act {
     Rule {
         /// The user whom it is about.
         target: Target,
-        /// What it forbids.
+        /// The acts that it forbids.
         kind: RuleKind,
         /// Its end in Unix milliseconds; 0 for never.
         until: u64,

@@ -151,8 +151,8 @@ pub struct Record {
     pub part: Option<CheckpointPart>,
 }
 
-/// The place of a record among those that the log keeps whatever their age: those that make a rule,
-/// a revocation or an erasure, and some checkpoints of states with such.
+/// The place of a record among those that the log keeps at any age: those that make a rule, a
+/// revocation or an erasure, and some checkpoints of states with such.
 // A chain of their own: where all between are too old, an activation reads on along it.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lasting {

@@ -54,7 +54,7 @@ pub struct Member {
     pub session: SessionId,
     /// The membership, unchanged when the member moved to another session.
     pub membership: Membership,
-    /// What the member's token says, with the present rights; `None` without a token.
+    /// The claims of the member's token, with the present rights; `None` without a token.
     pub profile: Option<Box<Profile>>,
     /// Time of the member's last message; 0 for none, and towards connectors.
     pub spoke_at: u64,
@@ -361,7 +361,7 @@ impl RoomState {
         self.acts.as_ref()?.find(id)
     }
 
-    /// What acts left in the room.
+    /// The effects of acts on the room.
     pub fn moderation(&self) -> &Moderation {
         static EMPTY: Moderation = Moderation::new();
         self.moderation.as_deref().unwrap_or(&EMPTY)

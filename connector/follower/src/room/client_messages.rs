@@ -11,7 +11,7 @@ use model::rpc::messages::{HistoryPage, Unavailable};
 use super::{MembersPage, MissedMessages};
 use crate::connector_state::QuotaRefusal;
 
-/// What the tokens of members say, by the members' names.
+/// The claims of members' tokens, by the members' names.
 pub type Profiles = BTreeMap<Name, Box<Profile>>;
 
 /// A push to clients.
@@ -57,7 +57,7 @@ pub enum RoomResponse {
 pub struct Entered {
     /// Members: all, or in a large room the first ones.
     pub users: Vec<Name>,
-    /// What the tokens of these members say.
+    /// The claims of their tokens.
     pub profiles: Profiles,
     /// Member count.
     pub total: usize,

@@ -29,7 +29,7 @@ pub(super) struct LocalSession {
     pub(super) resumes: bool,
     /// The client's address, if it is public.
     pub(super) address: Option<AddressGroup>,
-    /// What the client's token says.
+    /// The claims of the client's token.
     // Not of the connection: one that broke is held, and may have to join again.
     pub(super) profile: Option<Box<Profile>>,
 }

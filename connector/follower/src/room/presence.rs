@@ -178,7 +178,7 @@ impl Presence {
 pub struct MembersPage {
     /// At most as many names as were asked for.
     pub users: Vec<Name>,
-    /// What the tokens of these members say.
+    /// The claims of their tokens.
     pub profiles: Profiles,
     /// There are more names behind them.
     pub more: bool,

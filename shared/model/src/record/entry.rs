@@ -17,7 +17,7 @@ pub enum Entry {
         name: Name,
         session: SessionId,
         membership: Membership,
-        /// What the member's token says; `None` without one.
+        /// The claims of the member's token; `None` without one.
         #[serde(skip_serializing_if = "Option::is_none")]
         profile: Option<Box<Profile>>,
     },

@@ -1,4 +1,4 @@
-//! What acts left in a room: rules, amended and cleared messages; in the room of all rooms also
+//! The effects of acts on a room: rules, amended and cleared messages; in the room of all rooms also
 //! revoked tokens and erasures. Each table has a bound.
 
 mod rows;
@@ -29,7 +29,7 @@ pub const MAX_REVOKED: usize = 10_000;
 /// Most erasures that are not done.
 pub const MAX_ERASURES: usize = 1_000;
 
-/// What acts left in a room.
+/// The effects of acts on a room.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Moderation {
     pub(super) rules: BTreeMap<(Target, RuleKind), Rule>,
