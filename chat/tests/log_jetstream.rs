@@ -2,6 +2,7 @@
 //! configured differently.
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use bus::Bus;
 use bytes::Bytes;
 use chat::log::jetstream::{JetStream, OpenError};
 use chat::log::{Log, ReadConsistency};
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use model::ids::{Incarnation, Name, RoomId, ServerId};
 use model::log_parts::LogPart;
@@ -340,6 +342,53 @@ async fn a_log_larger_than_the_store_is_refused() {
     let nats = configured("jetstream { max_file_store: 4MB }").await;
     let refusal = refusal(&nats, &settings()).await;
     assert!(matches!(refusal, OpenError::NoSpace { bytes: 8_388_608, .. }), "{refusal}");
+}
+
+/// Codes of JetStream's errors.
+const NO_STREAM: u64 = 10_059;
+const NO_STORE: u64 = 10_049;
+const NOT_ENABLED: u64 = 10_076;
+
+/// Answers in JetStream's place that there is no stream, and to each request for one with the next
+/// error, or the last one again. Returns the refusal, and the number of these requests.
+async fn refused_with(errors: &[u64]) -> (OpenError, usize) {
+    let nats = NatsServer::start().await;
+    let bus = connect(&nats).await;
+    let client = bus.nats_client().unwrap();
+    let requests = async |method: &str| client.subscribe(format!("$JS.API.STREAM.{method}.ROOMS")).await.unwrap();
+    let (mut infos, mut creations) = (requests("INFO").await, requests("CREATE").await);
+    client.flush().await.unwrap();
+    let created = Cell::new(0);
+    let answering = async {
+        loop {
+            let (request, error) = tokio::select! {
+                request = infos.next() => (request.unwrap(), NO_STREAM),
+                request = creations.next() => {
+                    let number = created.replace(created.get() + 1);
+                    (request.unwrap(), *errors.get(number).or(errors.last()).unwrap())
+                }
+            };
+            let body = format!(r#"{{"error":{{"code":500,"err_code":{error},"description":"no"}}}}"#);
+            client.publish(request.reply.unwrap(), body.into()).await.unwrap();
+        }
+    };
+    let wanted = settings();
+    let refused = tokio::select! {
+        refused = refusal(&nats, &wanted) => refused,
+        never = answering => never,
+    };
+    (refused, created.get())
+}
+
+#[tokio::test]
+async fn files_that_a_server_cannot_make_are_tried_again() {
+    assert_eq!(refused_with(&[NO_STORE, NO_STORE, NOT_ENABLED]).await, (OpenError::NotEnabled, 3));
+}
+
+#[tokio::test]
+async fn a_server_that_never_makes_the_files_is_named() {
+    let (refused, _) = refused_with(&[NO_STORE]).await;
+    assert!(matches!(&refused, OpenError::NoStore { stream, .. } if stream == "ROOMS"), "{refused}");
 }
 
 #[tokio::test]

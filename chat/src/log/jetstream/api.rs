@@ -46,6 +46,8 @@ pub(super) mod code {
     pub(in super::super) const NO_MESSAGE: u64 = 10_037;
     pub(in super::super) const NOT_FOR_ACCOUNT: u64 = 10_039;
     pub(in super::super) const STORAGE: u64 = 10_047;
+    /// A server cannot make the files of a stream.
+    pub(in super::super) const NO_STORE: u64 = 10_049;
     /// A message above the stream's `max_msg_size`.
     pub(in super::super) const TOO_LARGE: u64 = 10_054;
     pub(in super::super) const STREAM_EXISTS: u64 = 10_058;

@@ -123,6 +123,17 @@ pub enum OpenError {
         /// The server's description.
         reason: String,
     },
+    /// A server cannot make the stream's files.
+    #[error(
+        "the NATS server cannot make the files of the stream {stream} ({reason}): its log has the cause, as a directory \
+         (store_dir) that it may not write to; then start this again"
+    )]
+    NoStore {
+        /// The stream's name.
+        stream: String,
+        /// The server's description.
+        reason: String,
+    },
     /// JetStream has no leader.
     #[error(
         "JetStream at the NATS server is not available ({reason}): in a cluster a majority of its servers must be there \

@@ -10,6 +10,7 @@ use model::log_parts::{LogPart, LogParts};
 use model::record::Epoch;
 use model::settings::LogSettings;
 use runtime::clock;
+use tokio::time::{Instant, sleep};
 
 use super::api::{Api, ApiError, code};
 use super::layout;
@@ -79,13 +80,25 @@ pub(super) struct Found {
     is_new: bool,
 }
 
+/// Time in which a server must become able to make a stream's files, and the time between attempts. A
+/// busy server that joined its cluster just before may fail once, and says no more than for a
+/// directory that it may not write to.
+const STORED_WITHIN: Duration = Duration::from_secs(3);
+const TRY_EVERY: Duration = Duration::from_millis(200);
+
 /// Returns the stream; creates it if there is none.
 pub(super) async fn find_or_create(api: &Api, wanted: &Config) -> Result<Found, OpenError> {
-    let found = match api.info().await {
-        Err(error) if error.is(code::NO_STREAM) => create(api, wanted).await,
-        info => info.map(|info| Found { info, is_new: false }),
-    };
-    found.map_err(|error| explain(error, wanted, api.within()))
+    let began = Instant::now();
+    loop {
+        let found = match api.info().await {
+            Err(error) if error.is(code::NO_STREAM) => create(api, wanted).await,
+            info => info.map(|info| Found { info, is_new: false }),
+        };
+        match found {
+            Err(error) if error.is(code::NO_STORE) && began.elapsed() < STORED_WITHIN => sleep(TRY_EVERY).await,
+            found => return found.map_err(|error| explain(error, wanted, api.within())),
+        }
+    }
 }
 
 /// Checks that a stream has the wanted settings.
@@ -136,6 +149,7 @@ fn explain(error: ApiError, wanted: &Config, within: Duration) -> OpenError {
         code::NO_PEERS | code::NO_REPLICAS => OpenError::NoReplicas { replicas: wanted.num_replicas, stream, reason },
         code::MAX_STREAMS => OpenError::TooManyStreams { stream, reason },
         code::NO_LEADER | code::NOT_LEADER => OpenError::NoLeader { reason },
+        code::NO_STORE => OpenError::NoStore { stream, reason },
         code::OVERLAP => OpenError::Overlap { stream, subjects, reason },
         _ => OpenError::Other { stream, reason: format!("{reason} ({code})") },
     }
