@@ -75,10 +75,12 @@ impl Command {
                 death.notify_one();
             }
         };
-        // What was sent last may still be performed.
+        // It dies with the report, before it sees a response to what it asked next: `biased`, because the next
+        // step would be performed, and no later run would report it.
         tokio::select! {
-            ended = split::split(&bus, &self.settings, report) => Some(ended),
+            biased;
             () = death.notified() => None,
+            ended = split::split(&bus, &self.settings, report) => Some(ended),
         }
     }
 
