@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use crate::ids::{Incarnation, ServerId};
 use crate::membership::MessageId;
 use crate::record::{DecidedActs, Outcome, Position};
+use crate::room::dedup_window::counted_step;
 
 /// Most ids of acts that a room remembers.
 pub const MAX_ACT_IDS: usize = 4_096;
@@ -16,9 +17,8 @@ pub const MAX_ACT_IDS: usize = 4_096;
 const ACT_ID_MS: u64 = 300_000;
 
 /// Most milliseconds that one act ages those before it.
-// So a clock that is set forward, or an owner with another clock, makes a room forget no act: a leap
-// of any length costs ten seconds. The price: where acts are rare, the last thirty are remembered for
-// longer.
+// A leap of any length costs ten seconds. The price: where acts are rare, the last thirty are
+// remembered for longer.
 const MAX_STEP_MS: u64 = 10_000;
 
 /// Most bytes of an id.
@@ -135,7 +135,7 @@ impl ActLog {
 
 /// Milliseconds from one act to the next, as far as they count.
 fn step(before: &DoneAct, next: &DoneAct) -> u64 {
-    next.time.saturating_sub(before.time).min(MAX_STEP_MS)
+    counted_step(before.time, next.time, MAX_STEP_MS)
 }
 
 #[cfg(test)]

@@ -34,8 +34,7 @@ const KEPT_IDS: usize = 8;
 const UNCOUNTED_IDS: usize = 64;
 
 /// Most milliseconds that one message ages those before it.
-// So no clock that is set forward, and no owner with another clock, makes a room forget: a leap of
-// any length costs a second.
+// A leap of any length costs a second.
 const MAX_STEP_MS: u64 = 1_000;
 
 /// Messages that came with an id.
@@ -130,7 +129,13 @@ impl DedupWindow {
 
 /// Milliseconds from one message to the next, as far as they count.
 fn step(before: u64, time: u64) -> u64 {
-    time.saturating_sub(before).min(MAX_STEP_MS)
+    counted_step(before, time, MAX_STEP_MS)
+}
+
+/// Milliseconds between the times of two records, of which at most `most` age what is remembered. So
+/// no clock that is set forward, and no owner with another clock, makes a room forget.
+pub(super) fn counted_step(before: u64, time: u64, most: u64) -> u64 {
+    time.saturating_sub(before).min(most)
 }
 
 #[cfg(test)]
