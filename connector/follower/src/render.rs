@@ -20,40 +20,50 @@ use crate::room::{self, MissedMessages, Profiles, Push, RoomResponse};
 /// for the other fields.
 const USERS_BYTES: usize = 60 * 1024;
 
+/// A message in a push or in a response.
+// One struct with two optional members, not one flattened into the other: a flattened struct is
+// written as a map of unknown length, which costs each message.
 #[derive(Serialize)]
-struct ChatBody<'a> {
-    route: &'a str,
+struct MessageBody<'a> {
+    /// In pushes only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
     msg: &'a str,
     from: &'a Name,
     target: &'a str,
-    rid: &'a RoomId,
+    /// In pushes only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rid: Option<&'a RoomId>,
     seq: u64,
     time: u64,
-    // Not flattened out of `Meta`: a flattened struct is written as a map of unknown length, which
-    // costs each message.
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<&'a Uid>,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Value>,
-}
-
-/// The rest of a message, where it has more than a sender and a text.
-#[derive(Default)]
-struct Meta<'a> {
-    uid: Option<&'a Uid>,
-    by: Option<&'static str>,
     data: Option<Value>,
 }
 
 /// The `by` of a message that the application sent.
 const BY_API: &str = "api";
 
-impl<'a> Meta<'a> {
-    fn new(meta: Option<&'a MessageMeta>) -> Self {
-        let Some(MessageMeta { uid, by, data }) = meta else { return Self::default() };
-        Self { uid: uid.as_ref(), by: by.as_ref().map(|_| BY_API), data: data.as_deref().and_then(json) }
+impl<'a> MessageBody<'a> {
+    /// A message without the members of pushes.
+    fn new(
+        (from, to, msg): (&'a Name, Option<&'a Name>, &'a str),
+        (seq, time): (u64, u64),
+        meta: Option<&'a MessageMeta>,
+    ) -> Self {
+        let uid = meta.and_then(|meta| meta.uid.as_ref());
+        let by = meta.and_then(|meta| meta.by.as_ref()).map(|_| BY_API);
+        let data = meta.and_then(|meta| meta.data.as_deref()).and_then(json);
+        Self { route: None, msg, from, target: to.map_or("*", Name::as_str), rid: None, seq, time, uid, by, data }
+    }
+}
+
+impl<'a> From<&'a HistoryMessage> for MessageBody<'a> {
+    fn from(HistoryMessage { seq, time, from, to, content, meta }: &'a HistoryMessage) -> Self {
+        Self::new((from, to.as_ref(), content), (*seq, *time), meta.as_deref())
     }
 }
 
@@ -160,35 +170,6 @@ struct MembersBody<'a> {
     cursor: Option<&'a Name>,
 }
 
-/// A message in a response.
-#[derive(Serialize)]
-struct MessageBody<'a> {
-    msg: &'a str,
-    from: &'a Name,
-    target: &'a str,
-    seq: u64,
-    time: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<&'a Uid>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Value>,
-}
-
-impl<'a> From<&'a HistoryMessage> for MessageBody<'a> {
-    fn from(said: &'a HistoryMessage) -> Self {
-        let target = target(said.to.as_ref());
-        let Meta { uid, by, data } = Meta::new(said.meta.as_deref());
-        Self { msg: &said.content, from: &said.from, target, seq: said.seq, time: said.time, uid, by, data }
-    }
-}
-
-/// Returns the value of `target`: a name, or `*` for all.
-fn target(to: Option<&Name>) -> &str {
-    to.map_or("*", Name::as_str)
-}
-
 #[derive(Serialize)]
 struct SentBody {
     code: u16,
@@ -228,12 +209,9 @@ pub fn render_expiry(secs: u64) -> Result<Bytes, WireError> {
 pub fn render_push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) -> Result<Bytes, WireError> {
     match push {
         Push::Chat { from, content, target, seq, time, meta } => {
-            let route = routes::ON_CHAT;
-            let target = self::target(target.as_ref());
-            let (seq, time) = (*seq, *time);
-            let Meta { uid, by, data } = Meta::new(meta.as_deref());
-            let body = ChatBody { route, msg: content, from, target, rid: room, seq, time, uid, by, data };
-            client_frame::push(route, &body, dictionary)
+            let message = MessageBody::new((from, target.as_ref(), content), (*seq, *time), meta.as_deref());
+            let body = MessageBody { route: Some(routes::ON_CHAT), rid: Some(room), ..message };
+            client_frame::push(routes::ON_CHAT, &body, dictionary)
         }
         Push::Add { name, profile } => user(routes::ON_ADD, name, profile.as_deref(), dictionary),
         Push::Leave { name } => user(routes::ON_LEAVE, name, None, dictionary),
