@@ -1,18 +1,15 @@
 //! The space that a part of the log has left, as a chat server knows it: the status of the last
 //! check, and what this server has appended since.
 
-use model::act::MAX_DATA_BYTES;
 use model::rpc::messages::LogShortage;
 use model::settings::Settings;
+use model::size_limits::largest_message;
 
 /// Part of the log above which it takes joins and leaves, and no messages.
 const RESERVE: f64 = 0.95;
 
 /// Bytes of a record in the log besides its own: its subject, headers, and the log's own fields.
 const RECORD_AROUND: u64 = 128;
-
-/// Bytes of an entry besides the content and data of its message, in the allowance of a room.
-const MESSAGE_AROUND: usize = 512;
 
 /// Milliseconds between two checks of the log.
 const CHECK_MS: u64 = 3_000;
@@ -103,7 +100,7 @@ impl LogSpace {
         Self {
             pressure: settings.log.pressure,
             room_share: settings.log.room_share,
-            largest_message: (settings.room.max_content + MAX_DATA_BYTES + MESSAGE_AROUND) as u64,
+            largest_message: largest_message(settings.room.max_content) as u64,
             limits: None,
             checked: 0,
             appended: 0,

@@ -1,6 +1,7 @@
 //! Size limits of messages between servers: at most half of what the broker takes. The one place
 //! that divides it among their parts.
 
+use crate::act::MAX_DATA_BYTES;
 use crate::record::Record;
 use crate::rpc::report::ChatReport;
 
@@ -15,6 +16,14 @@ const MOST_PAYLOAD: usize = 1024 * 1024;
 /// Most bytes that one element adds to a part of a state: a member with its profile and the run of
 /// its connector, or the last acts of an api server.
 const LARGEST_ELEMENT: usize = 1_536;
+
+/// Bytes of a message besides its content and data, where the space that it takes in the log is limited.
+pub const MESSAGE_AROUND: usize = 512;
+
+/// Returns the most bytes that a message counts there.
+pub const fn largest_message(max_content: usize) -> usize {
+    max_content + MAX_DATA_BYTES + MESSAGE_AROUND
+}
 
 /// Bytes for what grows in one message. What may be larger is split, or bounded by a setting that
 /// is checked at start.

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use model::act::MAX_DATA_BYTES;
 use model::network::AddressGroup;
+use model::size_limits::{MESSAGE_AROUND, largest_message};
 
 /// Quotas per minute.
 const MINUTE_MS: u64 = 60_000;
@@ -23,8 +23,7 @@ const ADVANCE_MINUTES: u64 = 10;
 /// Least bytes per minute at one connector, however many there are.
 const LEAST_BYTES_PER_MIN: u64 = 4_096;
 
-/// Bytes of a message besides its content and data, and of an `enter`, in the log.
-const MESSAGE_AROUND: u64 = 512;
+/// Bytes of an `enter` in the log.
 const ENTER: u64 = 1_024;
 
 /// Fewest quotas at which unused ones are looked for.
@@ -45,13 +44,6 @@ pub struct QuotaLimits {
     pub max_content: usize,
     /// `session.new_rooms_per_min`.
     pub new_rooms_per_min: u32,
-}
-
-impl QuotaLimits {
-    /// Most bytes of a message's content and data.
-    fn largest_texts(&self) -> usize {
-        self.max_content + MAX_DATA_BYTES
-    }
 }
 
 /// A limit that refuses a request: certainly nothing was done.
@@ -169,8 +161,8 @@ impl Quotas {
     /// Takes the bytes of a message with a body of `body` bytes.
     pub(crate) fn take_message(&mut self, origin: Origin, body: usize, now: u64) -> Result<(), QuotaRefusal> {
         // A body has more than content and data. With all of it the largest message would never pass.
-        let texts = body.min(self.limits.largest_texts()) as u64;
-        self.take_bytes(origin, texts + MESSAGE_AROUND, now)
+        let bytes = (body + MESSAGE_AROUND).min(largest_message(self.limits.max_content));
+        self.take_bytes(origin, bytes as u64, now)
     }
 
     /// Takes the bytes of a join.
@@ -180,7 +172,7 @@ impl Quotas {
 
     fn take_bytes(&mut self, origin: Origin, bytes: u64, now: u64) -> Result<(), QuotaRefusal> {
         let per_min = self.bytes_per_min;
-        let largest = self.limits.largest_texts() as u64 + MESSAGE_AROUND;
+        let largest = largest_message(self.limits.max_content) as u64;
         let most = (per_min * BURST_MINUTES).max(largest);
         let quota = self.quota(origin, now);
         quota.bytes.take(bytes, Allowance { per_min, most }, now).then_some(()).ok_or(QuotaRefusal::LogPressure)
