@@ -6,7 +6,7 @@ use follower::connector_state::ClientResponse;
 use follower::room::{Entered, Push, RoomResponse};
 use model::ids::{Name, RoomId};
 use model::membership::Membership;
-use model::record::{Entry, Position};
+use model::record::{Entry, MessageParts, Position};
 use model::rpc::messages::HistoryPage;
 
 use super::Tally;
@@ -175,28 +175,18 @@ impl SessionCheck<'_> {
         let is_me = |name: &Name| name.as_str() == self.me;
         let push = |(seq, entry): &(u64, Entry)| {
             let seq = *seq;
-            match entry {
-                Entry::Message { from, content, meta, .. } => Some(Push::Chat {
+            if let Some(MessageParts { from, to, content, meta, .. }) = entry.message() {
+                let is_received = to.is_none() || self.truth.is_whisper_for(seq, self.connection.session);
+                return is_received.then(|| Push::Chat {
                     from: from.clone(),
-                    content: content.clone(),
-                    target: None,
+                    content: content.to_owned(),
+                    target: to.map(|(to, _)| to.clone()),
                     seq,
                     time: 0,
-                    meta: meta.clone(),
-                }),
-                Entry::Whisper { from, to, content, meta, .. }
-                    if self.truth.is_whisper_for(seq, self.connection.session) =>
-                {
-                    let target = Some(to.clone());
-                    Some(Push::Chat {
-                        from: from.clone(),
-                        content: content.clone(),
-                        target,
-                        seq,
-                        time: 0,
-                        meta: meta.clone(),
-                    })
-                }
+                    meta: meta.cloned().map(Box::new),
+                });
+            }
+            match entry {
                 Entry::Join { name, profile, .. } if !is_me(name) => {
                     Some(Push::Add { name: name.clone(), profile: profile.clone() })
                 }
@@ -204,6 +194,7 @@ impl SessionCheck<'_> {
                     Some(Push::Leave { name: name.clone() })
                 }
                 Entry::Open
+                | Entry::Message { .. }
                 | Entry::Whisper { .. }
                 | Entry::Join { .. }
                 | Entry::Move { .. }

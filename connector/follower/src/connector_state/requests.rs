@@ -80,7 +80,7 @@ impl ConnectorState {
         let uid = self.sessions.get(pending.session).and_then(Session::uid);
         let (is_resuming, token) = (token.is_some(), token.unwrap_or(Token::new(now.chance)).of_user(uid));
         let entering = Entering { token, is_resuming, since, resumes };
-        let token = Some(token).filter(|_| is_resuming);
+        let token = is_resuming.then_some(token);
         let chat = self.chat_servers.server_for(&room).map_err(|_| ClientResponse::NoChatServer)?;
         let session = self.sessions.get(pending.session).ok_or(ClientResponse::NotInRoom)?;
         let from = match &session.room {

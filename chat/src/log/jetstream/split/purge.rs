@@ -32,7 +32,7 @@ pub async fn purge(
     let Some(splitter) = Splitter::of_split(bus, settings).await? else { return Ok(false) };
     let found = splitter.find_all().await?;
     let streams: Streams = found.iter().map(|(name, found)| (name.clone(), found.seen())).collect();
-    let announced = |name: &str| found.iter().any(|(other, found)| other == name && found.seen().announced.is_some());
+    let announced = |name: &str| streams.get(name).is_some_and(|stream| stream.announced.is_some());
     let Some(first) = splitter.pairs.first() else { return Ok(false) };
     if !announced(&first.origin) {
         return Ok(false);
