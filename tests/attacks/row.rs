@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use crate::arena::Arena;
-use crate::rows::{connections, headers, injection, members, native, resources, tls, tokens, wire_bytes};
+use crate::rows::{connections, headers, injection, members, native, replay, resources, tls, tokens, wire_bytes};
 use crate::socket::Via;
 
 /// The attack of a row; returns a figure for the table.
@@ -87,6 +87,7 @@ pub(crate) fn all() -> Vec<Row> {
         native::rows(),
         headers::rows(),
         tokens::rows(),
+        replay::rows(),
         injection::rows(),
         resources::rows(),
         members::rows(),

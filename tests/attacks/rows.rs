@@ -5,6 +5,7 @@ pub(crate) mod headers;
 pub(crate) mod injection;
 pub(crate) mod members;
 pub(crate) mod native;
+pub(crate) mod replay;
 pub(crate) mod resources;
 pub(crate) mod tls;
 pub(crate) mod tokens;

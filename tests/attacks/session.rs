@@ -104,7 +104,12 @@ impl Session {
 
     /// Completes Pomelo's handshake.
     pub(crate) async fn shake_hands(&mut self) -> io::Result<()> {
-        self.log_in(&Value::Null).await?;
+        self.shake_hands_as(&Value::Null).await
+    }
+
+    /// Completes Pomelo's handshake, with a user if that is one.
+    pub(crate) async fn shake_hands_as(&mut self, user: &Value) -> io::Result<()> {
+        self.log_in(user).await?;
         self.socket.write(&package(2, b"")).await
     }
 
