@@ -319,9 +319,10 @@ pub(super) fn stays(connection: &ClientConnection, room: &RoomId) -> Vec<Stay> {
                 stays.iter_mut().for_each(|stay| stay.partial = true);
             }
             // The response may be late: a client that asked to enter again after asking to leave is
-            // a member.
-            Received::Answer { id, response: ClientResponse::Room(..) }
-                if matches!(connection.request(*id), SentRequest::Leave) =>
+            // a member. So is one whose request was not accepted.
+            Received::Answer { id, response: ClientResponse::Room(_, response) }
+                if matches!(connection.request(*id), SentRequest::Leave)
+                    && !matches!(response, RoomResponse::QueueFull { .. }) =>
             {
                 stays.iter_mut().filter(|stay| stay.asked < *id).for_each(|stay| stay.partial = true);
             }
