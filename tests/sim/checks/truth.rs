@@ -1,6 +1,6 @@
 //! The truth: the whole of each room's log.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chat::log::memory::Memory;
 use model::ids::{Name, RoomId, SessionId};
@@ -21,6 +21,9 @@ pub(super) struct Truth {
     /// The members that an erased room went on with, and the last `seq` of its first record, which
     /// carries them.
     pub(super) initial: (u64, RoomState),
+    /// The `seq` of entries that were appended for the log before this one, late: their records name
+    /// another predecessor than the record at that position.
+    foreign: HashSet<u64>,
     /// The sessions that whispers were for, by the whispers' `seq`: the name may be another's by
     /// now.
     whispers: HashMap<u64, u64>,
@@ -37,6 +40,10 @@ impl Truth {
             }
             _ => (0, RoomState::default()),
         };
+        let foreign = (records.windows(2))
+            .filter(|pair| pair[1].1.prev_id != RecordId::NONE && pair[1].1.prev_id != pair[0].1.id)
+            .flat_map(|pair| (0..pair[1].1.entries.len()).map(|index| pair[1].0.seq(index)))
+            .collect();
         let entries = records.into_iter().flat_map(|(position, record)| {
             let entries = record.entries.into_iter().enumerate();
             entries.map(move |(index, entry)| (position.seq(index), entry)).collect::<Vec<_>>()
@@ -53,7 +60,12 @@ impl Truth {
                 whispers.extend(state.session_of(to).map(|session| (*seq, session.number)));
             }
         }
-        Self { entries, positions, is_erased, initial, whispers }
+        Self { entries, positions, is_erased, initial, foreign, whispers }
+    }
+
+    /// Returns true if an entry was proposed to the log before this one.
+    pub(super) fn is_foreign(&self, seq: u64) -> bool {
+        self.foreign.contains(&seq)
     }
 
     /// Returns true if the whisper with this `seq` was for a session.
