@@ -1,10 +1,11 @@
 //! The cost of the log in JetStream: reading a room back along its links, activating small rooms, and
-//! appending over several streams. Starts its own nats-server, prints tables, and fails if a figure is worse than
-//! [`MOST_READ_MS`] or [`LEAST_ACTIVATIONS`].
+//! appending over several streams, from one client and from four. Starts its own nats-server, prints
+//! tables, and fails if a figure is worse than [`MOST_READ_MS`] or [`LEAST_ACTIVATIONS`].
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a program that measures, and prints what it found")]
 
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+use std::thread;
 use std::time::Duration;
 
 use bus::Bus;
@@ -19,6 +20,7 @@ use model::settings::{LogSettings, NatsSettings};
 use owner::log_walk::{Step, Until, Walk, decode_all};
 use runtime::metrics::Metrics;
 use testkit::NatsServer;
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 const ROOMS: usize = 10_000;
@@ -37,8 +39,10 @@ const MOST_READ_MS: f64 = 2.0;
 const LEAST_ACTIVATIONS: f64 = 3_000.0;
 const JUDGED: usize = 64;
 
-/// Streams over which appends are measured, and records that each room gets.
+/// Streams over which appends are measured, clients that append, each in its own thread and with its own
+/// connection, and records that each room gets.
 const STREAMS: [usize; 3] = [1, 2, 4];
+const CLIENTS: [usize; 2] = [1, 4];
 const APPENDED: usize = 8;
 
 /// Linux counts the time of processes in hundredths of a second.
@@ -53,9 +57,7 @@ struct Filled {
 }
 
 fn main() -> ExitCode {
-    // One thread: measures the log's cost without that of many threads.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    if runtime.block_on(measure()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if one_thread().block_on(measure()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Returns true if all figures reach their limits.
@@ -73,9 +75,11 @@ async fn measure() -> bool {
         }
     }
     drop(usual);
-    println!("\nappends, {FILL_IN_FLIGHT} in flight        per second   CPU us: this process / nats-server");
-    for streams in STREAMS {
-        Filled::with(LINKS, 1, streams).await.append(streams).await;
+    println!("\nappends, {FILL_IN_FLIGHT} in flight each   per second   CPU us: this process / nats-server");
+    for clients in CLIENTS {
+        for streams in STREAMS {
+            Filled::with(LINKS, 1, streams).await.append(streams, clients);
+        }
     }
     if !good {
         println!(
@@ -88,8 +92,7 @@ async fn measure() -> bool {
 impl Filled {
     async fn with(links: usize, records: usize, streams: usize) -> Self {
         let nats = NatsServer::start_with_jetstream().await;
-        let bus = Bus::nats(nats.url(), &NatsSettings::default(), "bench", Metrics::new()).await.unwrap();
-        let log: Log = JetStream::open(bus, &LogSettings { streams, ..LogSettings::default() }).await.unwrap().into();
+        let log = open_log(nats.url(), streams).await;
         let mut rooms: Vec<_> = (0..ROOMS).map(|i| (RoomId::new(&format!("room-{i}")).unwrap(), Vec::new())).collect();
         for _ in 0..records {
             let appends = rooms.iter_mut().map(|(room, positions)| say(&log, room, positions, links));
@@ -98,17 +101,20 @@ impl Filled {
         Self { nats, log, rooms }
     }
 
-    /// Appends to one room after the other; prints how many in a second.
-    async fn append(&mut self, streams: usize) {
-        let (before, began) = (self.cpu(), Instant::now());
-        for _ in 0..APPENDED {
-            let log = &self.log;
-            let appends = self.rooms.iter_mut().map(|(room, positions)| say(log, room, positions, LINKS));
-            iter(appends).buffer_unordered(FILL_IN_FLIGHT).collect::<()>().await;
-        }
+    /// Lets clients share the rooms and append to one after the other; prints how many in a second.
+    fn append(&mut self, streams: usize, clients: usize) {
+        let (ready, before, url) = (Barrier::new(clients + 1), self.cpu(), self.nats.url().to_owned());
+        let began = thread::scope(|scope| {
+            for rooms in self.rooms.chunks_mut(ROOMS.div_ceil(clients)) {
+                let (ready, url) = (&ready, &url);
+                scope.spawn(move || one_thread().block_on(append_to(rooms, url, streams, ready)));
+            }
+            ready.wait();
+            Instant::now()
+        });
         let count = APPENDED * ROOMS;
         let rate = count as f64 / began.elapsed().as_secs_f64();
-        println!("{streams:>4} streams              {rate:>10.0}   {}", self.cpu_each(before, count));
+        println!("{streams:>4} streams, {clients} clients {rate:>10.0}   {}", self.cpu_each(before, count));
     }
 
     /// Reads the newest records of one room after the other; returns and prints the median in
@@ -149,6 +155,26 @@ impl Filled {
         let [this, nats] = self.cpu();
         let each = |after: Duration, before: Duration| (after - before).as_secs_f64() * 1e6 / count as f64;
         format!("{:.0} / {:.0}", each(this, before[0]), each(nats, before[1]))
+    }
+}
+
+/// Returns a runtime that measures the log's cost without that of many threads.
+fn one_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn open_log(url: &str, streams: usize) -> Log {
+    let bus = Bus::nats(url, &NatsSettings::default(), "bench", Metrics::new()).await.unwrap();
+    JetStream::open(bus, &LogSettings { streams, ..LogSettings::default() }).await.unwrap().into()
+}
+
+/// Appends to one room after the other, as soon as all clients are connected.
+async fn append_to(rooms: &mut [(RoomId, Vec<Position>)], url: &str, streams: usize, ready: &Barrier) {
+    let log = open_log(url, streams).await;
+    ready.wait();
+    for _ in 0..APPENDED {
+        let appends = rooms.iter_mut().map(|(room, positions)| say(&log, room, positions, LINKS));
+        iter(appends).buffer_unordered(FILL_IN_FLIGHT).collect::<()>().await;
     }
 }
 
