@@ -25,6 +25,9 @@ use crate::test_cluster::DEADLINE;
 /// Rooms, each with a speaker and a listener; `SHADDOCK_SPLIT_ROOMS` sets another number.
 const ROOMS: usize = 24;
 
+/// Most runs of the command until the split is complete: one for each kind of step, and some for errors.
+const RUNS: usize = 20;
+
 /// Time between two messages of all rooms together, so that many rooms are no other load.
 const PACE: Duration = Duration::from_millis(2);
 
@@ -84,21 +87,39 @@ impl Command {
         }
     }
 
-    /// Runs to the end.
+    /// Runs until it dies, or to the end. A request that fails while no room waits ends it like a death: a
+    /// leader changes, or the machine is busy.
+    async fn run_on(&self, dies: impl FnMut(&str) -> bool) -> Option<usize> {
+        match self.run(dies).await? {
+            Ok(streams) => Some(streams),
+            Err(refusal @ Refusal::Request { .. }) => {
+                print_line(&format!("ended: {refusal}"));
+                None
+            }
+            Err(refusal) => panic!("{refusal}"),
+        }
+    }
+
+    /// Runs to the end; again and again, as its errors tell operators.
     async fn complete(&self) -> usize {
-        self.run(|_| false).await.unwrap().unwrap()
+        self.complete_after(|_| false).await
     }
 
     /// Runs again and again, and dies once after each kind of step.
     async fn complete_dying(&self) -> usize {
         let mut died = BTreeSet::new();
-        loop {
-            let ended = self.run(|step| died.insert(step.split(' ').next().unwrap().to_owned())).await;
-            if let Some(ended) = ended {
-                assert!(died.len() >= 7, "{died:?}");
-                return ended.unwrap();
+        let streams = self.complete_after(|step| died.insert(step.split(' ').next().unwrap().to_owned())).await;
+        assert!(died.len() >= 7, "{died:?}");
+        streams
+    }
+
+    async fn complete_after(&self, mut dies: impl FnMut(&str) -> bool) -> usize {
+        for _ in 0..RUNS {
+            if let Some(streams) = self.run_on(&mut dies).await {
+                return streams;
             }
         }
+        panic!("the split is not complete after {RUNS} runs")
     }
 
     /// Runs until rooms wait, dies, and is taken back.
