@@ -87,19 +87,6 @@ impl Command {
         }
     }
 
-    /// Runs until it dies, or to the end. A request that fails while no room waits ends it like a death: a
-    /// leader changes, or the machine is busy.
-    async fn run_on(&self, dies: impl FnMut(&str) -> bool) -> Option<usize> {
-        match self.run(dies).await? {
-            Ok(streams) => Some(streams),
-            Err(refusal @ Refusal::Request { .. }) => {
-                print_line(&format!("ended: {refusal}"));
-                None
-            }
-            Err(refusal) => panic!("{refusal}"),
-        }
-    }
-
     /// Runs to the end; again and again, as its errors tell operators.
     async fn complete(&self) -> usize {
         self.complete_after(|_| false).await
@@ -113,10 +100,15 @@ impl Command {
         streams
     }
 
+    /// Runs again after each death, and after a request that failed while no room waited: a leader changes, or
+    /// the machine is busy.
     async fn complete_after(&self, mut dies: impl FnMut(&str) -> bool) -> usize {
         for _ in 0..RUNS {
-            if let Some(streams) = self.run_on(&mut dies).await {
-                return streams;
+            match self.run(&mut dies).await {
+                None => {}
+                Some(Ok(streams)) => return streams,
+                Some(Err(refusal @ Refusal::Request { .. })) => print_line(&format!("ended: {refusal}")),
+                Some(Err(refusal)) => panic!("{refusal}"),
             }
         }
         panic!("the split is not complete after {RUNS} runs")
