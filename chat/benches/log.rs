@@ -94,10 +94,7 @@ impl Filled {
         let nats = NatsServer::start_with_jetstream().await;
         let log = open_log(nats.url(), streams).await;
         let mut rooms: Vec<_> = (0..ROOMS).map(|i| (RoomId::new(&format!("room-{i}")).unwrap(), Vec::new())).collect();
-        for _ in 0..records {
-            let appends = rooms.iter_mut().map(|(room, positions)| say(&log, room, positions, links));
-            iter(appends).buffer_unordered(FILL_IN_FLIGHT).collect::<()>().await;
-        }
+        fill(&log, &mut rooms, records, links).await;
         Self { nats, log, rooms }
     }
 
@@ -172,8 +169,13 @@ async fn open_log(url: &str, streams: usize) -> Log {
 async fn append_to(rooms: &mut [(RoomId, Vec<Position>)], url: &str, streams: usize, ready: &Barrier) {
     let log = open_log(url, streams).await;
     ready.wait();
-    for _ in 0..APPENDED {
-        let appends = rooms.iter_mut().map(|(room, positions)| say(&log, room, positions, LINKS));
+    fill(&log, rooms, APPENDED, LINKS).await;
+}
+
+/// Appends so many records to each room, to one room after the other.
+async fn fill(log: &Log, rooms: &mut [(RoomId, Vec<Position>)], records: usize, links: usize) {
+    for _ in 0..records {
+        let appends = rooms.iter_mut().map(|(room, positions)| say(log, room, positions, links));
         iter(appends).buffer_unordered(FILL_IN_FLIGHT).collect::<()>().await;
     }
 }
