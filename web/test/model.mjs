@@ -16,6 +16,9 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const json = (value) => encoder.encode(JSON.stringify(value));
 
+/** The rights of a member for which the server names no others. */
+const MEMBER_RIGHTS = ['enter', 'send', 'whisper', 'read', 'list', 'signal'];
+
 export const LEAVE = 'chat.chatHandler.leave';
 /** The name of the client under test. */
 export const ME = 'me';
@@ -266,6 +269,11 @@ export class Server {
   /** The number of messages that the log keeps. */
   keeps = 30;
   session = null;
+  /** The rights of the client's member. */
+  rights = MEMBER_RIGHTS;
+  /** The reasons of the acts that were done: each has its own. */
+  acts = new Set();
+  #mutedUntil = null;
   #shown = new Set(['bob']);
   #isLarge = false;
   #countedAt = -1_000;
@@ -379,6 +387,50 @@ export class Server {
     this.shut();
   }
 
+  // Moderation
+
+  setRights(rights) {
+    this.rights = rights;
+    this.#push('onRights', { rid: 'lobby', rights });
+  }
+
+  /** Mutes the client's member: until then, or without an end, which is 0. */
+  mute(until) {
+    this.#mutedUntil = until;
+    this.#push('onRule', { rid: 'lobby', kind: 'mute', until, time: this.clock.now });
+  }
+
+  /** Removes the client's member, who does not come back by itself. */
+  expel(reason) {
+    const { session } = this;
+    if (session?.hears) {
+      this.#push('onExpel', { rid: 'lobby', reason });
+      this.kick('expelled');
+      session.hears = false;
+      this.session = null;
+      this.leave(ME);
+    }
+  }
+
+  get #isMuted() {
+    return this.#mutedUntil === 0 || this.#mutedUntil > this.clock.now;
+  }
+
+  /** Does an act of the client on another member. */
+  #act({ hears }, { name, reason }, isExpulsion) {
+    if (!hears) {
+      return { code: 500, error: true, reason: 'not-in-room: x' };
+    }
+    if (!this.members.has(name)) {
+      return { code: 500, error: true, reason: 'no-such-member: x' };
+    }
+    this.acts.add(reason);
+    if (isExpulsion) {
+      this.leave(name);
+    }
+    return { code: 200, seq: this.life.seq, time: this.life.seq };
+  }
+
   // Connections
 
   #package(connection, { type, body }, isGate) {
@@ -412,6 +464,8 @@ export class Server {
         respond(this.#history(connection, body));
       },
       [ROUTES.MEMBERS]: () => respond(this.#page(connection, body)),
+      [ROUTES.MUTE]: () => respond(this.#act(connection, body, false)),
+      [ROUTES.EXPEL]: () => respond(this.#act(connection, body, true)),
       [LEAVE]: () => this.#left(connection, respond),
     };
     handlers[route]();
@@ -476,7 +530,8 @@ export class Server {
     const users = this.#names().slice(0, LARGE - 4);
     const names = { users, total: this.members.size, names: !this.#isLarge };
     const missed = since === undefined ? {} : this.#missed(token, since, epoch);
-    respond({ code: 200, ...names, rid: 'lobby', seq: life.seq, time: life.seq, epoch: life.epoch, token, ...missed });
+    const rights = this.rights === MEMBER_RIGHTS ? {} : { rights: this.rights };
+    respond({ code: 200, ...names, ...rights, rid: 'lobby', seq: life.seq, time: life.seq, epoch: life.epoch, token, ...missed });
   }
 
   #missed(token, since, epoch) {
@@ -522,6 +577,8 @@ export class Server {
     } else if (this.life.ids.has(id)) {
       const { seq, time } = this.life.ids.get(id);
       respond({ code: 200, seq, time });
+    } else if (this.#isMuted) {
+      respond({ code: 403, error: true, reason: 'muted: x', until: this.#mutedUntil });
     } else if (target !== '*' && !this.members.has(target)) {
       respond({ code: 500, reason: 'no-such-member: x' });
     } else if (this.isCalm || !chance.once(8)) {
