@@ -105,7 +105,7 @@ export type Target = string | { name: string; uid?: undefined } | { uid: string;
 export interface ActOptions {
   /** Milliseconds, with the repeats on other connections; the room's `requestTimeout` unless given. */
   timeout?: number;
-  /** A text for the user, and for the log. */
+  /** A text of up to 256 bytes for a user who is removed or banned. */
   reason?: string;
 }
 

@@ -1070,7 +1070,12 @@ class Attempt {
    * Returns the missed messages, from the response and from pages of the history; `whole` if none
    * of them was evicted.
    */
-  async #readMissed({ missed = [], recovered = false, cursor, epoch, seq }, requested) {
+  async #readMissed(response, requested) {
+    const { missed = [], recovered = false, cursor, epoch, seq } = response;
+    if (!rightsOf(response).has('read')) {
+      // The server would refuse to read on, and with that end the room.
+      return { messages: missed, whole: recovered };
+    }
     const isSame = epoch === requested.epoch;
     // Positions of another epoch cannot be compared: there, all messages that the server offers
     // were missed.
@@ -1191,7 +1196,7 @@ class Attempt {
       case 'onGap':
         return this.#handleGap(body);
       case 'onRights':
-        return this.#setRights(body);
+        return this.#changeRights(body);
       case 'onRule':
         return this.#emit('rule', toRule(body));
       case 'onExpel':
@@ -1265,7 +1270,8 @@ class Attempt {
     this.#emitUsers();
   }
 
-  #setCounts(counts) {
+  #setCounts({ total, names }) {
+    const counts = { total, names: names && this.#mayList };
     this.#membersRead = null;
     this.#membership.memberList.setCounts(counts);
     this.#emitUsers();
@@ -1274,15 +1280,33 @@ class Attempt {
     }
   }
 
-  /** Sets the rights of this member; without a list they are those of every member. */
-  #setRights({ rights: given }) {
+  /** Sets the rights of this member to those of a response to `enter`, or of a push. */
+  #setRights(body) {
     const before = this.#membership.rights;
-    const rights = new Set(Array.isArray(given) ? given : MEMBER_RIGHTS);
+    const rights = rightsOf(body);
     const isSame = rights.size === before.size && [...rights].every((right) => before.has(right));
     if (!isSame) {
       this.#membership.rights = rights;
       this.#emit('rights', { rights });
     }
+  }
+
+  /** Handles other rights than before: with the one to see names, or without, another list is right. */
+  #changeRights(body) {
+    const couldList = this.#mayList;
+    this.#setRights(body);
+    const { memberList } = this.#membership;
+    if (this.#mayList && !couldList) {
+      this.#enterAgain();
+    } else if (!this.#mayList && couldList) {
+      this.#membersRead = null;
+      memberList.setCounts({ total: memberList.total, names: false });
+      this.#emitUsers();
+    }
+  }
+
+  get #mayList() {
+    return this.#membership.rights.has('list');
   }
 
   #emitUsers() {
@@ -1337,8 +1361,13 @@ class Attempt {
       delivered.restartIn(epoch, to);
       this.#emit('gap', { from, to, epoch });
     } else if (delivered.isNew(to)) {
-      this.#enter().catch((error) => this.end(error));
+      this.#enterAgain();
     }
+  }
+
+  /** Enters again on this connection, which brings the client up to date. */
+  #enterAgain() {
+    this.#enter().catch((error) => this.end(error));
   }
 
   // Sending
@@ -1618,7 +1647,7 @@ export class Room {
    *
    * @param {string | { name: string } | { uid: string }} target a name, or a user's id
    * @param {{ secs?: number, reason?: string, timeout?: number }} [options] without `secs`, or with
-   *   0, it has no end
+   *   0, it has no end; a user who is removed or banned gets the `reason`
    * @returns {Promise<{ seq?: number, time?: number }>}
    */
   mute(target, options) {
@@ -1897,6 +1926,11 @@ function secondsOf(secs) {
     throw new ChatError('bad-options', 'secs must be a whole number, and not below 0');
   }
   return secs;
+}
+
+/** Returns the rights that a body names; without a list they are those of every member. */
+function rightsOf({ rights }) {
+  return new Set(Array.isArray(rights) ? rights : MEMBER_RIGHTS);
 }
 
 /** Returns a rule as applications get it, from its push. */

@@ -19,6 +19,8 @@ const json = (value) => encoder.encode(JSON.stringify(value));
 /** The rights of a member for which the server names no others. */
 const MEMBER_RIGHTS = ['enter', 'send', 'whisper', 'read', 'list', 'signal'];
 
+const NOT_ALLOWED = { code: 403, error: true, reason: 'not-allowed: x' };
+
 export const LEAVE = 'chat.chatHandler.leave';
 /** The name of the client under test. */
 export const ME = 'me';
@@ -389,8 +391,15 @@ export class Server {
 
   // Moderation
 
+  may(action) {
+    return this.rights.includes(action);
+  }
+
   setRights(rights) {
     this.rights = rights;
+    if (this.session) {
+      this.session.knowsNames &&= this.may('list');
+    }
     this.#push('onRights', { rid: 'lobby', rights });
   }
 
@@ -525,10 +534,10 @@ export class Server {
       return;
     }
     connection.hears = true;
-    connection.knowsNames = !this.#isLarge;
+    connection.knowsNames = !this.#isLarge && this.may('list');
     const { life } = this;
-    const users = this.#names().slice(0, LARGE - 4);
-    const names = { users, total: this.members.size, names: !this.#isLarge };
+    const users = this.may('list') ? this.#names().slice(0, LARGE - 4) : [];
+    const names = { users, total: this.members.size, names: connection.knowsNames };
     const missed = since === undefined ? {} : this.#missed(token, since, epoch);
     const rights = this.rights === MEMBER_RIGHTS ? {} : { rights: this.rights };
     respond({ code: 200, ...names, ...rights, rid: 'lobby', seq: life.seq, time: life.seq, epoch: life.epoch, token, ...missed });
@@ -537,7 +546,7 @@ export class Server {
   #missed(token, since, epoch) {
     const { life } = this;
     const isLate = !this.isCalm && this.chance.once(20);
-    if (epoch !== life.epoch || isLate) {
+    if (epoch !== life.epoch || isLate || !this.may('read')) {
       return { missed: [], recovered: false };
     }
     const all = life.log.filter((message) => message.seq > since && isVisible(message, token));
@@ -548,6 +557,9 @@ export class Server {
 
   #history({ token }, { before = Infinity, after }) {
     const { life } = this;
+    if (!this.may('read')) {
+      return NOT_ALLOWED;
+    }
     const visible = life.log.filter((message) => isVisible(message, token));
     const count = 1 + this.chance.below(PAGE);
     if (after !== undefined) {
@@ -577,6 +589,8 @@ export class Server {
     } else if (this.life.ids.has(id)) {
       const { seq, time } = this.life.ids.get(id);
       respond({ code: 200, seq, time });
+    } else if (!this.may(target === '*' ? 'send' : 'whisper')) {
+      respond(NOT_ALLOWED);
     } else if (this.#isMuted) {
       respond({ code: 403, error: true, reason: 'muted: x', until: this.#mutedUntil });
     } else if (target !== '*' && !this.members.has(target)) {
@@ -613,6 +627,9 @@ export class Server {
     if (!hears) {
       return { code: 500, reason: 'not-in-room: x' };
     }
+    if (!this.may('list')) {
+      return NOT_ALLOWED;
+    }
     const rest = this.#names().filter((name) => name > after);
     const users = rest.slice(0, 1 + this.chance.below(4));
     const cursor = users.length < rest.length ? { cursor: users.at(-1) } : {};
@@ -648,7 +665,7 @@ export class Server {
     if (isUnnamed || wasLarge) {
       this.#push('onMembers', { rid: 'lobby', total: this.members.size, names: true });
       if (this.session?.hears) {
-        this.session.knowsNames = true;
+        this.session.knowsNames = this.may('list');
       }
     }
   }

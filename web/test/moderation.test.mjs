@@ -177,3 +177,36 @@ test('rights of the first response are there before any event', async (t) => {
   assert.ok(room.rights.has('moderate'));
   assert.deepEqual(emitted.rights.map(({ rights }) => [...rights]), [MODERATOR]);
 });
+
+/** The responses to `enter` from the next one on have these members, too. */
+function addToEntered(cluster, more) {
+  const { [ROUTES.ENTER]: entered } = cluster.responses;
+  cluster.responses[ROUTES.ENTER] = (body) => ({ ...entered(body), ...more });
+}
+
+test('without the right to read nothing that was missed is read, and the room goes on', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
+  addToEntered(cluster, { seq: 3_000, missed: [], recovered: false, rights: ['enter', 'send'] });
+  cluster.responses[ROUTES.HISTORY] = () => ({ code: 403, error: true, reason: 'not-allowed: x' });
+  cluster.line.break();
+  await pass(0);
+  await pass(room.state.delay);
+  assert.deepEqual([room.state.state, emitted.gap], ['online', [{ from: 1_000, to: 3_000, epoch: 7 }]]);
+  assert.deepEqual(cluster.bodies(ROUTES.HISTORY), []);
+});
+
+test('without the right to see names the client has a count, and reads the names with it', async (t) => {
+  const { cluster, emitted, room } = await enter(t);
+  cluster.responses[ROUTES.MEMBERS] = () => ({ code: 403, error: true, reason: 'not-allowed: x' });
+  cluster.line.push('onRights', { rights: ['enter', 'send'] });
+  cluster.line.push('onMembers', { total: 7, names: true });
+  await settle();
+  assert.deepEqual([room.state.state, room.total, room.names], ['online', 7, false]);
+  assert.deepEqual(cluster.bodies(ROUTES.MEMBERS), []);
+  addToEntered(cluster, { users: ['ann', 'bob'], total: 2, missed: [], recovered: true });
+  cluster.line.push('onRights', { rights: MEMBER });
+  await settle();
+  assert.deepEqual([[...room.users], room.total, room.names], [['ann', 'bob'], 2, true]);
+  assert.equal(cluster.lines.length, 2, 'on the same connection');
+  assert.equal(emitted.users.at(-1).names, true);
+});
