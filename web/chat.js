@@ -203,6 +203,11 @@ class RoomView {
 
   /** Reads older messages and adds them above; the visible ones keep their place on the screen. */
   async #readOlder(before) {
+    if (!this.#room.rights.has('read')) {
+      page.older.textContent = 'You may not read older messages here.';
+      this.#cursor = null;
+      return;
+    }
     this.#cursor = undefined;
     page.older.textContent = 'Reading older messages …';
     try {

@@ -23,11 +23,11 @@ export class MemberPanel {
   }
 
   /** Shows the member list of a room. */
-  show({ users, total, names, profiles }) {
+  show({ users, total, names, profiles, rights }) {
     const page = this.#page;
     page.count.textContent = page['members-count'].textContent = String(total);
     page['members-note'].hidden = names;
-    page['members-note'].textContent = names ? '' : 'The room is large: only some names are shown.';
+    page['members-note'].textContent = names ? '' : noteOf(rights);
     const focused = { ...document.activeElement?.dataset };
     const sorted = [...users].sort((one, other) => one.localeCompare(other));
     page.names.replaceChildren(...sorted.map((name) => this.#row(name, profiles.get(name)?.uid)));
@@ -71,4 +71,9 @@ export class MemberPanel {
     }
     return row;
   }
+}
+
+/** Returns the reason for which not all names are shown. */
+function noteOf(rights) {
+  return rights.has('list') ? 'The room is large: only some names are shown.' : 'The names of members are not shown to you here.';
 }

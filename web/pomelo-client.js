@@ -1029,7 +1029,7 @@ class Attempt {
     const onResponse = (response) => this.#entered(response, since);
     const response = await this.#request(ROUTES.ENTER, { username: user, rid: room, token, since, epoch }, onResponse);
     const missed = since === undefined ? null : await this.#readMissed(response, { since, epoch });
-    await this.#startRoom();
+    await this.#startRoom(response);
     this.#catchUp(response, missed, since);
     this.#setRights(response);
     this.#resetMembers(response);
@@ -1056,10 +1056,11 @@ class Attempt {
     return response;
   }
 
-  /** Gives the caller of {@link connect} time to add handlers. */
-  async #startRoom() {
+  /** Gives the caller of {@link connect} the rights, and time to add handlers. */
+  async #startRoom(response) {
     if (!this.#membership.hasBegun) {
       this.#membership.hasBegun = true;
+      this.#membership.rights = rightsOf(response);
       this.#room.onBegun();
       await new Promise((resolve) => this.#timers.start('begin', 0, resolve));
     }
@@ -1559,6 +1560,8 @@ export class Room {
 
   /**
    * The rights of this member: `enter`, `send`, `whisper`, `read`, `list`, `signal`, `moderate`.
+   * Right from the start; the event `rights` tells of changes.
+   *
    * @returns {Set<string>}
    */
   get rights() {

@@ -103,7 +103,9 @@ test('a refused message tells of a mute, and of a slow room', async (t) => {
 });
 
 test('without the right to send the input is off, until the right comes', async (t) => {
-  const { server, tab } = await enter(t, withRights(['enter', 'read', 'list', 'whisper']));
+  const { server, tab } = await enter(t, withRights(['enter', 'list', 'whisper']));
+  await tab.until(says('older', 'You may not read older messages here.'));
+  assert.deepEqual(server.bodies(ROUTES.HISTORY), []);
   await tab.until(`${isInputOff} && ${says('restriction', 'You may read this room')}`);
   await tab.click('#names button');
   await tab.until(`${isInputOn} && ${isShown('whisper')}`);
@@ -111,7 +113,8 @@ test('without the right to send the input is off, until the right comes', async 
   await tab.until(isInputOff);
   server.push('onRights', { rights: MODERATOR });
   await tab.until(`${isInputOn} && document.querySelector('#chat').classList.contains('moderator')`);
-  server.push('onRights', { rights: ['enter', 'send', 'read', 'list'] });
+  server.push('onRights', { rights: ['enter', 'send', 'read'] });
+  await tab.until(says('members-note', 'The names of members are not shown'));
   await tab.until(`!document.querySelector('#chat').classList.contains('moderator')`);
   await tab.click('#names button');
   await tab.until(`${isInputOff} && ${says('restriction', 'You may not whisper')}`);
