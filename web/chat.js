@@ -4,6 +4,9 @@
 
 import { connect, connectorUrl } from './pomelo-client.js';
 import { MemberPanel } from './members.js';
+import { ModerationDialog } from './moderation.js';
+import { Permission } from './permission.js';
+import { errorText, nameIn, untilText } from './texts.js';
 import { element, messageParts, Timeline } from './timeline.js';
 
 const HISTORY_PAGE = 50;
@@ -16,26 +19,6 @@ const MEMBERSHIP_KEY = 'shaddock-stay';
 const NAME_KEY = 'shaddock-name';
 
 const page = Object.fromEntries([...document.querySelectorAll('[id]')].map((found) => [found.id, found]));
-
-/** Texts for the codes of refusals. */
-const ERROR_TEXTS = {
-  'name-taken': 'A member of this room has that name. Choose another one.',
-  'room-full': 'This room is full.',
-  forbidden: 'It contains a forbidden word.',
-  'too-long': 'It is too long.',
-  rate: 'That was too fast. Wait a moment.',
-  'no-such-member': 'This member has left.',
-  connect: 'The server cannot be reached.',
-  timeout: 'The server did not respond in time.',
-  closed: 'You left the room.',
-  resumed: 'This conversation continues in another window.',
-  expired: 'Your login has expired. Log in again.',
-  replaced: 'You logged in elsewhere.',
-};
-
-function errorText(error) {
-  return ERROR_TEXTS[error.reason] ?? ERROR_TEXTS[error.code] ?? error.message;
-}
 
 // The form for name and room
 
@@ -59,13 +42,13 @@ function savedMembership() {
   return JSON.parse(sessionStorage.getItem(MEMBERSHIP_KEY));
 }
 
-async function enterRoom(user, rid, session) {
+async function enterRoom(user, rid, { session, jwt } = {}) {
   page['enter-button'].disabled = true;
   showRefusal('');
   try {
-    const room = await connect({ gate: location.origin, user, room: rid, session, address });
+    const room = await connect({ gate: location.origin, user, room: rid, session, jwt, address });
     localStorage.setItem(NAME_KEY, user);
-    sessionStorage.setItem(MEMBERSHIP_KEY, JSON.stringify({ user, room: rid, token: room.session.token }));
+    sessionStorage.setItem(MEMBERSHIP_KEY, JSON.stringify({ user, room: rid, token: room.session.token, jwt }));
     new RoomView(room);
   } catch (error) {
     showEntryForm(errorText(error));
@@ -89,6 +72,10 @@ class RoomView {
   #room;
   #timeline;
   #memberPanel;
+  #permission;
+  #moderation;
+  /** The reason of the removal from the room, and the end of a ban, once they are known. */
+  #removal = { reason: '', until: undefined };
   #recipient = '*';
   /**
    * The cursor of older messages; null at the beginning of the room, undefined during a read.
@@ -102,8 +89,11 @@ class RoomView {
   constructor(room) {
     this.#room = room;
     const onName = (name) => this.#setRecipient(name);
-    this.#timeline = new Timeline(page.messages, { user: room.user, onName });
-    this.#memberPanel = new MemberPanel(page, { user: room.user, onName });
+    const onModerate = (user) => this.#moderation.open(user);
+    this.#timeline = new Timeline(page.messages, { user: room.user, onName, onModerate });
+    this.#memberPanel = new MemberPanel(page, { user: room.user, onName, onModerate });
+    this.#permission = new Permission(page, room);
+    this.#moderation = new ModerationDialog(page, { room, onNews: (text) => this.#addNews(text) });
     this.#show();
     this.#listen();
     this.#readOlder();
@@ -123,6 +113,7 @@ class RoomView {
     page.copy.hidden = !navigator.clipboard;
     this.#setRecipient('*');
     this.#memberPanel.show(this.#room);
+    this.#showRights();
     this.#showState(this.#room.state);
   }
 
@@ -133,6 +124,9 @@ class RoomView {
     room.on('leave', ({ user }) => this.#addNotice('news', `${user} left`));
     room.on('gap', () => this.#addNotice('gap', 'Some messages are missing here.'));
     room.on('users', () => this.#memberPanel.show(room));
+    room.on('rights', () => this.#showRights());
+    room.on('rule', (rule) => this.#applyRule(rule));
+    room.on('expel', ({ reason }) => (this.#removal.reason = reason));
     room.on('state', (state) => this.#showState(state));
     const on = (target, event, handler) => target.addEventListener(event, handler, { signal: this.#listeners.signal });
     on(page.composer, 'submit', (event) => this.#onSubmit(event));
@@ -170,6 +164,12 @@ class RoomView {
     this.#followEnd(follows);
   }
 
+  /** Adds a line that a screen reader also reads out. */
+  #addNews(text) {
+    this.#addNotice('news', text);
+    page.announcer.textContent = text;
+  }
+
   #isAtEnd() {
     const { scrollHeight, scrollTop, clientHeight } = page.scroller;
     return scrollHeight - scrollTop - clientHeight < EDGE_PX;
@@ -203,6 +203,11 @@ class RoomView {
 
   /** Reads older messages and adds them above; the visible ones keep their place on the screen. */
   async #readOlder(before) {
+    if (!this.#room.rights.has('read')) {
+      page.older.textContent = 'You may not read older messages here.';
+      this.#cursor = null;
+      return;
+    }
     this.#cursor = undefined;
     page.older.textContent = 'Reading older messages …';
     try {
@@ -230,6 +235,30 @@ class RoomView {
     document.title = `${this.#unseen > 0 ? `(${this.#unseen}) ` : ''}${this.#room.room} · Shaddock`;
   }
 
+  // Rights and rules
+
+  #showRights() {
+    page.chat.classList.toggle('moderator', this.#room.rights.has('moderate'));
+    this.#permission.show();
+  }
+
+  #applyRule(rule) {
+    this.#permission.apply(rule);
+    if (rule.kind === 'ban') {
+      this.#removal.until = rule.ended ? undefined : rule.until;
+    } else {
+      this.#addNotice('news', rule.ended ? 'You are not muted any more.' : `You are muted${untilText(rule.until)}.`);
+    }
+  }
+
+  /** Returns the reason of the end; of a removal with the moderator's. */
+  #endText(error) {
+    const isRemoval = error.reason === 'expelled' || error.reason === 'banned';
+    const { reason, until = error.until } = isRemoval ? this.#removal : {};
+    const { code, message } = error;
+    return errorText({ code, message, reason: error.reason, until }) + (reason && reason !== error.reason ? ` Reason: ${reason}` : '');
+  }
+
   // Sending
 
   /** Sets the recipient of the next messages: `*` for all. */
@@ -241,6 +270,7 @@ class RoomView {
     page.composer.classList.toggle('whispering', isWhisper);
     page.text.placeholder = isWhisper ? `Whisper to ${target}` : `Message to ${this.#room.room}`;
     page.send.textContent = isWhisper ? 'Whisper' : 'Send';
+    this.#permission.setRecipient(target);
     this.#memberPanel.close();
     page.text.focus();
   }
@@ -275,6 +305,7 @@ class RoomView {
       await (target === '*' ? this.#room.say(msg) : this.#room.whisper(target, msg));
       made.remove();
     } catch (error) {
+      this.#permission.applyRefusal(error);
       this.#showFailure(made, status, error, () => this.#send(target, msg));
     }
   }
@@ -304,9 +335,10 @@ class RoomView {
       this.#showCountdown(performance.now() + delay);
       this.#countdown = setInterval(() => this.#showCountdown(performance.now() + (delay -= 1_000)), 1_000);
     }
-    page['banner-button'].textContent = state === 'closed' ? 'Resume here' : 'Try now';
+    page['banner-button'].textContent = state !== 'closed' ? 'Try now' : error.reason === 'expelled' ? 'Enter again' : 'Resume here';
+    page['banner-button'].hidden = state === 'closed' && (error.reason === 'banned' || error.code === 'banned');
     if (state === 'closed') {
-      page['banner-text'].textContent = errorText(error);
+      page['banner-text'].textContent = this.#endText(error);
     }
     page.banner.hidden = state === 'online';
   }
@@ -321,7 +353,7 @@ class RoomView {
     if (this.#room.state.state === 'closed') {
       const { user, room, session } = this.#room;
       this.#close();
-      enterRoom(user, room, { token: session.token });
+      enterRoom(user, room, { session: { token: session.token }, jwt: savedMembership()?.jwt });
     } else {
       this.#room.reconnect();
     }
@@ -339,6 +371,8 @@ class RoomView {
     clearInterval(this.#countdown);
     this.#listeners.abort();
     this.#memberPanel.end();
+    this.#permission.end();
+    this.#moderation.end();
   }
 
   async #copyLink() {
@@ -350,12 +384,14 @@ class RoomView {
 
 page.enter.addEventListener('submit', (event) => {
   event.preventDefault();
-  enterRoom(page.user.value.trim(), page.room.value.trim());
+  enterRoom(page.user.value.trim(), page.room.value.trim(), { jwt: page.jwt.value.trim() || undefined });
 });
+
+page.jwt.addEventListener('input', () => (page.user.value = nameIn(page.jwt.value) || page.user.value));
 
 showEntryForm();
 const saved = savedMembership();
 const requested = new URLSearchParams(location.search).get('room');
 if (saved && (requested ?? saved.room) === saved.room) {
-  enterRoom(saved.user, saved.room, { token: saved.token });
+  enterRoom(saved.user, saved.room, { session: { token: saved.token }, jwt: saved.jwt });
 }

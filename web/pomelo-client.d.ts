@@ -1,19 +1,29 @@
 /** A client of Shaddock, and of other servers of Pomelo's chat. */
 
 /** Routes, in Pomelo's words. */
-export const ROUTES: Readonly<Record<'QUERY_ENTRY' | 'ENTER' | 'SEND' | 'HISTORY' | 'MEMBERS' | 'REFRESH', string>>;
+export const ROUTES: Readonly<
+  Record<
+    'QUERY_ENTRY' | 'ENTER' | 'SEND' | 'HISTORY' | 'MEMBERS' | 'REFRESH' | 'MUTE' | 'UNMUTE' | 'BAN' | 'UNBAN' | 'EXPEL',
+    string
+  >
+>;
 
 /** The reason of a failure. */
 export class ChatError extends Error {
-  constructor(code: string, message?: string, more?: { status?: number; unknown?: boolean; reason?: string });
+  constructor(
+    code: string,
+    message?: string,
+    more?: { status?: number; unknown?: boolean; reason?: string; until?: number; retry?: number },
+  );
   readonly name: 'ChatError';
   /**
    * A stable word: that of the server (`name-taken`, `forbidden`, `too-long`, `rate`,
-   * `no-such-member`, ...; `refused` from servers that give none), or one of the client: `timeout`,
-   * `closed`, `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol`
-   * (no Pomelo server, or one that is not understood), `unknown` (the membership ended before the
-   * response), `jwt` (the function of that name failed), `bad-options`, `bad-target` (a whisper to no name), `bad-body` (a value without a
-   * JSON form).
+   * `no-such-member`, `not-allowed`, `muted`, `banned`, `slow`, ...; `refused` from servers that
+   * give none), or one of the client: `timeout`, `closed`, `kicked`, `busy` (too many messages
+   * wait), `connect` (no server there), `protocol` (no Pomelo server, or one that is not
+   * understood), `unknown` (the membership ended before the response), `jwt` (the function of that
+   * name failed), `bad-options`, `bad-target` (a whisper to no name, an act without one user),
+   * `bad-body` (a value without a JSON form).
    */
   readonly code: string;
   /** The `code` of the server's response; 0 if there was none. */
@@ -22,6 +32,10 @@ export class ChatError extends Error {
   readonly unknown: boolean;
   /** The reason of a kick; else empty. */
   readonly reason: string;
+  /** Of `muted` and `banned`: the end in Unix milliseconds; 0 if it has none. */
+  readonly until?: number;
+  /** Of `slow`: milliseconds until the room takes this member's next message. */
+  readonly retry?: number;
 }
 
 /** A message to all, or a whisper. */
@@ -82,6 +96,35 @@ export interface SendOptions {
   data?: unknown;
 }
 
+/** Something that a member may do in the room. `moderate`: mute, ban and expel others. */
+export type Right = 'enter' | 'send' | 'whisper' | 'read' | 'list' | 'signal' | 'moderate';
+
+/** The user whom an act of a moderator is about: a name in the room, or a user's id. */
+export type Target = string | { name: string; uid?: undefined } | { uid: string; name?: undefined };
+
+export interface ActOptions {
+  /** Milliseconds, with the repeats on other connections; the room's `requestTimeout` unless given. */
+  timeout?: number;
+  /** A text of up to 256 bytes for a user who is removed or banned. */
+  reason?: string;
+}
+
+export interface RuleOptions extends ActOptions {
+  /** The duration, in whole seconds; without it, or with 0, the rule has no end. */
+  secs?: number;
+}
+
+/** A rule about this member, which begins, changes or ends. */
+export interface Rule {
+  kind: 'mute' | 'ban';
+  /** Its end in Unix milliseconds; 0 if it has none. */
+  until: number;
+  /** The server's time of this event, in Unix milliseconds: `until - time` is left of it. */
+  time: number;
+  /** True if it is over, because a moderator ended it. One that reaches its end gives no event. */
+  ended: boolean;
+}
+
 /** The position of a message in the room's log; empty from stock Pomelo servers. */
 export interface Sent {
   seq?: number;
@@ -116,6 +159,15 @@ export interface RoomEvents {
   leave: { user: string };
   /** The member list changed: the present `room.users`, `room.total` and `room.names`. */
   users: { users: Set<string>; total: number; names: boolean };
+  /** The rights of this member changed: the present `room.rights`. */
+  rights: { rights: Set<Right> };
+  /** A moderator muted this member, banned it, or ended that. */
+  rule: Rule;
+  /**
+   * This member is removed from the room. `kick` follows with `expelled` or `banned`, and then
+   * `close`.
+   */
+  expel: { reason: string };
   /**
    * Messages between `from` (of an older epoch, if `epoch` is new) and `to` will not be delivered,
    * or not all.
@@ -230,6 +282,8 @@ export class Room {
   readonly users: Set<string>;
   /** The claims `sub` and `info` of members' tokens, of those in `users` who have tokens. */
   readonly profiles: Map<string, Profile>;
+  /** The rights of this member. */
+  readonly rights: Set<Right>;
   /** The number of members. */
   readonly total: number;
   /** True if each join and leave is delivered; in a large room only the number of members is. */
@@ -268,6 +322,28 @@ export class Room {
 
   /** The first names, or those after one; up to `limit`, of 1 to 500. */
   members(which?: { after?: string; limit?: number }): Promise<MembersPage>;
+
+  /**
+   * Mutes a user: the room takes no messages of the user until then. Needs the right `moderate`;
+   * users who have it cannot be muted, banned or expelled (`not-allowed`).
+   *
+   * Fulfilled when it is in the room's log; rejected with the refusal of the server, or after
+   * `timeout`. An act is repeated on the next connection if this one breaks; with `error.unknown` it
+   * may have been done all the same.
+   */
+  mute(target: Target, options?: RuleOptions): Promise<Sent>;
+
+  /** Ends a mute; settles as `mute`. */
+  unmute(target: Target, options?: ActOptions): Promise<Sent>;
+
+  /** Bans a user, who is removed and cannot enter until then; settles as `mute`. */
+  ban(target: Target, options?: RuleOptions): Promise<Sent>;
+
+  /** Ends a ban; settles as `mute`. */
+  unban(target: Target, options?: ActOptions): Promise<Sent>;
+
+  /** Removes a member, who may enter again; settles as `mute`. */
+  expel(target: Target, options?: ActOptions): Promise<Sent>;
 
   /** Sends the connector a request that may be repeated. */
   request(route: string, body: object, options?: { timeout?: number }): Promise<Record<string, unknown>>;

@@ -22,7 +22,15 @@ export const ROUTES = Object.freeze({
   HISTORY: 'chat.chatHandler.history',
   MEMBERS: 'chat.chatHandler.members',
   REFRESH: 'connector.entryHandler.refresh',
+  MUTE: 'chat.chatHandler.mute',
+  UNMUTE: 'chat.chatHandler.unmute',
+  BAN: 'chat.chatHandler.ban',
+  UNBAN: 'chat.chatHandler.unban',
+  EXPEL: 'chat.chatHandler.expel',
 });
+
+/** The rights of a member for which the server names no others. */
+const MEMBER_RIGHTS = Object.freeze(['enter', 'send', 'whisper', 'read', 'list', 'signal']);
 
 // --- Errors --------------------------------------------------------------------------------------
 
@@ -30,26 +38,30 @@ export const ROUTES = Object.freeze({
  * The reason of a failure.
  *
  * `code` is a stable word: that of the server (`name-taken`, `forbidden`, `too-long`, `rate`,
- * `no-such-member`, ...; `refused` from servers that give none), or one of the client: `timeout`,
- * `closed`, `kicked`, `busy` (too many messages wait), `connect` (no server there), `protocol` (no
- * Pomelo server, or one that is not understood), `jwt` (the function of that name failed),
- * `bad-options`, `bad-target`, `bad-body` (not JSON).
+ * `no-such-member`, `not-allowed`, `muted`, `banned`, `slow`, ...; `refused` from servers that give
+ * none), or one of the client: `timeout`, `closed`, `kicked`, `busy` (too many messages wait),
+ * `connect` (no server there), `protocol` (no Pomelo server, or one that is not understood), `jwt`
+ * (the function of that name failed), `bad-options`, `bad-target`, `bad-body` (not JSON).
  */
 export class ChatError extends Error {
   /**
    * @param {string} code
    * @param {string} [message]
-   * @param {{ status?: number, unknown?: boolean, reason?: string }} [more] `status`: the `code` of
-   *   the server's response, 0 if there was none; `unknown`: the effect may have happened all the
-   *   same, or happen yet; `reason`: that of a kick
+   * @param {{ status?: number, unknown?: boolean, reason?: string, until?: number, retry?: number
+   *   }} [more] `status`: the `code` of the server's response, 0 if there was none; `unknown`: the
+   *   effect may have happened all the same, or happen yet; `reason`: that of a kick; `until`: the
+   *   end of a mute or ban in Unix milliseconds, 0 if it has none; `retry`: milliseconds until the
+   *   room takes the next message
    */
-  constructor(code, message = code, { status = 0, unknown = false, reason = '' } = {}) {
+  constructor(code, message = code, { status = 0, unknown = false, reason = '', until, retry } = {}) {
     super(message);
     this.name = 'ChatError';
     this.code = code;
     this.status = status;
     this.unknown = unknown;
     this.reason = reason;
+    this.until = until;
+    this.retry = retry;
   }
 }
 
@@ -64,7 +76,13 @@ function succeeded(body) {
   }
   const text = String(body.reason ?? '');
   const code = /^[a-z-]+(?=:|$)/.exec(text)?.[0] ?? 'refused';
-  throw new ChatError(code, text || `the server responded with ${status}`, { status, unknown: status === 503 || status === 507 });
+  const unknown = status === 503 || status === 507;
+  throw new ChatError(code, text || `the server responded with ${status}`, { status, unknown, ...numbers(body, ['until', 'retry']) });
+}
+
+/** Returns the members of these names that are numbers. */
+function numbers(body, names) {
+  return Object.fromEntries(names.filter((name) => typeof body[name] === 'number').map((name) => [name, body[name]]));
 }
 
 // --- Packages and messages -----------------------------------------------------------------------
@@ -808,7 +826,7 @@ const RETRIED_CODES = new Set(['no-connector', 'not-in-room']);
 const OWN_WHISPER = Symbol('own whisper');
 
 /** Pushes whose content is also in a later response to `enter`. */
-const IN_ENTER_RESPONSE = new Set(['onAdd', 'onLeave', 'onMembers', 'onGap']);
+const IN_ENTER_RESPONSE = new Set(['onAdd', 'onLeave', 'onMembers', 'onGap', 'onRights']);
 
 /**
  * A membership, without its connections: the part that outlives them.
@@ -819,6 +837,7 @@ const IN_ENTER_RESPONSE = new Set(['onAdd', 'onLeave', 'onMembers', 'onGap']);
 class Membership {
   sendQueue = new SendQueue(MAX_IN_FLIGHT);
   memberList = new MemberList();
+  rights = new Set(MEMBER_RIGHTS);
   /** True once the client was in the room. */
   hasBegun = false;
   /** Connections in a row that were given up because too many pushes waited. */
@@ -1010,8 +1029,9 @@ class Attempt {
     const onResponse = (response) => this.#entered(response, since);
     const response = await this.#request(ROUTES.ENTER, { username: user, rid: room, token, since, epoch }, onResponse);
     const missed = since === undefined ? null : await this.#readMissed(response, { since, epoch });
-    await this.#startRoom();
+    await this.#startRoom(response);
     this.#catchUp(response, missed, since);
+    this.#setRights(response);
     this.#resetMembers(response);
     const heldPushes = this.#heldPushes;
     this.#heldPushes = null;
@@ -1036,10 +1056,11 @@ class Attempt {
     return response;
   }
 
-  /** Gives the caller of {@link connect} time to add handlers. */
-  async #startRoom() {
+  /** Gives the caller of {@link connect} the rights, and time to add handlers. */
+  async #startRoom(response) {
     if (!this.#membership.hasBegun) {
       this.#membership.hasBegun = true;
+      this.#membership.rights = rightsOf(response);
       this.#room.onBegun();
       await new Promise((resolve) => this.#timers.start('begin', 0, resolve));
     }
@@ -1050,7 +1071,12 @@ class Attempt {
    * Returns the missed messages, from the response and from pages of the history; `whole` if none
    * of them was evicted.
    */
-  async #readMissed({ missed = [], recovered = false, cursor, epoch, seq }, requested) {
+  async #readMissed(response, requested) {
+    const { missed = [], recovered = false, cursor, epoch, seq } = response;
+    if (!rightsOf(response).has('read')) {
+      // The server would refuse to read on, and with that end the room.
+      return { messages: missed, whole: recovered };
+    }
     const isSame = epoch === requested.epoch;
     // Positions of another epoch cannot be compared: there, all messages that the server offers
     // were missed.
@@ -1170,6 +1196,12 @@ class Attempt {
         return this.#setCounts(body);
       case 'onGap':
         return this.#handleGap(body);
+      case 'onRights':
+        return this.#changeRights(body);
+      case 'onRule':
+        return this.#emit('rule', toRule(body));
+      case 'onExpel':
+        return this.#emit('expel', { reason: String(body.reason ?? '') });
       default:
         return this.#emit('push', { route, body });
     }
@@ -1239,13 +1271,43 @@ class Attempt {
     this.#emitUsers();
   }
 
-  #setCounts(counts) {
+  #setCounts({ total, names }) {
+    const counts = { total, names: names && this.#mayList };
     this.#membersRead = null;
     this.#membership.memberList.setCounts(counts);
     this.#emitUsers();
     if (counts.names) {
       this.#readMembers();
     }
+  }
+
+  /** Sets the rights of this member to those of a response to `enter`, or of a push. */
+  #setRights(body) {
+    const before = this.#membership.rights;
+    const rights = rightsOf(body);
+    const isSame = rights.size === before.size && [...rights].every((right) => before.has(right));
+    if (!isSame) {
+      this.#membership.rights = rights;
+      this.#emit('rights', { rights });
+    }
+  }
+
+  /** Handles other rights than before: with the one to see names, or without, another list is right. */
+  #changeRights(body) {
+    const couldList = this.#mayList;
+    this.#setRights(body);
+    const { memberList } = this.#membership;
+    if (this.#mayList && !couldList) {
+      this.#enterAgain();
+    } else if (!this.#mayList && couldList) {
+      this.#membersRead = null;
+      memberList.setCounts({ total: memberList.total, names: false });
+      this.#emitUsers();
+    }
+  }
+
+  get #mayList() {
+    return this.#membership.rights.has('list');
   }
 
   #emitUsers() {
@@ -1300,8 +1362,13 @@ class Attempt {
       delivered.restartIn(epoch, to);
       this.#emit('gap', { from, to, epoch });
     } else if (delivered.isNew(to)) {
-      this.#enter().catch((error) => this.end(error));
+      this.#enterAgain();
     }
+  }
+
+  /** Enters again on this connection, which brings the client up to date. */
+  #enterAgain() {
+    this.#enter().catch((error) => this.end(error));
   }
 
   // Sending
@@ -1376,6 +1443,7 @@ class Attempt {
       return;
     }
     const { route, body, timeout } = query;
+    query.tries += 1;
     this.#socket.request(route, body, { timeout }).then(
       (response) => this.#room.settleQuery(query, response),
       () => {},
@@ -1490,6 +1558,16 @@ export class Room {
     return this.#membership.memberList.profiles;
   }
 
+  /**
+   * The rights of this member: `enter`, `send`, `whisper`, `read`, `list`, `signal`, `moderate`.
+   * Right from the start; the event `rights` tells of changes.
+   *
+   * @returns {Set<string>}
+   */
+  get rights() {
+    return this.#membership.rights;
+  }
+
   /** The number of members. */
   get total() {
     return this.#membership.memberList.total;
@@ -1564,16 +1642,65 @@ export class Room {
   }
 
   /**
+   * Mutes a member, or a user who is not in the room: the room takes no messages of the user until
+   * then. Needs the right `moderate`, and the user must not have it (`not-allowed`).
+   *
+   * Settles as all acts of moderators: fulfilled when it is in the room's log. An act is repeated on
+   * the next connection if this one breaks; with `error.unknown` it may have been done all the same.
+   *
+   * @param {string | { name: string } | { uid: string }} target a name, or a user's id
+   * @param {{ secs?: number, reason?: string, timeout?: number }} [options] without `secs`, or with
+   *   0, it has no end; a user who is removed or banned gets the `reason`
+   * @returns {Promise<{ seq?: number, time?: number }>}
+   */
+  mute(target, options) {
+    return this.#act(ROUTES.MUTE, target, options);
+  }
+
+  /** Ends a mute. Settles as {@link Room.mute}. */
+  unmute(target, options) {
+    return this.#act(ROUTES.UNMUTE, target, options);
+  }
+
+  /** Bans a user, who leaves and cannot enter until then. Settles as {@link Room.mute}. */
+  ban(target, options) {
+    return this.#act(ROUTES.BAN, target, options);
+  }
+
+  /** Ends a ban. Settles as {@link Room.mute}. */
+  unban(target, options) {
+    return this.#act(ROUTES.UNBAN, target, options);
+  }
+
+  /** Removes a member, who may enter again. Settles as {@link Room.mute}. */
+  expel(target, options) {
+    return this.#act(ROUTES.EXPEL, target, options);
+  }
+
+  #act(route, target, { secs, reason, timeout } = {}) {
+    const act = async () => {
+      const body = { ...userOf(target), secs: secondsOf(secs), reason };
+      const { seq, time } = await this.#query(route, body, { timeout, isAct: true });
+      return { seq, time };
+    };
+    return handled(act());
+  }
+
+  /**
    * Sends the connector a request that may be repeated: on the next connection if this one breaks.
    *
    * @returns {Promise<object>} the response's body; rejected with the refusal of the server, or
    *   after `timeout`. A rejection that no caller awaits is dropped.
    */
-  request(route, body, { timeout = this.#options.requestTimeout } = {}) {
+  request(route, body, options) {
+    return this.#query(route, body, options);
+  }
+
+  #query(route, body, { timeout = this.#options.requestTimeout, isAct = false } = {}) {
     if (this.#isClosed) {
       return refusal('closed', 'the room was closed');
     }
-    const query = { route, timeout, ...settler() };
+    const query = { route, timeout, isAct, tries: 0, ...settler() };
     try {
       query.body = encodeBody(body);
       encodeMessage({ type: MessageType.NOTIFY, route });
@@ -1743,9 +1870,8 @@ export class Room {
   }
 
   #expire(draft) {
-    const message = draft.error?.message ?? 'no response in time';
-    const { code, status } = draft.error ?? { code: 'timeout', status: 0 };
-    this.#settle(draft, new ChatError(code, message, { status, unknown: draft.tries > 0 }));
+    const error = draft.error ?? new ChatError('timeout', 'no response in time');
+    this.#settle(draft, withOutcome(error, draft.tries > 0));
     this.#attempt?.sendNext();
   }
 
@@ -1769,15 +1895,50 @@ export class Room {
       }
       query.resolve(succeeded(response));
     } catch (error) {
-      query.reject(error);
+      // A refused repeat says nothing of the tries before: a member that was expelled is missing.
+      const isUnknown = query.isAct && query.tries > (response instanceof Error ? 0 : 1);
+      query.reject(isUnknown ? withOutcome(error, true) : error);
     }
   }
 
-  #abandon(onlySent, { code, message, status, reason }) {
+  #abandon(onlySent, error) {
     for (const draft of this.#membership.sendQueue.list(onlySent)) {
-      this.#settle(draft, new ChatError(code, message, { status, reason, unknown: draft.tries > 0 }));
+      this.#settle(draft, withOutcome(error, draft.tries > 0));
     }
   }
+}
+
+/** Returns an error like this one, of a request whose outcome is unknown or not. */
+function withOutcome({ code, message, status, reason, until, retry }, unknown) {
+  return new ChatError(code, message, { status, unknown, reason, until, retry });
+}
+
+/** Returns the user whom an act is about: by the name in the room, or by the id. */
+function userOf(target) {
+  const { name, uid } = typeof target === 'string' ? { name: target } : (target ?? {});
+  const given = [name, uid].filter((text) => text !== undefined);
+  if (given.length !== 1 || typeof given[0] !== 'string' || given[0] === '') {
+    throw new ChatError('bad-target', 'an act needs the name of a member, or the uid of a user');
+  }
+  return { name, uid };
+}
+
+/** Returns the duration of a rule. JSON would make `null` of NaN, and so a rule without an end. */
+function secondsOf(secs) {
+  if (secs !== undefined && !(Number.isSafeInteger(secs) && secs >= 0)) {
+    throw new ChatError('bad-options', 'secs must be a whole number, and not below 0');
+  }
+  return secs;
+}
+
+/** Returns the rights that a body names; without a list they are those of every member. */
+function rightsOf({ rights }) {
+  return new Set(Array.isArray(rights) ? rights : MEMBER_RIGHTS);
+}
+
+/** Returns a rule as applications get it, from its push. */
+function toRule({ kind, until, time }) {
+  return { kind, until, time, ended: until !== 0 && until <= time };
 }
 
 /** Returns the members that have a value. */

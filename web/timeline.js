@@ -3,6 +3,8 @@
  * `#messages` and knows no connection.
  */
 
+import { timeText } from './texts.js';
+
 /** Elements that are kept; older messages can be read from the server again. */
 const MAX_ITEMS = 1_000;
 const GROUP_MS = 5 * 60_000;
@@ -25,8 +27,19 @@ export function tint(made, name) {
   return made;
 }
 
+/** Returns the button that opens the acts on a user; moderators alone see it. */
+export function moderateButton({ name, uid }, onModerate) {
+  const button = element('button', 'moderate', '⋯');
+  button.type = 'button';
+  button.title = `Moderate ${name}`;
+  button.setAttribute('aria-label', button.title);
+  button.dataset.moderates = name;
+  button.addEventListener('click', () => onModerate({ name, uid }));
+  return button;
+}
+
 /** Returns the parts of a message: sender, time, text. */
-export function messageParts({ from, target, msg, time }, { user, onName }) {
+export function messageParts({ from, target, msg, time, uid }, { user, onName, onModerate }) {
   const head = element('div', 'head');
   const name = tint(element('button', 'name', from === user ? 'You' : from), from);
   name.type = 'button';
@@ -40,14 +53,15 @@ export function messageParts({ from, target, msg, time }, { user, onName }) {
   if (time) {
     head.append(clock(time));
   }
+  if (from !== user) {
+    head.append(moderateButton({ name: from, uid }, onModerate));
+  }
   return [head, element('div', 'body', msg)];
 }
 
 function clock(time) {
   const at = new Date(time);
-  const isToday = at.toDateString() === new Date().toDateString();
-  const day = isToday ? {} : { month: 'short', day: 'numeric' };
-  const made = element('time', '', at.toLocaleString([], { ...day, hour: '2-digit', minute: '2-digit' }));
+  const made = element('time', '', timeText(at));
   made.dateTime = at.toISOString();
   made.title = at.toLocaleString();
   return made;
@@ -64,7 +78,10 @@ export class Timeline {
    */
   #epochs = [0];
 
-  /** `options`: the user's name as `user`, and `onName`, which is called with a chosen name. */
+  /**
+   * `options`: the user's name as `user`; `onName`, which is called with a chosen name, and
+   * `onModerate`, with the `{ name, uid? }` of one to moderate.
+   */
   constructor(list, options) {
     this.#list = list;
     this.#options = options;

@@ -18,11 +18,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, type and text of each file.
-const FILES: [(&str, &str, &str); 8] = [
+const FILES: [(&str, &str, &str); 11] = [
     ("/", "text/html; charset=utf-8", include_str!("../../web/index.html")),
     ("/chat.css", "text/css; charset=utf-8", include_str!("../../web/chat.css")),
     ("/chat.js", SCRIPT, include_str!("../../web/chat.js")),
     ("/members.js", SCRIPT, include_str!("../../web/members.js")),
+    ("/moderation.js", SCRIPT, include_str!("../../web/moderation.js")),
+    ("/permission.js", SCRIPT, include_str!("../../web/permission.js")),
+    ("/texts.js", SCRIPT, include_str!("../../web/texts.js")),
     ("/timeline.js", SCRIPT, include_str!("../../web/timeline.js")),
     ("/pomelo-client.js", SCRIPT, include_str!("../../web/pomelo-client.js")),
     ("/icon.svg", "image/svg+xml", include_str!("../../web/icon.svg")),

@@ -369,7 +369,8 @@ async fn a_browser_gets_the_page() {
     let loads: Vec<&str> =
         attributes.filter(|(name, _)| ["src=", "href="].contains(name)).map(|(_, path)| path).collect();
     assert!(loads.contains(&"chat.js"), "{loads:?}");
-    let others = ["pomelo-client.js", "members.js", "timeline.js", "favicon.ico"];
+    let modules = ["pomelo-client.js", "members.js", "moderation.js", "permission.js", "texts.js", "timeline.js"];
+    let others = modules.into_iter().chain(["favicon.ico"]);
     for path in loads.into_iter().chain(others) {
         let (status, head, _) = fixture.get(&format!("/{path}"), None).await;
         assert_eq!(status, 200, "{path}");

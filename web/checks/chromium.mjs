@@ -123,6 +123,10 @@ export class Tab {
     return this.#browser.send(method, params, this.#session);
   }
 
+  close() {
+    return this.send('Page.close');
+  }
+
   async go(url) {
     await this.send('Page.navigate', { url });
     await this.until(`document.readyState === 'complete' && location.href !== 'about:blank'`);

@@ -48,6 +48,17 @@ export async function chat(): Promise<void> {
   }
   const page = await room.history({ before: delivered[0]?.seq, limit: 100 });
   console.log(page.messages[0]?.msg, page.cursor, (await room.members({ after: 'bob' })).cursor);
+  room.on('rule', ({ kind, until, time, ended }) => console.log(kind === 'mute' && !ended, until - time));
+  room.on('expel', ({ reason }) => console.log(reason.length));
+  room.on('rights', ({ rights }) => console.log(rights.has('moderate'), room.rights.has('send')));
+  await room.mute('bob', { secs: 600, reason: 'too loud' });
+  await room.unban({ uid: '4711' });
+  const { time } = await room.expel({ name: 'bob' }, { timeout: 1_000 });
+  console.log(time, new ChatError('muted', 'x', { until: 0 }).until ?? 0, new ChatError('slow').retry ?? 0);
+  // @ts-expect-error: of two users.
+  await room.ban({ name: 'bob', uid: '4711' });
+  // @ts-expect-error: there is no such right.
+  room.rights.has('fly');
   // @ts-expect-error: there is no such event.
   room.on('nothing', () => {});
   // @ts-expect-error: a room comes from `connect`.

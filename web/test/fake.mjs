@@ -198,7 +198,8 @@ export async function enter(t, change = () => {}, options = {}) {
   const connecting = connect({ gate: 'gate:3014', user: 'ann', room: 'lobby', WebSocket: cluster.WebSocket, ...rest });
   connecting.catch(() => {});
   await settle();
-  const emitted = { chat: [], add: [], leave: [], users: [], gap: [], state: [], kick: [], close: [] };
+  const names = ['chat', 'add', 'leave', 'users', 'rights', 'rule', 'expel', 'gap', 'state', 'kick', 'close', 'push'];
+  const emitted = Object.fromEntries(names.map((name) => [name, []]));
   const listen = (room) => Object.entries(emitted).forEach(([name, list]) => room.on(name, (event) => list.push(event)));
   connecting.then(listen, () => {});
   connecting.then(onEntered, () => {});

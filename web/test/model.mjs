@@ -16,6 +16,11 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const json = (value) => encoder.encode(JSON.stringify(value));
 
+/** The rights of a member for which the server names no others. */
+const MEMBER_RIGHTS = ['enter', 'send', 'whisper', 'read', 'list', 'signal'];
+
+const NOT_ALLOWED = { code: 403, error: true, reason: 'not-allowed: x' };
+
 export const LEAVE = 'chat.chatHandler.leave';
 /** The name of the client under test. */
 export const ME = 'me';
@@ -266,6 +271,11 @@ export class Server {
   /** The number of messages that the log keeps. */
   keeps = 30;
   session = null;
+  /** The rights of the client's member. */
+  rights = MEMBER_RIGHTS;
+  /** The reasons of the acts that were done: each has its own. */
+  acts = new Set();
+  #mutedUntil = null;
   #shown = new Set(['bob']);
   #isLarge = false;
   #countedAt = -1_000;
@@ -379,6 +389,57 @@ export class Server {
     this.shut();
   }
 
+  // Moderation
+
+  may(action) {
+    return this.rights.includes(action);
+  }
+
+  setRights(rights) {
+    this.rights = rights;
+    if (this.session) {
+      this.session.knowsNames &&= this.may('list');
+    }
+    this.#push('onRights', { rid: 'lobby', rights });
+  }
+
+  /** Mutes the client's member: until then, or without an end, which is 0. */
+  mute(until) {
+    this.#mutedUntil = until;
+    this.#push('onRule', { rid: 'lobby', kind: 'mute', until, time: this.clock.now });
+  }
+
+  /** Removes the client's member, who does not come back by itself. */
+  expel(reason) {
+    const { session } = this;
+    if (session?.hears) {
+      this.#push('onExpel', { rid: 'lobby', reason });
+      this.kick('expelled');
+      session.hears = false;
+      this.session = null;
+      this.leave(ME);
+    }
+  }
+
+  get #isMuted() {
+    return this.#mutedUntil === 0 || this.#mutedUntil > this.clock.now;
+  }
+
+  /** Does an act of the client on another member. */
+  #act({ hears }, { name, reason }, isExpulsion) {
+    if (!hears) {
+      return { code: 500, error: true, reason: 'not-in-room: x' };
+    }
+    if (!this.members.has(name)) {
+      return { code: 500, error: true, reason: 'no-such-member: x' };
+    }
+    this.acts.add(reason);
+    if (isExpulsion) {
+      this.leave(name);
+    }
+    return { code: 200, seq: this.life.seq, time: this.life.seq };
+  }
+
   // Connections
 
   #package(connection, { type, body }, isGate) {
@@ -412,6 +473,8 @@ export class Server {
         respond(this.#history(connection, body));
       },
       [ROUTES.MEMBERS]: () => respond(this.#page(connection, body)),
+      [ROUTES.MUTE]: () => respond(this.#act(connection, body, false)),
+      [ROUTES.EXPEL]: () => respond(this.#act(connection, body, true)),
       [LEAVE]: () => this.#left(connection, respond),
     };
     handlers[route]();
@@ -471,18 +534,19 @@ export class Server {
       return;
     }
     connection.hears = true;
-    connection.knowsNames = !this.#isLarge;
+    connection.knowsNames = !this.#isLarge && this.may('list');
     const { life } = this;
-    const users = this.#names().slice(0, LARGE - 4);
-    const names = { users, total: this.members.size, names: !this.#isLarge };
+    const users = this.may('list') ? this.#names().slice(0, LARGE - 4) : [];
+    const names = { users, total: this.members.size, names: connection.knowsNames };
     const missed = since === undefined ? {} : this.#missed(token, since, epoch);
-    respond({ code: 200, ...names, rid: 'lobby', seq: life.seq, time: life.seq, epoch: life.epoch, token, ...missed });
+    const rights = this.rights === MEMBER_RIGHTS ? {} : { rights: this.rights };
+    respond({ code: 200, ...names, ...rights, rid: 'lobby', seq: life.seq, time: life.seq, epoch: life.epoch, token, ...missed });
   }
 
   #missed(token, since, epoch) {
     const { life } = this;
     const isLate = !this.isCalm && this.chance.once(20);
-    if (epoch !== life.epoch || isLate) {
+    if (epoch !== life.epoch || isLate || !this.may('read')) {
       return { missed: [], recovered: false };
     }
     const all = life.log.filter((message) => message.seq > since && isVisible(message, token));
@@ -493,6 +557,9 @@ export class Server {
 
   #history({ token }, { before = Infinity, after }) {
     const { life } = this;
+    if (!this.may('read')) {
+      return NOT_ALLOWED;
+    }
     const visible = life.log.filter((message) => isVisible(message, token));
     const count = 1 + this.chance.below(PAGE);
     if (after !== undefined) {
@@ -522,6 +589,10 @@ export class Server {
     } else if (this.life.ids.has(id)) {
       const { seq, time } = this.life.ids.get(id);
       respond({ code: 200, seq, time });
+    } else if (!this.may(target === '*' ? 'send' : 'whisper')) {
+      respond(NOT_ALLOWED);
+    } else if (this.#isMuted) {
+      respond({ code: 403, error: true, reason: 'muted: x', until: this.#mutedUntil });
     } else if (target !== '*' && !this.members.has(target)) {
       respond({ code: 500, reason: 'no-such-member: x' });
     } else if (this.isCalm || !chance.once(8)) {
@@ -555,6 +626,9 @@ export class Server {
   #page({ hears }, { after = '' }) {
     if (!hears) {
       return { code: 500, reason: 'not-in-room: x' };
+    }
+    if (!this.may('list')) {
+      return NOT_ALLOWED;
     }
     const rest = this.#names().filter((name) => name > after);
     const users = rest.slice(0, 1 + this.chance.below(4));
@@ -591,7 +665,7 @@ export class Server {
     if (isUnnamed || wasLarge) {
       this.#push('onMembers', { rid: 'lobby', total: this.members.size, names: true });
       if (this.session?.hears) {
-        this.session.knowsNames = true;
+        this.session.knowsNames = this.may('list');
       }
     }
   }

@@ -25,7 +25,8 @@ const CALM = 90_000;
 const SOON = 20_000;
 /** The end of it, in which no connection is made any more. */
 const REST = 10_000;
-const EVENTS = ['chat', 'add', 'leave', 'users', 'gap', 'state', 'kick', 'close', 'push'];
+const EVENTS = ['chat', 'add', 'leave', 'users', 'rights', 'rule', 'expel', 'gap', 'state', 'kick', 'close', 'push'];
+const RIGHTS = [['enter', 'read'], ['enter', 'send', 'whisper', 'read', 'list', 'signal', 'moderate'], []];
 const OTHERS = ['abe', 'bob', 'cid', 'dan', 'eve', 'fay', 'gus', 'hal', 'ivy', 'jim', 'kay', 'lea'];
 const OPTIONS = { requestTimeout: 3_000, sendTimeout: 10_000, minDelay: 200, maxDelay: 3_000, maxHeld: 8 };
 
@@ -42,6 +43,8 @@ class Run {
   gaps = [];
   says = [];
   requests = [];
+  /** Acts on other members, each with its own reason. */
+  acts = [];
   room = null;
   error = null;
   /** The position of the response to the first `enter`. */
@@ -216,6 +219,14 @@ class Run {
     promise.then(settled, settled);
   }
 
+  #act() {
+    const { chance, room } = this;
+    const act = { reason: `act ${this.acts.length}`, outcome: null };
+    this.acts.push(act);
+    const promise = room[chance.pick(['mute', 'expel'])](chance.pick(OTHERS), { reason: act.reason });
+    promise.then((done) => (act.outcome = { done }), (error) => (act.outcome = { error }));
+  }
+
   #leave() {
     this.room.request(LEAVE, {}).then(() => this.room.close(), () => this.room.close());
   }
@@ -287,8 +298,10 @@ class Run {
       this.#breakNetwork();
     } else if (room && kind < 85) {
       this.#say();
-    } else if (room && kind < 90) {
+    } else if (room && kind < 88) {
       this.#sendRandomQuery();
+    } else if (room && kind < 92) {
+      this.#act();
     } else if (room && kind < 97) {
       this.#reconnect();
     } else if (room && chance.once(8)) {
@@ -329,6 +342,9 @@ class Run {
       () => (server.shut(), server.miss(lose)),
       () => server.shut(),
       () => server.kick(chance.once(20) ? 'resumed' : 'slow'),
+      () => server.setRights(chance.pick(RIGHTS)),
+      () => server.mute(this.clock.now + chance.below(3_000) - 1_000),
+      () => chance.once(10) && server.expel('be kind'),
     ])();
   }
 
@@ -365,6 +381,7 @@ class Run {
     assert.ok(this.network.sockets.length < 80 + 2 * this.calls, `${this.network.sockets.length} connections`);
     assert.ok(this.says.every(({ outcome }) => outcome), 'a message does not settle');
     assert.ok(this.requests.every(({ isSettled }) => isSettled), 'a request does not settle');
+    this.acts.forEach((act) => this.#checkAct(act));
     this.says.forEach((say) => this.#checkSay(say));
     if (!room) {
       return;
@@ -374,9 +391,13 @@ class Run {
       return;
     }
     assert.equal(room.state.state, 'online', `it does not come back: ${room.state.error?.message}`);
-    assert.deepEqual([room.total, room.names], [server.members.size, !server.isLarge], 'how many are here');
-    assert.ok(server.isLarge || room.users.size === server.members.size, 'who is here');
-    assert.ok(server.isLarge || [...room.users].every((name) => server.members.has(name)), 'who is here');
+    assert.deepEqual([...room.rights].toSorted(), [...server.rights].toSorted(), 'the rights');
+    const isNamed = !server.isLarge && server.may('list');
+    assert.equal(room.names, isNamed, 'names are here');
+    // Without the right to see names there is no count of a small room, but that at the entry.
+    assert.ok(!(isNamed || server.isLarge) || room.total === server.members.size, 'how many are here');
+    assert.ok(!isNamed || room.users.size === server.members.size, 'who is here');
+    assert.ok(!isNamed || [...room.users].every((name) => server.members.has(name)), 'who is here');
   }
 
   #checkSay({ text, outcome }) {
@@ -387,8 +408,16 @@ class Run {
     if (sent) {
       assert.ok(found.some(({ seq }) => seq === sent.seq), `${text} is delivered at another place than ${sent.seq}`);
     } else if (error && !error.unknown) {
+      assert.equal(typeof error.until === 'number', error.code === 'muted', `${error.code} with the end ${error.until}`);
       assert.ok(!life.archive.some(({ msg }) => msg === text), `${text} is delivered, in spite of ${error.code}`);
     }
+  }
+
+  #checkAct({ reason, outcome }) {
+    assert.ok(outcome, `${reason} does not settle`);
+    const isDone = this.server.acts.has(reason);
+    assert.ok(isDone || !outcome.done, `${reason} is not done`);
+    assert.ok(!isDone || outcome.done || outcome.error.unknown, `${reason} is done, in spite of ${outcome.error?.code}`);
   }
 
   /** Every message of the log was delivered, unless a gap was announced. */

@@ -289,9 +289,10 @@ async fn paths(arena: Arena) -> String {
             Ok(())
         })
         .await;
-    for path in
-        ["/", "/chat.css", "/chat.js", "/members.js", "/timeline.js", "/pomelo-client.js", "/icon.svg", "/favicon.ico"]
-    {
+    let scripts = ["chat", "members", "moderation", "permission", "pomelo-client", "texts", "timeline"];
+    let scripts = scripts.map(|name| format!("/{name}.js"));
+    let others = ["/", "/chat.css", "/icon.svg", "/favicon.ico"];
+    for path in others.into_iter().chain(scripts.iter().map(String::as_str)) {
         let file = http_get(arena.orders.gate, path, &["Host: 127.0.0.1"]).await.map(|response| response.status);
         arena.expect(file == Some(200), || format!("{path}: {file:?}"));
     }
