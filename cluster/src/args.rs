@@ -107,6 +107,9 @@ pub(crate) enum Command {
         /// Seconds until it expires
         #[arg(long, value_name = "SECS", default_value_t = 3_600)]
         secs: u64,
+        /// A role of the settings, [roles.NAME]; may be given several times
+        #[arg(long = "role", value_name = "NAME")]
+        roles: Vec<String>,
     },
 }
 

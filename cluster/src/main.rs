@@ -56,8 +56,8 @@ fn run_command(command: &Command, options: &Options) -> anyhow::Result<()> {
         Command::Ready => tools::ready::run(&options.load()?, options.only.as_ref()),
         Command::Setup { directory, user: None } => tools::setup::run(options, directory),
         Command::Setup { directory, user: Some(user) } => tools::setup::sign_in::run(directory, user),
-        Command::Token { sub, name, secs } => {
-            let request = TokenRequest { sub, name: name.as_deref(), secs: *secs };
+        Command::Token { sub, name, secs, roles } => {
+            let request = TokenRequest { sub, name: name.as_deref(), secs: *secs, roles };
             tools::token::run(&options.load()?.settings.auth, &request)
         }
         Command::Decode { stream } => tools::decode::run(*stream),

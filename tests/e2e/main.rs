@@ -21,6 +21,7 @@ mod log_split;
 mod log_streams;
 mod max_payload;
 mod max_payload_changes;
+mod moderation;
 mod name_races;
 mod nats_cluster;
 mod nats_limits;

@@ -1,5 +1,6 @@
 //! Tokens that are accepted, and the users that they name.
 
+use model::permissions::Action;
 use proptest::prelude::*;
 
 use super::*;
@@ -113,5 +114,41 @@ proptest! {
     fn any_claims_are_read(claims in "\\PC{0,80}") {
         let token = token_with(&json!({"alg": "HS256"}), &claims, "HS256");
         prop_assert!(check(&token).is_err());
+    }
+}
+
+#[test]
+fn grants_are_patterns_with_actions_and_roles_are_names() {
+    let granted = check(&token(
+        "HS256",
+        &changed(json!({"rooms": [{"match": "guild-*", "allow": ["enter", "send"]}], "roles": ["moderator", 7]})),
+    ));
+    let principal = granted.unwrap();
+    let grants = principal.grants();
+    assert_eq!((grants.rooms.len(), grants.rooms[0].rooms.as_str()), (1, "guild-*"));
+    assert!(grants.rooms[0].rights.allow(Action::Send) && !grants.rooms[0].rights.allow(Action::Moderate));
+    assert_eq!(grants.roles.iter().map(|role| &**role).collect::<Vec<_>>(), ["moderator"]);
+    for none in [json!({}), json!({"rooms": null}), json!({"rooms": []}), json!({"roles": {"realm": []}})] {
+        assert_eq!(check(&token("HS256", &changed(none.clone()))).unwrap().grants, None, "{none}");
+    }
+    let one = check(&token("HS256", &changed(json!({"roles": "moderator"})))).unwrap();
+    assert_eq!(one.grants().roles.len(), 1);
+}
+
+#[test]
+fn grants_that_are_none_are_refused() {
+    let grant = |json: Value| check(&token("HS256", &changed(json!({"rooms": json})))).unwrap_err();
+    let many = vec![json!({"match": "a", "allow": ["send"]}); 65];
+    for bad in [
+        json!("guild-*"),
+        json!(["guild-*"]),
+        json!([{"allow": ["send"]}]),
+        json!([{"match": "", "allow": ["send"]}]),
+        json!([{"match": "a"}]),
+        json!([{"match": "a", "allow": "send"}]),
+        json!([{"match": "a", "allow": ["sent"]}]),
+        json!(many),
+    ] {
+        assert_eq!(grant(bad.clone()), TokenError::Claim("rooms"), "{bad}");
     }
 }

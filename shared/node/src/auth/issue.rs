@@ -19,6 +19,8 @@ pub struct TokenRequest<'a> {
     pub name: Option<&'a str>,
     /// Seconds until it expires.
     pub secs: u64,
+    /// The user's roles.
+    pub roles: &'a [String],
 }
 
 /// Returns a token that servers with these settings accept now.
@@ -44,6 +46,9 @@ pub fn issue(settings: &AuthSettings, request: &TokenRequest<'_>) -> Result<Stri
     let texts = [("name", request.name), ("aud", Some(settings.audience.as_str())), ("iss", Some(&settings.issuer))];
     for (claim, text) in texts {
         claims.extend(text.filter(|text| !text.is_empty()).map(|text| (claim.to_owned(), Value::from(text))));
+    }
+    if !request.roles.is_empty() {
+        claims.insert("roles".to_owned(), request.roles.into());
     }
     Ok(::auth::issue(&secret, &claims))
 }
