@@ -1,9 +1,11 @@
 //! Request and response bodies as types. Knows nothing of connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::moderation::Right;
 
 /// The claims of a member's token.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize)]
@@ -54,6 +56,9 @@ pub struct Entered {
     /// The token of the membership, for [`Resume`]; empty from servers that do not send it.
     #[serde(default)]
     pub token: String,
+    /// The rights of this member.
+    #[serde(default = "Right::of_all_members")]
+    pub rights: BTreeSet<Right>,
     /// After [`Resume`]: the messages since, ascending; the newest that fit. Own messages and
     /// whispers are among them.
     #[serde(default)]
@@ -110,7 +115,7 @@ impl Message {
     }
 }
 
-/// The response to a message: it is committed.
+/// The response to a message or an act: it is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Sent {
     /// The position in the room's log; 0 from servers that do not send it.

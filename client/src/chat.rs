@@ -11,7 +11,7 @@ use wire::WireError;
 
 use crate::body::{Entered, History, HistoryMessage, Members, Message, Page, Resume, Sent};
 use crate::connection::{Command, Connection};
-use crate::{ClientError, Events, Options, query_entry, routes};
+use crate::{Act, ClientError, Events, Options, query_entry, routes};
 
 /// Messages of one request for history: the most that servers allow.
 const HISTORY_PAGE: u64 = 100;
@@ -108,6 +108,83 @@ impl ChatClient {
         self.typed(routes::SEND, message)
     }
 
+    /// Mutes a user: the room takes no messages of the user until the mute ends.
+    ///
+    /// Needs [`Right::Moderate`](crate::Right::Moderate), which the user must not have.
+    ///
+    /// ```no_run
+    /// # async fn example(chat: client::ChatClient) -> Result<(), client::ClientError> {
+    /// use client::Act;
+    ///
+    /// chat.mute(&Act::on_name("bob").with_secs(600).with_reason("too loud")).await?;
+    /// chat.unmute(&Act::on_name("bob")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the server refuses (403 `not-allowed`, 500 `no-such-member` for an expulsion), or does not respond. After
+    /// code 503, [`ClientError::TimedOut`] and [`ClientError::Closed`] the outcome is unknown; the
+    /// act can be requested again.
+    pub fn mute(&self, act: &Act) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
+        self.typed(routes::MUTE, act)
+    }
+
+    /// Ends the mute of a user.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatClient::mute`].
+    pub fn unmute(&self, act: &Act) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
+        self.typed(routes::UNMUTE, act)
+    }
+
+    /// Bans a user, who is removed from the room and cannot enter it until the ban ends.
+    ///
+    /// ```no_run
+    /// # async fn example(chat: client::ChatClient) -> Result<(), client::ClientError> {
+    /// use client::Act;
+    ///
+    /// // Under any name, without an end.
+    /// chat.ban(&Act::on_uid("4711").with_reason("spam")).await?;
+    /// chat.unban(&Act::on_uid("4711")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatClient::mute`].
+    pub fn ban(&self, act: &Act) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
+        self.typed(routes::BAN, act)
+    }
+
+    /// Ends the ban of a user.
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatClient::mute`].
+    pub fn unban(&self, act: &Act) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
+        self.typed(routes::UNBAN, act)
+    }
+
+    /// Removes a member from the room, who may enter it again. A duration means nothing here.
+    ///
+    /// ```no_run
+    /// # async fn example(chat: client::ChatClient) -> Result<(), client::ClientError> {
+    /// chat.expel(&client::Act::on_name("bob").with_reason("be kind")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`ChatClient::mute`].
+    pub fn expel(&self, act: &Act) -> impl Future<Output = Result<Sent, ClientError>> + use<> {
+        self.typed(routes::EXPEL, act)
+    }
+
     /// Requests up to `limit` (1 to 100) messages of the room.
     ///
     /// # Errors
@@ -185,11 +262,7 @@ impl ChatClient {
         async {
             let body = response.await?;
             let code = code(&body)?;
-            if code == 200 {
-                return Ok(body);
-            }
-            let reason = body.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
-            Err(ClientError::Refused { code, reason })
+            if code == 200 { Ok(body) } else { Err(ClientError::of_refusal(code, &body)) }
         }
     }
 

@@ -1,5 +1,8 @@
 //! Errors of the client library.
 
+use std::time::Duration;
+
+use serde_json::Value;
 use thiserror::Error;
 use wire::WireError;
 
@@ -13,6 +16,10 @@ pub enum ClientError {
         code: u64,
         /// The `reason` of the response; empty from servers that send none.
         reason: String,
+        /// The end of the mute or ban that is the reason, in Unix milliseconds; 0 if it has none.
+        until: Option<u64>,
+        /// The time until a room in slow mode takes this member's next message.
+        retry: Option<Duration>,
     },
     /// No response in time. The outcome is unknown.
     #[error("no response in time")]
@@ -56,4 +63,18 @@ pub enum ClientError {
     /// The response does not fit the request.
     #[error("the server's response is malformed: {0}")]
     BadResponse(String),
+}
+
+impl ClientError {
+    /// A refusal with nothing but a reason.
+    pub(crate) fn refused(code: u64, reason: String) -> Self {
+        Self::Refused { code, reason, until: None, retry: None }
+    }
+
+    /// A refusal as the body of a response has it.
+    pub(crate) fn of_refusal(code: u64, body: &Value) -> Self {
+        let reason = body.get("reason").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let number = |name| body.get(name).and_then(Value::as_u64);
+        Self::Refused { code, reason, until: number("until"), retry: number("retry").map(Duration::from_millis) }
+    }
 }

@@ -1,11 +1,14 @@
 //! Pushes of the server, as events.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use wire::routes;
 
 use crate::body::Profile;
+use crate::moderation::{Right, Rule};
 
 /// A message to all, or a whisper.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -84,6 +87,29 @@ pub enum Event {
         /// left in between.
         names: bool,
     },
+    /// The rights of this member changed to these.
+    Rights(BTreeSet<Right>),
+    /// A mute or ban of this user begins, changes or ends.
+    Rule(Rule),
+    /// This member is removed from the room, for this reason, which may be empty.
+    /// [`Event::Kicked`] follows with `expelled` or `banned`.
+    ///
+    /// ```no_run
+    /// # async fn example(mut events: client::Events) {
+    /// use client::Event;
+    ///
+    /// while let Some(event) = events.next().await {
+    ///     match event {
+    ///         Event::Rule(rule) if rule.has_ended() => println!("{:?} is over", rule.kind),
+    ///         Event::Rule(rule) => println!("{:?} until {}", rule.kind, rule.until),
+    ///         Event::Expelled(reason) => println!("removed: {reason}"),
+    ///         Event::Rights(rights) => println!("rights: {rights:?}"),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    Expelled(String),
     /// Another push.
     Other {
         /// Its route.
@@ -110,6 +136,13 @@ impl Event {
             routes::ON_LEAVE => user().map(Self::Leave),
             routes::ON_GAP => serde_json::from_value(body.clone()).ok().map(Self::Gap),
             routes::ON_MEMBERS => Self::members(&body),
+            routes::ON_RULE => serde_json::from_value(body.clone()).ok().map(Self::Rule),
+            routes::ON_EXPEL => {
+                body.get("reason").and_then(Value::as_str).map(|reason| Self::Expelled(reason.to_owned()))
+            }
+            routes::ON_RIGHTS => {
+                body.get("rights").and_then(|rights| BTreeSet::deserialize(rights).ok()).map(Self::Rights)
+            }
             _ => None,
         };
         known.unwrap_or(Self::Other { route, body })

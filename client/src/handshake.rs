@@ -43,7 +43,7 @@ pub(crate) async fn shake_hands(socket: &mut Socket, jwt: Option<String>) -> Res
             heartbeat: (heartbeat_secs > 0).then(|| Duration::from_secs(heartbeat_secs.into())),
         },
         HandshakeResponse::Refused { code, reason } if reason.is_empty() => return Err(ClientError::Handshake(code)),
-        HandshakeResponse::Refused { code, reason } => return Err(ClientError::Refused { code, reason }),
+        HandshakeResponse::Refused { code, reason } => return Err(ClientError::refused(code, reason)),
     };
     let ack = Package::empty(PackageKind::HandshakeAck).encode()?;
     socket.send(ack).await.map_err(closed)?;

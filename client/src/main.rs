@@ -10,7 +10,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow, bail};
 use clap::Parser;
-use client::{Address, ChatClient, ClientError, Event, Events, Jwt, Options, Profile, Tls, without_display_controls};
+use client::{
+    Address, ChatClient, ClientError, Event, Events, Jwt, Options, Profile, Right, Rule, RuleKind, Tls,
+    without_display_controls,
+};
 use tokio::io::{AsyncBufReadExt, BufReader, Split, Stdin};
 
 use crate::screen::Screen;
@@ -208,11 +211,28 @@ impl Terminal {
             Event::Leave(user) => self.screen.print(&format!("* {user} left"))?,
             Event::Members { total, .. } => self.screen.print(&format!("* {total} members"))?,
             Event::Gap(_) => self.screen.print("* messages are missing here")?,
+            Event::Rule(rule) => self.screen.print(&format!("* {}", described(&rule)))?,
+            Event::Expelled(reason) => self.screen.print(&format!("* you are removed from the room: {reason}"))?,
+            Event::Rights(rights) if rights.contains(&Right::Send) => self.screen.print("* your rights changed")?,
+            Event::Rights(_) => self.screen.print("* your rights changed: you may not send here")?,
             Event::Other { .. } => {}
             Event::Kicked(reason) => bail!("kicked: {}", without_display_controls(&reason)),
             Event::Closed => bail!("the connection was lost; start again to reconnect"),
         }
         Ok(())
+    }
+}
+
+/// A rule in words; its rest by the server's clock.
+fn described(rule: &Rule) -> String {
+    let kind = match rule.kind {
+        RuleKind::Mute => "muted",
+        RuleKind::Ban => "banned",
+    };
+    match rule.until {
+        _ if rule.has_ended() => format!("you are no longer {kind}"),
+        0 => format!("you are {kind}"),
+        until => format!("you are {kind} for {} s", until.saturating_sub(rule.time).div_ceil(1_000)),
     }
 }
 

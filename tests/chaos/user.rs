@@ -266,7 +266,12 @@ impl User {
                 }
             }
             Event::Kicked(reason) => self.observe(Observation::Disconnected(format!("kicked: {reason}"))),
-            Event::Members { .. } | Event::Other { .. } | Event::Closed => {}
+            Event::Members { .. }
+            | Event::Rights(_)
+            | Event::Rule(_)
+            | Event::Expelled(_)
+            | Event::Other { .. }
+            | Event::Closed => {}
         }
     }
 

@@ -93,7 +93,7 @@ async fn a_broker_is_away_and_a_message_is_repeated_until_it_is_committed_once()
     split.nats.kill();
     let message = Message::to_all("meanwhile").with_id("m1");
     for _ in 0..2 {
-        let Err(ClientError::Refused { code: 503, reason }) = ann.chat.send_message(&message).await else {
+        let Err(ClientError::Refused { code: 503, reason, .. }) = ann.chat.send_message(&message).await else {
             panic!("not 503")
         };
         assert!(!reason.is_empty());

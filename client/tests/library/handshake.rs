@@ -131,7 +131,7 @@ async fn a_gate_names_the_connector() {
     let named = naming("{\"code\":200,\"host\":\"10.0.0.7\",\"port\":3050,\"tls\":true}").await;
     assert_eq!(named, named_is(Transport::SecureWebsocket));
     let refused = naming("{\"code\":500}").await;
-    assert_eq!(refused, Err(ClientError::Refused { code: 500, reason: String::new() }));
+    assert_eq!(refused, Err(ClientError::Refused { code: 500, reason: String::new(), until: None, retry: None }));
     let nonsense = naming("{\"code\":200,\"host\":\"10.0.0.7\",\"port\":70000}").await;
     assert!(matches!(nonsense, Err(ClientError::BadResponse(_))), "{nonsense:?}");
 }

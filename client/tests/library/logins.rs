@@ -51,7 +51,8 @@ async fn the_token_is_in_the_handshake() {
         let options = Options { jwt, ..Options::default() };
         assert!(!format!("{options:?}").contains("a.b.c"), "no secret is shown");
         let (client, sent) = tokio::join!(ChatClient::connect(&address, options), refusing);
-        let refused = ClientError::Refused { code: 401, reason: "token-expired: late".to_owned() };
+        let refused =
+            ClientError::Refused { code: 401, reason: "token-expired: late".to_owned(), until: None, retry: None };
         assert_eq!((client.unwrap_err(), sent), (refused, user));
     }
 }

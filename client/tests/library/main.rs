@@ -6,6 +6,7 @@ mod endings;
 mod fake;
 mod handshake;
 mod logins;
+mod moderation;
 mod program;
 mod pushes;
 mod requests;

@@ -185,3 +185,26 @@ async fn the_line_at_which_the_connection_ended_is_named() {
     let (well, _, complaints) = ended(child).await;
     assert!(!well && complaints.contains("line 2"), "{complaints}");
 }
+
+#[tokio::test]
+async fn rules_and_an_expulsion_are_shown_with_their_reasons() {
+    let house = House::open().await;
+    let (child, keyboard) = house.terminal();
+    let mut peer = house.admit().await;
+    for (kind, until) in [("mute", 0), ("mute", 61_000), ("mute", 1)] {
+        let rule = json!({"rid": "lobby", "kind": kind, "until": until, "time": 1_500});
+        peer.push("onRule", &rule.to_string()).await;
+    }
+    peer.push("onRights", &json!({"rid": "lobby", "rights": ["enter", "read"]}).to_string()).await;
+    peer.push("onExpel", &json!({"rid": "lobby", "reason": "be kind\u{202e}"}).to_string()).await;
+    peer.send(Package::new(PackageKind::Kick, Bytes::from_static(b"{\"reason\":\"expelled\"}"))).await;
+    let (well, printed, complaints) = ended(child).await;
+    drop(keyboard);
+    assert!(!well && complaints.contains("kicked: expelled"), "{complaints}");
+    let lines = [
+        "* you are muted\n* you are muted for 60 s\n* you are no longer muted\n",
+        "* your rights changed: you may not send here\n",
+        "* you are removed from the room: be kind\\u{202e}\n",
+    ];
+    assert!(printed.contains(&lines.concat()), "{printed}");
+}

@@ -66,7 +66,8 @@ async fn a_late_response_is_ignored() {
 #[tokio::test]
 async fn refused_requests_are_errors() {
     let (ann, _events, mut peer) = connected(Options::default()).await;
-    let refused = |code, reason: &str| Err(ClientError::Refused { code, reason: reason.to_owned() });
+    let refused =
+        |code, reason: &str| Err(ClientError::Refused { code, reason: reason.to_owned(), until: None, retry: None });
     let cases = [
         ("{\"code\":413,\"reason\":\"too-long: 5\"}", refused(413, "too-long: 5")),
         ("{\"code\":500,\"error\":true}", refused(500, "")),

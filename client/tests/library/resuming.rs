@@ -1,8 +1,10 @@
 //! Resuming, repeating, and reading missed messages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use client::{ClientError, Entered, Event, Gap, History, HistoryMessage, Message, Options, Page, Resume, Sent, routes};
+use client::{
+    ClientError, Entered, Event, Gap, History, HistoryMessage, Message, Options, Page, Resume, Right, Sent, routes,
+};
 use serde_json::json;
 
 use crate::fake::{connected, soon, text};
@@ -28,6 +30,7 @@ async fn resuming_asks_for_what_was_missed() {
     let response = json!({
         "code": 200, "users": ["ann"], "total": 1, "rid": "lobby", "seq": 9_001, "time": 5, "epoch": 7, "token": "t1",
         "missed": missed.each_ref().map(body), "recovered": true, "cursor": 8_000,
+        "rights": ["enter", "read"],
     });
     peer.respond(id, &response.to_string()).await;
     let expected = Entered {
@@ -39,6 +42,7 @@ async fn resuming_asks_for_what_was_missed() {
         time: 5,
         epoch: 7,
         token: "t1".to_owned(),
+        rights: BTreeSet::from([Right::Enter, Right::Read]),
         missed: missed.into(),
         recovered: Some(true),
         cursor: Some(8_000),

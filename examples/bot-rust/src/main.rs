@@ -111,7 +111,7 @@ impl Bot {
             // The id makes the reply idempotent: if the connection breaks before the response, the bot reads
             // the question again and replies again, and the room shows one reply.
             match chat.send_message(&message.with_id(&format!("reply-{seq}"))).await {
-                Err(ClientError::Refused { code, reason }) => println!("refused ({code}): {reason}"),
+                Err(ClientError::Refused { code, reason, .. }) => println!("refused ({code}): {reason}"),
                 sent => drop(sent?),
             }
         }

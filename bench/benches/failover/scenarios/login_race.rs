@@ -86,7 +86,7 @@ async fn race(clients: &[ChatClient]) -> Vec<usize> {
     let responses = join_all(clients.iter().map(|client| client.enter(NAME, ROOM))).await;
     let is_in = |response: &Result<_, _>| match response {
         Ok(_) => true,
-        Err(ClientError::Refused { code: 500, reason }) if reason.starts_with("name-taken") => false,
+        Err(ClientError::Refused { code: 500, reason, .. }) if reason.starts_with("name-taken") => false,
         Err(error) => panic!("{error}"),
     };
     (0..clients.len()).filter(|client| is_in(&responses[*client])).collect()
