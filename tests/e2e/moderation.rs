@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use client::{ChatClient, ClientError, Event, Events, Jwt, Options, routes};
+use client::{ChatClient, ClientError, Event, Events, Jwt, Options, Right, RuleKind, routes};
 use model::permissions::Level;
 use model::settings::{AuthMode, NamespaceSettings, RoleSettings};
 use serde_json::{Value, json};
@@ -135,11 +135,11 @@ async fn a_muted_member_sends_nothing_behind_the_mute(setup: Setup) {
     }
     assert!(last < mute, "a message at {last} is behind the mute at {mute}");
     let told = next(&mut bobs, |event| match event {
-        Event::Other { route, body } if route == routes::ON_RULE => Some(body.clone()),
+        Event::Rule(rule) => Some(rule.clone()),
         _ => None,
     });
     let told = told.await;
-    assert_eq!((&told["kind"], &told["rid"]), (&json!("mute"), &json!("lobby")), "{told}");
+    assert!(told.kind == RuleKind::Mute && told.rid == "lobby" && !told.has_ended(), "{told:?}");
     assert_eq!(refusal(bob.send("more").await), (403, "muted".to_owned()));
     // Also for one that comes back elsewhere.
     let (again, _events) = join(&test, (2, "bob", "lobby"), json!({})).await.unwrap();
@@ -160,10 +160,10 @@ async fn a_banned_user_is_out_on_every_connector(setup: Setup) {
     assert_eq!(refusal(none), (500, "no-such-member".to_owned()));
     ann.request(routes::BAN, &json!({"name": "bob", "reason": "enough"})).await.unwrap();
     let reason = next(&mut bobs, |event| match event {
-        Event::Other { route, body } if route == routes::ON_EXPEL => Some(body["reason"].clone()),
+        Event::Expelled(reason) => Some(reason.clone()),
         _ => None,
     });
-    assert_eq!(reason.await, json!("enough"));
+    assert_eq!(reason.await, "enough");
     assert_eq!(kick(&mut bobs).await, "expelled");
     next(&mut anns, |event| matches!(event, Event::Leave(name) if name == "bob").then_some(())).await;
     for connector in 0..3 {
@@ -183,10 +183,10 @@ async fn a_newer_token_changes_what_a_member_may_do(setup: Setup) {
     let refresh = async |claims| ann.request(routes::REFRESH, &json!({"jwt": token("ann", claims)})).await.unwrap();
     refresh(moderator()).await;
     let rights = next(&mut events, |event| match event {
-        Event::Other { route, body } if route == routes::ON_RIGHTS => Some(body["rights"].clone()),
+        Event::Rights(rights) => Some(rights.clone()),
         _ => None,
     });
-    assert!(rights.await.as_array().unwrap().contains(&json!("moderate")));
+    assert!(rights.await.contains(&Right::Moderate));
     ann.request(routes::MUTE, &json!({"name": "bob"})).await.unwrap();
     refresh(json!({})).await;
     assert_eq!(refusal(ann.request(routes::UNMUTE, &json!({"name": "bob"})).await), (403, "not-allowed".to_owned()));
