@@ -17,8 +17,8 @@ use follower::connector_state::{ConnectorState, Limits, LoginRules, Now, QuotaLi
 use follower::drain_schedule::DrainSchedule;
 use follower::room::Common;
 use follower::route::ClientRoute;
-use frontend::{self, Options, WriteQueue, routes};
-use model::identity::{Principal, User};
+use frontend::{self, KickReason, Options, WriteQueue, routes};
+use model::identity::{LoginRefusal, Principal, User};
 use model::ids::ServerId;
 use model::lineage::Lineage;
 use model::names::NamePolicy;
@@ -31,7 +31,7 @@ use node::signing::{Admission, Sender, Signer};
 use runtime::clock;
 use runtime::config::Server;
 use runtime::fault;
-use runtime::health::{Check, DUPLICATE_ID, Depth, NO_CHAT_SERVER, Queues};
+use runtime::health::{Check, DUPLICATE_ID, Depth, NO_CHAT_SERVER, NO_RULES, Queues};
 use runtime::interval::interval;
 use runtime::log_rate_limit::LogRateLimit;
 use runtime::shared_hold::HoldEnds;
@@ -134,7 +134,7 @@ impl Connector {
         node.lifecycle.spawn_main(connector.run((node.hold.ends(), asked), inbox));
         node.lifecycle.spawn_main(frontend::serve(
             listener,
-            SessionHandlers::new(commands, node.auth.clone()),
+            SessionHandlers::new(commands, node.auth.clone().with_global_rules()),
             options,
         ));
         info!(server = %server.id, %address, "connector ready");
@@ -291,7 +291,8 @@ impl Connector {
         let messages = Depth::within(settings.rpc.subscription_queue, "bus messages", messages);
         let fault = self.queues.check(metrics.dropped_on_full_queues(), &[commands, messages], Instant::now());
         health.set(Check::Queues, fault);
-        health.set(Check::Auth, self.node.auth.fault());
+        let no_rules = (!self.state.has_global_rules()).then(|| NO_RULES.to_owned());
+        health.set(Check::Auth, self.node.auth.fault().or(no_rules));
         health.set(Check::Identity, self.has_rival.then_some(DUPLICATE_ID));
         if self.state.has_received_from_chat() {
             // Never set back: chat servers that fail later are replaced by failover owners.
@@ -303,7 +304,7 @@ impl Connector {
 
     fn now(&self) -> Now {
         let ticks = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Now { ticks, chance: rand::random() }
+        Now { ticks, wall_ms: clock::now_ms(), chance: rand::random() }
     }
 
     /// Handles a batch of commands; the requests for one room go out in one proposal.
@@ -325,6 +326,11 @@ impl Connector {
                 self.clients.insert(session, ClientState { write_queue, entered, timers, is_leaving });
                 self.state.open(session, address);
                 if let Some(principal) = user {
+                    // The rules may have changed since the token was verified, and the sessions that were
+                    // there then were checked without this one.
+                    if let Err(refusal) = self.node.auth.check_known_rules(&principal) {
+                        return self.kick(session, kick_reason(&refusal));
+                    }
                     let effects = self.state.log_in(session, user_at(*principal, now));
                     self.perform(effects);
                 }
@@ -340,7 +346,10 @@ impl Connector {
                 if let Some(id) = id {
                     client.timers.start(id, request.route);
                 }
-                request.login = login.map(|login| (*login).map(|principal| user_at(principal, now)));
+                // As above.
+                let check = |principal| self.node.auth.check_known_rules(&principal).map(|()| principal);
+                let login = login.map(|login| login.and_then(check));
+                request.login = login.map(|login| login.map(|principal| user_at(principal, now)));
                 let effects = self.state.handle_request(session, id, request, now);
                 self.perform(effects);
             }
@@ -390,6 +399,11 @@ impl Connector {
             warn!(server = %self.id, from, %error, suppressed, "a message was ignored");
         }
     }
+}
+
+/// Returns the reason of the kick for a refusal by the rules for all rooms.
+fn kick_reason(refusal: &LoginRefusal) -> KickReason {
+    if refusal.is_ban() { KickReason::Banned } else { KickReason::Revoked }
 }
 
 /// Returns the user of a token that was verified, with the end of its time in ticks.

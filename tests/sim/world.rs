@@ -33,7 +33,7 @@ use model::permissions::Permissions;
 use model::placement::{CHAT, CONNECTOR, GATE};
 use model::record::{Epoch, Position};
 use model::rpc::Trace;
-use model::settings::NameSettings;
+use model::settings::{AuthMode, NameSettings};
 use model::size_limits::SizeLimits;
 use owner::log_operation::{AppendError, LogOp, LogResult, ReadError};
 use owner::room::Now;
@@ -193,7 +193,8 @@ pub(crate) fn connector_limits() -> Limits {
         members_per_address: 100,
         quotas,
         names: NamePolicy::new(&NameSettings::default()),
-        logins: LoginRules::off(),
+        // No prefix: users have the names of anonymous ones in some scenarios.
+        logins: LoginRules { mode: AuthMode::Optional, ..LoginRules::off() },
         permissions: Permissions::default(),
     }
 }
@@ -412,7 +413,7 @@ impl World {
     }
 
     fn hub_now(&mut self) -> HubNow {
-        HubNow { ticks: self.now, chance: self.chance.any() }
+        HubNow { ticks: self.now, wall_ms: self.now, chance: self.chance.any() }
     }
 
     fn chat_now(&self, chat: usize) -> Now {

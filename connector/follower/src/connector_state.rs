@@ -5,6 +5,7 @@ pub mod attach_rate_limit;
 mod chat_liveness;
 mod drain;
 mod effects;
+mod global;
 mod incarnations;
 mod logins;
 pub(crate) mod quotas;
@@ -53,6 +54,8 @@ pub struct ConnectorState {
     names: NamePolicy,
     logins: Logins,
     permissions: Permissions,
+    /// The position in the room of all rooms up to which its rules are enforced.
+    global_rules_at: LogPosition,
     members_per_address: usize,
     // Ordered maps, as for `ticking`: effects must depend on the inputs alone, not on a hash seed,
     // or a simulated run could not be repeated.
@@ -101,6 +104,7 @@ impl ConnectorState {
             names: limits.names,
             logins: Logins::new(limits.logins),
             permissions: limits.permissions,
+            global_rules_at: LogPosition::default(),
             members_per_address: limits.members_per_address,
             rooms: BTreeMap::new(),
             rooms_by_serial: HashMap::new(),
@@ -212,6 +216,7 @@ impl ConnectorState {
     pub fn tick(&mut self, now: Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.expire_logins(now, &mut effects);
+        self.follow_global_rules(now, &mut effects);
         let mut ended = Vec::new();
         // Rooms take turns: the tick begins with the room at which the last one ran out of
         // attaches.
@@ -300,6 +305,9 @@ impl ConnectorState {
         #[cfg(debug_assertions)]
         self.assert_sound();
         self.after_enters(id, concluded, now, effects);
+        if id.is_of_all_rooms() {
+            self.enforce_global_rules(now, effects);
+        }
     }
 
     /// Asserts that the indexes of rooms are those of the rooms, where there are few.

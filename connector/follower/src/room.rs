@@ -115,6 +115,8 @@ pub struct Room {
     /// The owner refused a message for want of space in the log: until this time further ones are
     /// refused here.
     refuses_messages: Option<(Refusal, u64)>,
+    /// It is followed for its rules, with sessions or without.
+    is_for_rules: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +148,14 @@ impl Room {
             backoff: Backoff::default(),
             repeats: 0,
             refuses_messages: None,
+            is_for_rules: false,
         }
+    }
+
+    /// Follows the room for its rules from now on.
+    pub(crate) fn follow_for_rules(&mut self, cx: &mut Context<'_>) {
+        self.is_for_rules = true;
+        self.advance(cx);
     }
 
     /// Returns the position up to which records are applied, and the state there.
@@ -264,7 +273,7 @@ impl Room {
         }
         self.tick_presence(cx);
         self.advance(cx);
-        if !self.sessions.is_empty() || !self.proposer.is_idle() {
+        if self.is_for_rules || !self.sessions.is_empty() || !self.proposer.is_idle() {
             self.empty_since = cx.now;
             return true;
         }

@@ -88,6 +88,11 @@ impl Connector {
                     self.flush(batch.take());
                     self.kick(session, KickReason::Banned);
                 }
+                Effect::Revoked(session) => {
+                    self.flush(batch.take());
+                    self.kick(session, KickReason::Revoked);
+                }
+                Effect::SetGlobalRules(rules) => self.node.auth.set_global_rules(rules),
                 Effect::RequestRecheck => self.node.server_list.request_recheck(),
                 Effect::Report(event) => report::report(event, &self.id, &self.node.metrics),
                 Effect::Lost(session) => {
@@ -104,7 +109,7 @@ impl Connector {
         self.flush(batch.take());
     }
 
-    fn kick(&self, session: u64, reason: KickReason) {
+    pub(super) fn kick(&self, session: u64, reason: KickReason) {
         if let Some(client) = self.clients.get(&session) {
             client.write_queue.kick(reason);
         }

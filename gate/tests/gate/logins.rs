@@ -30,7 +30,7 @@ async fn a_gate_that_reads_tokens_places_by_the_user() {
     let scratch = Scratch::new();
     let fixture = GateFixture::start(|settings| with_tokens(settings, &scratch, AuthMode::Required)).await;
     let _connectors = fixture.start_connectors().await;
-    let of_alice = TokenRequest { sub: "alice", name: Some("Alice"), secs: 60 };
+    let of_alice = TokenRequest { sub: "alice", name: Some("Alice"), secs: 60, roles: &[] };
     let token = issue(&fixture.node.settings.auth, &of_alice).unwrap();
     let bearer = format!("bearer {token}");
     let is_home = async || port_with(&fixture, "/entry", Some(&bearer)).await == Ok(HOME.into());

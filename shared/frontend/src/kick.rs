@@ -22,6 +22,8 @@ pub enum KickReason {
     Expelled,
     /// Its user may not be in its room.
     Banned,
+    /// Its token is void.
+    Revoked,
     /// It used a route that only an attacker uses.
     Attack,
     /// It sends packages at many times the allowed rate.
@@ -39,6 +41,7 @@ impl KickReason {
             Self::Replaced => "replaced",
             Self::Expelled => "expelled",
             Self::Banned => "banned",
+            Self::Revoked => "revoked",
             Self::Attack => "attack",
             Self::Flood => "flood",
         }
@@ -54,6 +57,7 @@ impl KickReason {
             Self::Replaced => &kicked.replaced,
             Self::Expelled => &kicked.expelled,
             Self::Banned => &kicked.banned,
+            Self::Revoked => &kicked.revoked,
             Self::Attack => &kicked.attack,
             Self::Flood => &kicked.flood,
         }

@@ -123,7 +123,7 @@ impl Options {
             dictionary: node.settings.frontend.use_dictionary.then(|| Arc::new(routes::dictionary())),
             server_list: node.server_list.clone(),
             tls: node.tls.clone(),
-            auth: node.auth.clone(),
+            auth: node.auth.clone().with_global_rules(),
             http: None,
             close_on_stop: false,
             lifecycle: node.lifecycle.clone(),

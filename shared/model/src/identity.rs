@@ -78,6 +78,26 @@ impl LoginRefusal {
         Self::denied("token-expired: the token's time is over; get a new one")
     }
 
+    /// The user is banned from all rooms.
+    pub fn banned() -> Self {
+        Self { code: 403, reason: Cow::Borrowed("banned: this user may not log in") }
+    }
+
+    /// The token was issued before a time from which on the user needs a new one.
+    pub fn revoked() -> Self {
+        Self::denied("token-revoked: the token is void; get a new one")
+    }
+
+    /// The server does not know yet which users are banned; a client tries again.
+    pub fn no_rules() -> Self {
+        Self { code: 503, reason: Cow::Borrowed("no-rules: the server has not read the bans of users yet; try again") }
+    }
+
+    /// Returns true if the user is banned.
+    pub fn is_ban(&self) -> bool {
+        self.code == 403
+    }
+
     /// The servers read no tokens.
     pub fn off() -> Self {
         Self::denied("token-bad: the servers read no tokens")

@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod client_frame;
 pub mod ending;
 pub mod failure_detector;
+pub mod global_rules;
 pub mod headers;
 pub mod identity;
 pub mod ids;

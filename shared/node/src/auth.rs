@@ -7,14 +7,18 @@ mod issue;
 mod jwks_url;
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use ::auth::keys::{Jwks, KeySet};
 use ::auth::{ClaimRules, NameSource, TokenError};
+use model::global_rules::GlobalRules;
 use model::identity::{LoginRefusal, Principal};
 use model::settings::{AuthMode, AuthSettings, TokenName};
 use runtime::clock;
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Metrics;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use jwks_url::JwksUrl;
 
@@ -23,15 +27,25 @@ pub use issue::{TokenRequest, issue};
 
 const HOUR_SECS: u64 = 3_600;
 
+/// Longest wait for the rules for all rooms.
+// A connector has them as soon as it reaches a chat server. The deadline of a handshake is longer.
+const RULES_WAIT: Duration = Duration::from_secs(3);
+
 /// Verifies tokens for all servers of a process. Clones have the same keys.
 #[derive(Debug, Clone, Default)]
-pub struct Authenticator(Option<Arc<Inner>>);
+pub struct Authenticator {
+    inner: Option<Arc<Inner>>,
+    /// Logins wait until the rules for all rooms are known.
+    needs_rules: bool,
+}
 
 #[derive(Debug)]
 struct Inner {
     keys: RwLock<Keys>,
     rules: ClaimRules,
     url: Option<JwksUrl>,
+    /// The rules for all rooms; `None` until a connector has read them.
+    global_rules: watch::Sender<Option<GlobalRules>>,
 }
 
 /// All keys, and those that are replaced apart from the others.
@@ -53,14 +67,49 @@ impl Keys {
 impl Authenticator {
     /// For servers that read no token.
     pub fn off() -> Self {
-        Self(None)
+        Self::default()
+    }
+
+    /// Returns the same for a connector, which reads the rules for all rooms: its logins wait for
+    /// them.
+    #[must_use]
+    pub fn with_global_rules(self) -> Self {
+        Self { needs_rules: true, ..self }
+    }
+
+    /// Replaces the rules for all rooms.
+    pub fn set_global_rules(&self, rules: GlobalRules) {
+        self.inner.iter().for_each(|inner| drop(inner.global_rules.send_replace(Some(rules.clone()))));
+    }
+
+    /// Checks a user whose token was verified.
+    async fn check_rules(&self, user: &Principal) -> Result<(), LoginRefusal> {
+        let Some(inner) = &self.inner else { return Ok(()) };
+        if self.needs_rules {
+            let mut rules = inner.global_rules.subscribe();
+            let known = timeout(RULES_WAIT, rules.wait_for(Option::is_some)).await;
+            known.map_err(|_| LoginRefusal::no_rules())?.map_err(|_| LoginRefusal::no_rules())?;
+        }
+        self.check_known_rules(user)
+    }
+
+    /// Checks a user against the rules for all rooms as they are known now.
+    ///
+    /// # Errors
+    /// If the user is banned, or the token is void.
+    pub fn check_known_rules(&self, user: &Principal) -> Result<(), LoginRefusal> {
+        let Some(inner) = &self.inner else { return Ok(()) };
+        let known = inner.global_rules.borrow();
+        known.as_ref().map_or(Ok(()), |rules| rules.check(user, clock::now_ms()))
     }
 
     fn new(settings: &AuthSettings, of_files: KeySet, url: Option<JwksUrl>) -> Self {
         if settings.mode == AuthMode::Off {
             return Self::off();
         }
-        let auth = Self(Some(Arc::new(Inner { keys: RwLock::default(), rules: rules(settings), url })));
+        let global_rules = watch::Sender::new(None);
+        let inner = Inner { keys: RwLock::default(), rules: rules(settings), url, global_rules };
+        let auth = Self { inner: Some(Arc::new(inner)), needs_rules: false };
         auth.replace(of_files);
         auth
     }
@@ -81,12 +130,12 @@ impl Authenticator {
     }
 
     fn url(&self) -> Option<&JwksUrl> {
-        self.0.as_ref()?.url.as_ref()
+        self.inner.as_ref()?.url.as_ref()
     }
 
     /// Returns true if clients may log in.
     pub fn is_on(&self) -> bool {
-        self.0.is_some()
+        self.inner.is_some()
     }
 
     /// Verifies a token now. Without logins every token is refused.
@@ -94,7 +143,7 @@ impl Authenticator {
     /// # Errors
     /// The reason of the refusal.
     pub fn verify(&self, token: &str) -> Result<Principal, TokenError> {
-        let Some(inner) = &self.0 else { return Err(TokenError::Algorithm) };
+        let Some(inner) = &self.inner else { return Err(TokenError::Algorithm) };
         ::auth::verify(token, &inner.keys(), &inner.rules, now_secs())
     }
 
@@ -112,13 +161,15 @@ impl Authenticator {
         {
             verdict = self.verify(token);
         }
-        verdict.map_err(|error| match error {
+        let user = verdict.map_err(|error| match error {
             TokenError::Expired => LoginRefusal::expired(),
             TokenError::UnknownKey(_) | TokenError::Algorithm | TokenError::Signature if self.fault().is_some() => {
                 LoginRefusal::no_keys()
             }
             error => LoginRefusal::new("token-bad", &error),
-        })
+        })?;
+        self.check_rules(&user).await?;
+        Ok(user)
     }
 
     fn replace(&self, of_files: KeySet) {
@@ -130,7 +181,7 @@ impl Authenticator {
     }
 
     fn change(&self, change: impl FnOnce(&mut Keys)) {
-        if let Some(inner) = &self.0 {
+        if let Some(inner) = &self.inner {
             let mut keys = inner.keys.write().unwrap_or_else(PoisonError::into_inner);
             change(&mut keys);
             keys.combine();

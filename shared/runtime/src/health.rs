@@ -62,6 +62,10 @@ pub const DUPLICATE_ID: &str = "another process with this server's id started la
 /// The fault of [`Check::Peers`] of a connector.
 pub const NO_CHAT_SERVER: &str = "no chat server has answered yet: chat servers must run, on the same NATS, in the same account, with the same nats.prefix and keys";
 
+/// The fault of [`Check::Auth`] of a connector that has not read the room of all rooms yet.
+pub const NO_RULES: &str =
+    "the bans of users in all rooms are not read yet: a chat server must run, and its log be there";
+
 /// The fault of [`Check::Peers`] of a gate.
 pub const NO_CONNECTOR: &str = "no connector has answered yet: connectors must run, on the same NATS, in the same account, with the same nats.prefix and keys";
 

@@ -78,6 +78,9 @@ fn check_states(world: &World, room: &RoomId, records: &[(Position, Arc<Record>)
         for (_, state) in world.follower_states(room).filter(|(at, _)| at == position) {
             let (follower, reader) = (known_members(state), known_members(&witness));
             assert!(follower == reader, "{room} at {position:?}: {follower:?}, not {reader:?}");
+            if room.is_of_all_rooms() && has_one_time {
+                assert_eq!(state.moderation(), witness.moderation(), "{room} at {position:?}, at a connector");
+            }
         }
         if !has_one_time || !keeps_rules(world) {
             continue;

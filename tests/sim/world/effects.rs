@@ -178,6 +178,8 @@ impl World {
                 Effect::Replaced(session) => self.kick(connector, session, "replaced"),
                 Effect::Expelled(session) => self.kick(connector, session, "expelled"),
                 Effect::Banned(session) => self.kick(connector, session, "banned"),
+                Effect::Revoked(session) => self.kick(connector, session, "revoked"),
+                Effect::SetGlobalRules(_) => {}
                 Effect::Entered(_) | Effect::RequestRecheck | Effect::Report(_) => {}
                 Effect::Displaced(session) => self.kick(connector, session, "displaced"),
                 Effect::MovedAway(session) => self.kick(connector, session, "moved away"),

@@ -120,7 +120,10 @@ impl Activation {
     }
 
     fn answer_state(&self, attach: Attach, cx: &mut Context<'_>) {
-        let parts = self.state.checkpoints_for_connectors(self.policy.size_limits().page());
+        let page = self.policy.size_limits().page();
+        // Connectors enforce the rules for all rooms; those of a room are its owner's.
+        let has_rules = self.room.is_of_all_rooms();
+        let parts = if has_rules { self.state.checkpoints(page) } else { self.state.checkpoints_for_connectors(page) };
         // A state has far fewer parts than members, and those are bounded.
         let of = u16::try_from(parts.len()).unwrap_or(u16::MAX);
         for (index, part) in (0..of).zip(parts) {

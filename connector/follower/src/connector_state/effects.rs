@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use model::global_rules::GlobalRules;
 use model::identity::{LoginRefusal, User};
 use model::ids::{RoomId, ServerId};
 use model::names::NamePolicy;
@@ -64,6 +65,10 @@ pub enum Effect {
     Expelled(u64),
     /// A rule bans the session's user from its room; it is kicked.
     Banned(u64),
+    /// The token of the session's user is void; it is kicked.
+    Revoked(u64),
+    /// The rules for all rooms are these from now on.
+    SetGlobalRules(GlobalRules),
     /// Reads `servers.json` again: a server that is not in it sent a message.
     RequestRecheck,
     /// Counts and logs an occurrence.
@@ -102,6 +107,8 @@ pub enum ClientResponse {
 pub struct Now {
     /// Milliseconds that never fall.
     pub ticks: u64,
+    /// Unix milliseconds.
+    pub wall_ms: u64,
     /// Unpredictable random bits, new for every input. Tokens are made of them, and each room draws
     /// from them to spread actions that many rooms or connectors would take at once.
     pub chance: u128,

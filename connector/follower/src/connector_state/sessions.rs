@@ -111,6 +111,15 @@ impl Sessions {
         self.0.get(&number)
     }
 
+    /// Returns the sessions of users, in order.
+    pub(super) fn users(&self) -> Vec<(u64, &User)> {
+        let users = self.0.iter().filter_map(|(number, session)| Some((*number, &**session.user.as_ref()?)));
+        let mut users: Vec<_> = users.collect();
+        // Effects depend on inputs alone.
+        users.sort_unstable_by_key(|(number, _)| *number);
+        users
+    }
+
     /// Returns the public address of a session's client.
     pub(crate) fn address(&self, number: u64) -> Option<AddressGroup> {
         self.0.get(&number)?.address

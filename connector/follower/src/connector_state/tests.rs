@@ -112,7 +112,7 @@ impl TestConnector {
     fn now(&mut self) -> Now {
         self.inputs += 1;
         let chance = u128::from(backoff::draw(1, self.inputs)) << 64;
-        Now { ticks: self.now, chance }
+        Now { ticks: self.now, wall_ms: 1_000_000 + self.now, chance }
     }
 
     fn tick(&mut self) -> Vec<Effect> {

@@ -48,7 +48,11 @@ impl Room {
         for (at, entry) in entries {
             self.apply_entry(Stamp { seq: position.seq(at), time: record.time }, entry, cx);
         }
-        self.state.apply_metadata(position, record);
+        if self.is_for_rules {
+            self.state.apply_committed(position, record);
+        } else {
+            self.state.apply_metadata(position, record);
+        }
         self.applied.position = position;
         self.applied.id = record.id;
         // Not before the whole record is in the state: within it a session may leave and join

@@ -3,6 +3,11 @@
 use std::path::PathBuf;
 
 use frontend::Options;
+use model::act::{RuleKind, Target};
+use model::global_rules::GlobalRules;
+use model::ids::{Actor, Uid};
+use model::record::{Entry, Position};
+use model::room::Moderation;
 use model::settings::{AuthMode, AuthSettings};
 use node::auth::{AuthKeyReloader, TokenRequest, issue};
 use serde_json::{Value, json};
@@ -33,7 +38,7 @@ async fn hello(socket: &mut Socket, user: &Value) -> Value {
 async fn a_good_token_opens_the_session_of_its_user() {
     let settings = settings("good");
     let fixture = FrontendFixture::with(reading(&settings)).await;
-    let token = issue(&settings, &TokenRequest { sub: "ann", name: None, secs: 60 }).unwrap();
+    let token = issue(&settings, &TokenRequest { sub: "ann", name: None, secs: 60, roles: &[] }).unwrap();
     for member in ["jwt", "token"] {
         let mut socket = fixture.open().await;
         let response = hello(&mut socket, &json!({ member: token })).await;
@@ -46,10 +51,33 @@ async fn a_good_token_opens_the_session_of_its_user() {
 }
 
 #[tokio::test]
+async fn a_banned_user_is_refused_with_the_handshake() {
+    let settings = settings("banned");
+    let (_, auth) = AuthKeyReloader::start(&settings).unwrap();
+    let auth = auth.with_global_rules();
+    let of_server = auth.clone();
+    let fixture = FrontendFixture::with(|options| options.auth = of_server).await;
+    let token = |sub: &str| issue(&settings, &TokenRequest { sub, name: None, secs: 60, roles: &[] }).unwrap();
+    let mut waiting = fixture.open().await;
+    let hello_of_bob = async { hello(&mut waiting, &json!({"jwt": token("bob")})).await };
+    let rules = async {
+        let (uid, by) = (Uid::new("ann").unwrap(), Actor::new("key-1").unwrap());
+        let mut moderation = Moderation::default();
+        let ban = Entry::Rule { target: Target::Uid(uid), kind: RuleKind::Ban, until: 0, by };
+        moderation.apply(Position(1), &ban);
+        auth.set_global_rules(GlobalRules::new(&moderation));
+    };
+    let (bob, ()) = tokio::join!(hello_of_bob, rules);
+    assert_eq!(bob["code"], 200, "a login waits until the rules are known: {bob}");
+    let response = hello(&mut fixture.open().await, &json!({"jwt": token("ann")})).await;
+    assert!(response["code"] == 403 && response["reason"].as_str().unwrap().starts_with("banned: "), "{response}");
+}
+
+#[tokio::test]
 async fn a_bad_token_gets_a_reason_and_no_session() {
     let settings = settings("bad");
     let fixture = FrontendFixture::with(reading(&settings)).await;
-    let other = issue(&settings, &TokenRequest { sub: "ann", name: None, secs: 60 }).unwrap();
+    let other = issue(&settings, &TokenRequest { sub: "ann", name: None, secs: 60, roles: &[] }).unwrap();
     for (bad, word) in
         [(json!("x"), "token-bad: "), (json!(7), "token-bad: "), (json!(format!("{other}x")), "token-bad: ")]
     {

@@ -155,6 +155,8 @@ reasons! {
         expelled,
         /// A rule.
         banned,
+        /// Its user's tokens from before a time are void.
+        revoked,
         /// Its token expired.
         expired,
         /// A route that only an attacker uses.

@@ -81,7 +81,7 @@ impl ScriptedCluster {
     }
 
     pub(super) fn hub_now(&self) -> HubNow {
-        HubNow { ticks: self.now, chance: self.now.into() }
+        HubNow { ticks: self.now, wall_ms: self.now, chance: self.now.into() }
     }
 
     fn arrive(&mut self, item: InTransit) {
@@ -185,7 +185,11 @@ impl ScriptedCluster {
                 Effect::Replaced(session) => self.send_away(session, "replaced"),
                 Effect::Expelled(session) => self.send_away(session, "expelled"),
                 Effect::Banned(session) => self.send_away(session, "banned"),
-                Effect::TokenExpires { .. } | Effect::Entered(_) | Effect::RequestRecheck => {}
+                Effect::Revoked(session) => self.send_away(session, "revoked"),
+                Effect::TokenExpires { .. }
+                | Effect::Entered(_)
+                | Effect::SetGlobalRules(_)
+                | Effect::RequestRecheck => {}
             }
         }
     }

@@ -1,14 +1,15 @@
 //! Permissions of clients, and the actions of moderators.
 
-use model::act::{Rights, RuleKind};
+use model::act::{Rights, RuleKind, Target};
 use model::identity::{Principal, User};
-use model::ids::Uid;
+use model::ids::{Actor, Uid};
 use model::permissions::{Action, Grant, Grants, Level, Pattern, parse_actions};
 use model::record::Refusal;
-use model::settings::{NamespaceSettings, Settings};
+use model::settings::{AuthMode, NamespaceSettings, Settings};
 
 use super::requests::{TestCluster, answers};
 use super::*;
+use crate::connector_state::logins::Logins;
 use crate::room::{Push, RoomResponse};
 
 /// A cluster in whose lobby clients may do so much, and with two sessions.
@@ -139,4 +140,61 @@ fn only_a_moderator_moderates() {
     let leave = (vec![1], Push::Leave { name: Name::new("bob").unwrap() });
     assert_eq!(pushes(&delivered), [expel, leave]);
     assert!(delivered.contains(&Effect::Expelled(2)), "{delivered:?}");
+}
+
+/// A record of the room of all rooms.
+fn global(position: u64, entry: Entry) -> RpcResponse {
+    let record = Record {
+        v: VERSION,
+        prev: Position(position - 1),
+        prev_id: RecordId(position - 1),
+        id: RecordId(position),
+        links: Vec::new(),
+        time: 1_000_000,
+        owner: chat(),
+        proposals: Vec::new(),
+        entries: vec![entry],
+        acts: Vec::new(),
+        lasting: None,
+        notify_connectors: Vec::new(),
+        checkpoint: None,
+        part: None,
+    };
+    let (room, record) = (RoomId::of_all_rooms(), Arc::new(record).into());
+    RpcResponse::Record { room, epoch: Epoch(1), position: Position(position), record }
+}
+
+#[test]
+fn bans_and_revocations_of_all_rooms_end_sessions() {
+    let mut connector = TestConnector::new();
+    connector.state.logins = Logins::new(LoginRules { mode: AuthMode::Optional, ..LoginRules::off() });
+    for (session, uid, issued_at) in [(1, "ann", 0), (2, "bob", 5), (3, "bob", 20)] {
+        connector.state.open(session, None);
+        let mut user = user(uid, &[]);
+        user.principal.issued_at = issued_at;
+        connector.state.log_in(session, user);
+    }
+    connector.state.open(4, None);
+    assert!(!connector.state.has_global_rules());
+    let attaches = TestConnector::attaches_in(&connector.tick());
+    assert_eq!(attaches.iter().map(|(room, _)| room.clone()).collect::<Vec<_>>(), [RoomId::of_all_rooms()]);
+    let known = connector.agree(attaches);
+    assert!(known.iter().any(|effect| matches!(effect, Effect::SetGlobalRules(_))), "{known:?}");
+    assert!(connector.state.has_global_rules());
+
+    let kicked = |effects: Vec<Effect>| {
+        let kicks = effects.into_iter().filter(|effect| matches!(effect, Effect::Banned(_) | Effect::Revoked(_)));
+        kicks.collect::<Vec<_>>()
+    };
+    let (target, by) = (Target::Uid(Uid::new("ann").unwrap()), Actor::new("key-1").unwrap());
+    let ban = Entry::Rule { target, kind: RuleKind::Ban, until: 0, by };
+    assert_eq!(kicked(connector.receive(global(1, ban.clone()))), [Effect::Banned(1)]);
+    assert_eq!(kicked(connector.receive(global(1, ban))), [], "a copy");
+    let now = connector.now();
+    connector.state.close(1, Ending::Closed, now);
+    let revoke = Entry::Revoke { uid: Uid::new("bob").unwrap(), before: 10, until: 0 };
+    assert_eq!(kicked(connector.receive(global(2, revoke))), [Effect::Revoked(2)]);
+    // It is followed for good.
+    (0..3_000).for_each(|_| drop(connector.tick()));
+    assert!(connector.state.state(&RoomId::of_all_rooms()).is_some());
 }
