@@ -27,7 +27,7 @@ pub const MAX_CURSOR_BYTES: usize = 320;
 /// Acts of one message.
 pub const MAX_ACTS: usize = 64;
 
-/// The rights of a member, one bit each. Their meaning is that of the connector that computed them.
+/// The rights of a member, one bit each: those of [`crate::permissions::Action`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Rights(pub u16);
