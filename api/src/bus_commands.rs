@@ -33,7 +33,7 @@ const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const NO_COMMAND: Refused = Refused::new(404, "no-such-command: there is no command of this name");
 const TOO_LARGE: Refused = Refused::new(500, "too-large: the response is larger than a message may be; use pages");
 
-/// What all commands of the bus share.
+/// The parts that all commands of the bus share.
 #[derive(Clone)]
 pub(crate) struct BusCommands {
     pub(crate) bus: Bus,

@@ -37,7 +37,7 @@ const BAD_PATH: Refused = Refused::new(400, "bad-path: a part of the path is not
 const NO_QUERY: Refused = Refused::new(400, "bad-query: the route takes its members in the body");
 const BAD_QUERY: Refused = Refused::new(400, "bad-query: the query must be pairs of a name and a value, in UTF-8");
 
-/// What all requests share.
+/// The parts that all requests share.
 #[derive(Clone)]
 pub(crate) struct HttpState {
     service: Service,

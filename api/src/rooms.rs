@@ -161,7 +161,7 @@ pub struct UserSession {
     pub member: Option<(RoomId, Name)>,
 }
 
-/// What connectors said, and those that did not.
+/// The responses of connectors, and those that gave none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FromConnectors<T> {
     /// The responses together.

@@ -1,3 +1,5 @@
+//! Tests of keys: their file, their rights, trials of wrong ones.
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 

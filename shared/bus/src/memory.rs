@@ -60,7 +60,7 @@ impl State {
         for Entry { group, queue, .. } in self.entries.iter().filter(wants) {
             match group {
                 None => queues.push(queue),
-                // By its name alone, whatever the pattern, as at NATS.
+                // By its name alone, also for other patterns, as at NATS.
                 Some(group) => groups.entry(group).or_default().push(queue),
             }
         }
