@@ -19,6 +19,7 @@ interop: tools ## Run Shaddock behind nginx and HAProxy, and with native clients
 	@scripts/fetch-pyjwt
 	@scripts/fetch-proxies
 	cargo test --package system-tests --test interop
+	cargo test --package api --test examples
 
 attacks: tools ## Attack servers beside users who keep talking, with the defences and without; ROWS='AC1 AW3' picks some
 	@scripts/attacks $(ROWS)

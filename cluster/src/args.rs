@@ -59,6 +59,19 @@ pub(crate) enum Command {
         #[arg(long)]
         stream: bool,
     },
+    /// Print a new key of the server API, and on the next line its entry for the file that
+    /// api.keys_file names
+    Key {
+        /// Id of the key, which acts name as their author
+        #[arg(value_name = "ID")]
+        id: String,
+        /// Commands that it allows: publish, read, moderate, users, admin, erase
+        #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = scope, default_value = "publish,read")]
+        scopes: Vec<Scope>,
+        /// Patterns of the rooms that it is for: `*` stands for any characters, `?` for one
+        #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "*")]
+        rooms: Vec<String>,
+    },
     /// Write what is missing of the servers' keys: ID.seed for each, and keys.json with the public
     /// keys of all
     Keys {
@@ -153,6 +166,10 @@ fn server_id(text: &str) -> Result<ServerId, IdError> {
     ServerId::new(text)
 }
 
+fn scope(text: &str) -> Result<Scope, &'static str> {
+    Scope::parse(text).ok_or("is none of publish, read, moderate, users, admin, erase")
+}
+
 fn room_id(text: &str) -> Result<RoomId, IdError> {
     RoomId::new(text)
 }
@@ -193,7 +210,18 @@ mod tests {
 
     #[test]
     fn bad_values_are_refused() {
-        for line in ["--only a.b", "--set x", "--set =x", "--log disk", "place", "place *", "setup", "setup d ../x"] {
+        for line in [
+            "--only a.b",
+            "--set x",
+            "--set =x",
+            "--log disk",
+            "place",
+            "place *",
+            "key",
+            "key a --scopes all",
+            "setup",
+            "setup d ../x",
+        ] {
             let words = std::iter::once("shaddock").chain(line.split(' '));
             assert!(Args::try_parse_from(words).is_err(), "{line}");
         }

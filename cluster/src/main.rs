@@ -48,6 +48,7 @@ pub(crate) fn failure(error: &anyhow::Error) -> String {
 fn run_command(command: &Command, options: &Options) -> anyhow::Result<()> {
     match command {
         Command::Check => tools::check::run(&options.load()?),
+        Command::Key { id, scopes, rooms } => tools::key::run(id, scopes, rooms),
         Command::Keys { directory } => tools::keys::run(&options.load()?, options.only.as_ref(), directory),
         Command::Log { task: LogTask::Balance } => tools::balance::run(options),
         Command::Log { task: LogTask::Split { undo } } => tools::split::split(options, *undo),

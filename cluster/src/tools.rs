@@ -3,6 +3,7 @@
 pub(crate) mod balance;
 pub(crate) mod check;
 pub(crate) mod decode;
+pub(crate) mod key;
 pub(crate) mod keys;
 mod operator;
 pub(crate) mod place;

@@ -6,6 +6,7 @@
 //!   them.
 //! - [`Bus::publish`] never waits. `Ok` means accepted, not delivered: messages in flight when a
 //!   connection breaks are lost. Only a response, or [`Bus::round_trip`], is proof.
+//! - Of the subscriptions of a queue group one gets each message; all others get all.
 //! - A full subscription drops the newest message and counts it in [`Metrics`]; its reader sees a
 //!   gap, not an error.
 //! - A message with a reply subject that has no subscriber brings a [`Message`] with
@@ -177,13 +178,26 @@ impl Bus {
     /// like [`Bus::round_trip`], with a deadline of `nats.connect_secs`, and with
     /// [`BusError::Forbidden`].
     pub async fn subscribe(&self, subject: &str, queue: usize) -> Result<Subscription, BusError> {
+        self.subscribe_in(subject, None, queue).await
+    }
+
+    /// Subscribes as one of a queue group: each message goes to one of the subscriptions to this
+    /// subject with this group, a token of NATS.
+    ///
+    /// Fails like [`Bus::subscribe`].
+    pub async fn subscribe_group(&self, subject: &str, group: &str, queue: usize) -> Result<Subscription, BusError> {
+        check_subject(group)?;
+        self.subscribe_in(subject, Some(group), queue).await
+    }
+
+    async fn subscribe_in(&self, subject: &str, group: Option<&str>, queue: usize) -> Result<Subscription, BusError> {
         // Over NATS, a queue below 65,536 costs a task: the client library has one queue size for
         // all subscriptions.
         check_subject(subject)?;
         match &self.transport {
-            Transport::Memory(memory) => memory.subscribe(subject, queue),
+            Transport::Memory(memory) => memory.subscribe(subject, group, queue),
             Transport::Nats(nats) => {
-                let subscription = nats.subscribe(subject, queue).await?;
+                let subscription = nats.subscribe(subject, group, queue).await?;
                 // The broker handles messages of a connection in order: a response means that it has the
                 // subscription.
                 let confirmed = self.round_trip(nats.confirm_within()).await;

@@ -1,6 +1,7 @@
 //! The bus inside one process. Carries encoded bytes, and fails where NATS fails: it must not be
 //! the kinder one.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
@@ -39,13 +40,33 @@ struct State {
     closed: bool,
     next_id: u64,
     entries: Vec<Entry>,
+    /// Chooses the members of queue groups in turn.
+    turn: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
     id: u64,
     pattern: String,
+    group: Option<String>,
     queue: mpsc::Sender<Message>,
+}
+
+impl State {
+    /// The queues of these entries: of each queue group one.
+    fn queues(&self, wants: impl Fn(&&Entry) -> bool) -> Vec<&mpsc::Sender<Message>> {
+        let mut groups: BTreeMap<&str, Vec<&mpsc::Sender<Message>>> = BTreeMap::new();
+        let mut queues = Vec::new();
+        for Entry { group, queue, .. } in self.entries.iter().filter(wants) {
+            match group {
+                None => queues.push(queue),
+                // By its name alone, also for other patterns, as at NATS.
+                Some(group) => groups.entry(group).or_default().push(queue),
+            }
+        }
+        queues.extend(groups.values().filter_map(|members| members.get(self.turn % members.len()).copied()));
+        queues
+    }
 }
 
 impl Memory {
@@ -68,10 +89,11 @@ impl Memory {
     }
 
     pub(super) fn publish(&self, message: OutgoingMessage) -> Result<(), BusError> {
-        let state = self.lock();
+        let mut state = self.lock();
         if state.closed {
             return Err(BusError::Closed);
         }
+        state.turn = state.turn.wrapping_add(1);
         if !self.connection.borrow().up {
             self.metrics.bus_dropped_disconnected.add();
             return Err(BusError::Disconnected);
@@ -88,7 +110,7 @@ impl Memory {
     /// Puts the message into every queue that wants it; gives it back if none does.
     fn deliver(&self, state: &State, message: Message) -> Result<(), Message> {
         let wants = |entry: &&Entry| pattern::matches(&entry.pattern, &message.subject);
-        let queues: Vec<_> = state.entries.iter().filter(wants).map(|entry| &entry.queue).collect();
+        let queues = state.queues(wants);
         let is_answer = self.inbox.owns(&message.subject);
         // One copy less than there are takers: mostly there is one.
         match queues.split_last() {
@@ -111,7 +133,12 @@ impl Memory {
         }
     }
 
-    pub(super) fn subscribe(self: &Arc<Self>, pattern: &str, queue: usize) -> Result<Subscription, BusError> {
+    pub(super) fn subscribe(
+        self: &Arc<Self>,
+        pattern: &str,
+        group: Option<&str>,
+        queue: usize,
+    ) -> Result<Subscription, BusError> {
         // The channel panics without room for one message.
         let (sender, receiver) = mpsc::channel(queue.max(1));
         let mut state = self.lock();
@@ -120,7 +147,7 @@ impl Memory {
         }
         let id = state.next_id;
         state.next_id += 1;
-        state.entries.push(Entry { id, pattern: pattern.to_owned(), queue: sender });
+        state.entries.push(Entry { id, pattern: pattern.to_owned(), group: group.map(str::to_owned), queue: sender });
         Ok(Subscription::memory(receiver, Interest { id, memory: Arc::downgrade(self) }))
     }
 

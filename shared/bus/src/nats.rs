@@ -74,7 +74,7 @@ impl Nats {
         let (prefix, closed) = (SubjectPrefix::new(&settings.prefix), AtomicBool::new(false));
         // Built before the next wait, so that giving up here lets go of everything.
         let nats = Arc::new(Self { client, prefix, link, closed, ended, lifecycle, confirm_within });
-        let responses = nats.messages(&inbox.pattern()).await?;
+        let responses = nats.messages(&inbox.pattern(), None).await?;
         nats.lifecycle.spawn(dispatch_replies(responses, inbox, nats.lifecycle.stopping(), nats.ended.clone()));
         if let Some(authenticator) = authenticator {
             nats.lifecycle.spawn(watch_expiry(
@@ -117,11 +117,16 @@ impl Nats {
         }
     }
 
-    pub(super) async fn subscribe(&self, pattern: &str, queue: usize) -> Result<Subscription, BusError> {
+    pub(super) async fn subscribe(
+        &self,
+        pattern: &str,
+        group: Option<&str>,
+        queue: usize,
+    ) -> Result<Subscription, BusError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(BusError::Closed);
         }
-        let messages = self.messages(pattern).await?;
+        let messages = self.messages(pattern, group).await?;
         if queue >= CLIENT_QUEUE {
             return Ok(Subscription::nats(messages));
         }
@@ -130,9 +135,15 @@ impl Nats {
         Ok(Subscription::relayed(receiver))
     }
 
-    async fn messages(&self, pattern: &str) -> Result<Messages, BusError> {
+    async fn messages(&self, pattern: &str, group: Option<&str>) -> Result<Messages, BusError> {
         let pattern = self.prefix.apply(pattern).into_owned();
-        match timeout(self.confirm_within, self.client.subscribe(pattern)).await {
+        let subscribing = async {
+            match group {
+                None => self.client.subscribe(pattern).await,
+                Some(group) => self.client.queue_subscribe(pattern, group.to_owned()).await,
+            }
+        };
+        match timeout(self.confirm_within, subscribing).await {
             Ok(Ok(subscriber)) => Ok(Messages::new(subscriber, self.prefix.clone())),
             Ok(Err(_)) => Err(BusError::Closed),
             Err(_) => Err(BusError::Disconnected),

@@ -1,33 +1,23 @@
 //! The HTTP API for operators and their tools: health, readiness, metrics. Read-only, served until
 //! the very end of the process.
 
-use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Request, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
-use hyper::body::Incoming;
 use model::ids::ServerId;
+use model::network::Networks;
 use node::Node;
 use node::tls::ClientTls;
 use runtime::health::{Check, Health, Report};
 use runtime::lifecycle::Lifecycle;
 use runtime::metrics::Format;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
-use tower::ServiceExt;
-use tracing::debug;
+use tokio::net::TcpListener;
 
-use crate::client_stream::{ClientStream, FirstByte};
-use crate::http::{self, End, Progress, Timeouts};
-use crate::listener::Acceptor;
+use crate::http_listener::{self, HttpLimits};
 use crate::peer::Peer;
 
 /// Connections at once; above, new ones wait to be accepted.
@@ -120,51 +110,7 @@ pub fn no_store(response: impl IntoResponse) -> Response {
 /// Serves requests until the lifecycle stops. The port for operators has no TLS; that of a gate,
 /// before the gate runs, has what its clients have.
 pub async fn serve(listener: &TcpListener, tls: ClientTls, router: Router, lifecycle: Lifecycle) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut acceptor = Acceptor::new(listener);
-    let stopping = lifecycle.stopping();
-    tokio::pin!(stopping);
-    loop {
-        let next = async {
-            // Never closed.
-            let place = places.clone().acquire_owned().await.ok();
-            (place, acceptor.accept().await)
-        };
-        let (place, (stream, peer)) = tokio::select! {
-            () = &mut stopping => return,
-            next = next => next,
-        };
-        // When many are open, idle ones must not keep others out.
-        let keep_alive = (places.available_permits() >= CONNECTIONS / 2).then_some(KEEP_ALIVE);
-        let (router, tls, ends) = (router.clone(), tls.clone(), lifecycle.stopping());
-        lifecycle.spawn_session(async move {
-            let Some(stream) = secure(stream, peer, &tls).await else { return };
-            let response = move |request| respond(request, peer, router.clone());
-            let of = (Progress::new(Instant::now()), Timeouts { head: QUESTION, keep_alive });
-            match http::serve(stream, of, response, ends).await {
-                End::Served(Ok(())) => {}
-                End::Served(Err(error)) => debug!(%peer, %error, "admin client sent no valid HTTP"),
-                End::Late => debug!(%peer, "admin client timed out"),
-            }
-            drop(place);
-        });
-    }
-}
-
-/// Begins TLS where the first byte does; `None` for a connection that is to be closed.
-async fn secure(stream: TcpStream, peer: SocketAddr, tls: &ClientTls) -> Option<ClientStream> {
-    let mut stream = ClientStream::Plain(stream);
-    let Some(config) = tls.config() else { return Some(stream) };
-    let deadline = Instant::now() + QUESTION;
-    match stream.first_byte(deadline).await.ok()?? {
-        FirstByte::Tls => stream.begin_tls(config, deadline).await.ok(),
-        _ => tls.allows_plain(peer.ip()).then_some(stream),
-    }
-}
-
-async fn respond(request: Request<Incoming>, peer: SocketAddr, router: Router) -> Response {
-    let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(Peer { address: peer, is_proxy: false, is_native: false });
-    let response = router.oneshot(Request::from_parts(parts, Body::new(body))).await;
-    response.unwrap_or_else(|never: Infallible| match never {})
+    let limits = HttpLimits { connections: CONNECTIONS, head: QUESTION, answer: QUESTION, keep_alive: KEEP_ALIVE };
+    // Nothing here depends on the client's address but `metrics_to_peer`, which believes no proxy.
+    http_listener::serve(listener, (tls, Networks::default()), router, lifecycle, limits).await;
 }

@@ -30,8 +30,10 @@ const MAX_HEADERS: usize = 64;
 /// Time limits of the parts of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
-    /// The head of a request; and silence while it is answered.
+    /// The head of a request.
     pub(crate) head: Duration,
+    /// Silence while a request is answered.
+    pub(crate) answer: Duration,
     /// Silence between two requests; none: the connection is closed after its first response.
     pub(crate) keep_alive: Option<Duration>,
 }
@@ -118,7 +120,8 @@ impl Progress {
         let state = self.state();
         match state.phase {
             Phase::Idle => Some(state.since + times.keep_alive.unwrap_or(times.head)),
-            Phase::Head | Phase::Answering => Some(state.since + times.head),
+            Phase::Head => Some(state.since + times.head),
+            Phase::Answering => Some(state.since + times.answer),
             Phase::Upgraded => None,
         }
     }

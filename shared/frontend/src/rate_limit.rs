@@ -31,7 +31,7 @@ const MOVES_PER_SEC: f64 = 1.0;
 
 /// Tokens that come back with time.
 #[derive(Debug)]
-pub(crate) struct TokenBucket {
+pub struct TokenBucket {
     per_sec: f64,
     most: f64,
     tokens: f64,
@@ -40,7 +40,7 @@ pub(crate) struct TokenBucket {
 
 impl TokenBucket {
     /// Returns a bucket with the most tokens.
-    pub(crate) fn full(per_sec: f64, most: f64, now: Instant) -> Self {
+    pub fn full(per_sec: f64, most: f64, now: Instant) -> Self {
         Self { per_sec, most, tokens: most, at: now }
     }
 
@@ -50,18 +50,19 @@ impl TokenBucket {
         self.at = self.at.max(now);
     }
 
-    fn has(&mut self, tokens: f64, now: Instant) -> bool {
+    /// Returns true if there are so many tokens.
+    pub fn has(&mut self, tokens: f64, now: Instant) -> bool {
         self.refill(now);
         self.tokens >= tokens
     }
 
     /// Returns true if it is as if nothing had been taken.
-    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+    pub fn is_full(&mut self, now: Instant) -> bool {
         self.has(self.most, now)
     }
 
     /// Takes tokens. Returns false, and takes none, if there are fewer.
-    pub(crate) fn take(&mut self, tokens: f64, now: Instant) -> bool {
+    pub fn take(&mut self, tokens: f64, now: Instant) -> bool {
         let enough = self.has(tokens, now);
         if enough {
             self.tokens -= tokens;

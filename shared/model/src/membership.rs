@@ -7,7 +7,7 @@ use std::num::NonZeroU64;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::ids::{Name, Uid};
+use crate::ids::{Actor, Name, RoomId, Uid};
 
 /// Hexadecimal digits of a token.
 const TOKEN_DIGITS: usize = 32;
@@ -104,6 +104,25 @@ impl fmt::Debug for Membership {
 #[serde(transparent)]
 pub struct MessageId(u64);
 
+impl MessageId {
+    /// The id of an act of the application: the same for a repeat with this idempotency key by this
+    /// API key, in this room and at this index of a batch, and for no other act.
+    pub fn of_act(by: &Actor, room: &RoomId, idempotency_key: &str, index: u32) -> Self {
+        let length = |text: &str| (text.len() as u64).to_be_bytes();
+        let (by, room) = (by.as_str(), room.as_str());
+        let parts = [
+            b"api",
+            &length(by)[..],
+            by.as_bytes(),
+            &length(room),
+            room.as_bytes(),
+            &index.to_be_bytes(),
+            idempotency_key.as_bytes(),
+        ];
+        Self(u64::from_be_bytes(first_bytes(&parts)))
+    }
+}
+
 /// The sender of a message, as the deduplication window counts ids.
 // 8 bytes, as of an id, also where there may be none: a state has thousands of them. A client that
 // wants to be counted with another one would have to find its digest, which only the log has.
@@ -174,11 +193,24 @@ mod tests {
         assert_eq!(format!("{:?}", Token::new(1).of_user(Some(&uid)).membership()), GOLDEN_MEMBERSHIP_OF_USER);
         assert_eq!(membership.sender().0.get(), GOLDEN_SENDER);
         assert_eq!(Sender::named(&Name::new("ann").unwrap()).0.get(), GOLDEN_NAMED_SENDER);
+        let (by, room) = (Actor::new("shop").unwrap(), RoomId::new("lobby").unwrap());
+        assert_eq!(MessageId::of_act(&by, &room, "order-1", 0), MessageId(GOLDEN_ACT));
+    }
+
+    #[test]
+    fn an_act_has_the_id_of_its_key_room_and_index() {
+        let id = |by: &str, room: &str, key: &str, index| {
+            MessageId::of_act(&Actor::new(by).unwrap(), &RoomId::new(room).unwrap(), key, index)
+        };
+        let ids = [id("a", "b", "c", 0), id("ab", "b", "c", 0), id("a", "bb", "c", 0), id("a", "b", "c", 1)];
+        let more = [id("a", "b", "bc", 0), id("a", "bc", "", 0), id("a", "b", "d", 0)];
+        assert_eq!(std::collections::BTreeSet::from_iter(ids.into_iter().chain(more)).len(), 7);
     }
 
     const GOLDEN_MEMBERSHIP: &str = "75fb41127ada2ee98c0e0b527cb68054";
     const GOLDEN_MEMBERSHIP_OF_USER: &str = "8c2ea7f52b3c7c470955077f3e40e580";
     const GOLDEN_SENDER: u64 = 0x75fb_4112_7ada_2ee9;
     const GOLDEN_NAMED_SENDER: u64 = 0xf922_2af2_b58c_f595;
+    const GOLDEN_ACT: u64 = 0xe7d5_31a8_b4c6_f6eb;
     const GOLDEN_MESSAGE: u64 = 0xacd0_7f32_1cc0_4f30;
 }

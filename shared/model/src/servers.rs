@@ -15,6 +15,9 @@ pub const CONNECTOR: &str = "connector";
 /// Type of the servers that own rooms.
 pub const CHAT: &str = "chat";
 
+/// Type of the servers of the API for back ends of the application.
+pub const API: &str = "api";
+
 /// One entry of `servers.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {

@@ -40,6 +40,8 @@ section! {
         bind: IpAddr = IpAddr::from([0, 0, 0, 0]),
         /// The HTTP API for operators.
         admin: AdminSettings = AdminSettings::default(),
+        /// The server API.
+        api: ApiSettings = ApiSettings::default(),
         /// Client connections.
         frontend: FrontendSettings = FrontendSettings::default(),
         /// TLS of client connections.
@@ -78,6 +80,24 @@ section! {
         /// Bearer token for `/status` of a gate; empty: no token is needed, and in the environment
         /// `production` there is no `/status`.
         token: Secret = Secret::default(),
+    }
+}
+
+section! {
+    /// `[api]`: the server API, for back ends of the application.
+    ApiSettings {
+        /// Address that the `clientPort` of an `api` server is listened on; loopback only unless set
+        /// otherwise.
+        bind: IpAddr = IpAddr::from([127, 0, 0, 1]),
+        /// File with the keys of the API, a JSON array. An `api` server does not start without.
+        keys_file: String = String::new(),
+        /// Connections at once; above, new ones wait to be accepted.
+        max_connections: usize = 1_024,
+        /// Requests that are answered at once; above, new ones are answered 429.
+        max_requests: usize = 256,
+        /// Memory for the bodies of requests, eight times their length each; above, new requests are
+        /// answered 429.
+        max_queued_bytes: usize = 64 * 1024 * 1024,
     }
 }
 

@@ -22,6 +22,9 @@ const STREAM: &str = "ROOMS";
 /// Name of a process that runs all servers of an environment, which receive responses on one inbox.
 pub const PROCESS: &str = "shaddock";
 
+/// Begins the subjects of commands of applications.
+const API_COMMAND: &str = "api.v1.";
+
 /// Prefix of the subjects on which a process receives responses.
 const INBOX: &str = "_INBOX.";
 
@@ -51,6 +54,30 @@ pub fn connector_ping(id: &ServerId) -> String {
 /// All subjects of a connector, as one subscription.
 pub fn connector_all(id: &ServerId) -> String {
     format!("connector.{id}.>")
+}
+
+/// Commands of applications to the servers of the API.
+pub const API_COMMANDS: &str = "api.v1.*";
+
+/// The queue group of the servers of the API: one of them gets each command.
+pub const API_GROUP: &str = "api";
+
+/// A command of an application, by its name.
+pub fn api_command(name: &str) -> String {
+    format!("{API_COMMAND}{name}")
+}
+
+/// The name of the command that a subject is for.
+pub fn api_command_name(subject: &str) -> Option<&str> {
+    subject.strip_prefix(API_COMMAND)
+}
+
+/// Returns true if a response to an application may go to `subject`: to no subject of the servers
+/// or of the broker.
+// Else an application could have a server of the API write there, which may do more than it.
+pub fn is_reply_to_application(subject: &str) -> bool {
+    let first = subject.split('.').next().unwrap_or_default();
+    !first.starts_with('$') && !SubjectPrefix::OWN.contains(&first)
 }
 
 /// A room's log: its slot, then its name.
@@ -172,6 +199,17 @@ mod tests {
         assert_eq!(connector_ping(&id), "connector.chat-server-1.ping");
         assert_eq!(connector_all(&id), "connector.chat-server-1.>");
         assert_eq!(log(&room("a.b c")), "log.10.a%2Eb%20c");
+    }
+
+    #[test]
+    fn a_command_of_an_application_has_a_name() {
+        assert_eq!(api_command("publish"), "api.v1.publish");
+        assert_eq!(api_command_name(&api_command("publish")), Some("publish"));
+        assert_eq!(api_command_name("api.v2.publish"), None);
+        for (reply, may) in [("_INBOX.app.1", true), ("app.7", true), ("chat.a", false), ("api.v1.publish", false)] {
+            assert_eq!(is_reply_to_application(reply), may, "{reply}");
+        }
+        assert!(!is_reply_to_application("$JS.API.STREAM.DELETE.ROOMS") && !is_reply_to_application("log.1.a"));
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use self::histograms::{
     CheckGauges, DurationHistogram, ResponseCounters, RouteLabel, SizeHistogram, StageHistograms, StreamGauges,
 };
 pub use self::reasons::{
-    ConnectionRefusals, DeadlineCloses, InputCloses, KickCounters, OverloadRefusals, RefusalCounters,
+    ApiResponses, ConnectionRefusals, DeadlineCloses, InputCloses, KickCounters, OverloadRefusals, RefusalCounters,
 };
 
 use self::counters::Metric;
@@ -170,6 +170,9 @@ metrics! {
     address_members_refused: Counter,
     /// Client requests answered at their deadline with their outcome unknown.
     requests_expired: Counter,
+    /// Commands of the server API answered, by reason: done, refused for the key, above a limit,
+    /// refused otherwise, or their outcome is unknown. A batch counts as one.
+    api_responses: ApiResponses,
     /// Frames written to clients, each perhaps of several packages.
     frames_sent: Counter,
     /// Packages handed to sessions.

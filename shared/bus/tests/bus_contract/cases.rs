@@ -133,6 +133,51 @@ pub(crate) async fn patterns_choose(fixture: &BusFixture) {
     assert_eq!((one.try_next(), rest.try_next()), (None, None));
 }
 
+pub(crate) async fn one_of_a_group_gets_each_message(fixture: &BusFixture) {
+    let (publisher, first, second) = (fixture.bus().await, fixture.bus().await, fixture.bus().await);
+    let mut members = [
+        first.subscribe_group("api.v1.*", "api", ROOM).await.unwrap(),
+        second.subscribe_group("api.v1.*", "api", ROOM).await.unwrap(),
+    ];
+    let mut other_group = first.subscribe_group("api.v1.*", "audit", ROOM).await.unwrap();
+    let mut alone = second.subscribe("api.v1.*", ROOM).await.unwrap();
+    for n in 0..200 {
+        publisher.publish(to("api.v1.publish", numbered(n))).unwrap();
+    }
+    for n in 0..200 {
+        assert_eq!((number(&next(&mut other_group).await), number(&next(&mut alone).await)), (n, n));
+    }
+    let mut counts = [0; 2];
+    let mut seen = Vec::new();
+    while seen.len() < 200 {
+        let [one, two] = &mut members;
+        let (at, message) = tokio::select! {
+            message = next(one) => (0, message),
+            message = next(two) => (1, message),
+        };
+        counts[at] += 1;
+        seen.push(number(&message));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..200).collect::<Vec<_>>());
+    assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+    // The rest of a group goes on.
+    let [one, two] = members;
+    drop(one);
+    first.round_trip(SOON).await.unwrap();
+    let mut left = two;
+    for n in 0..20 {
+        publisher.publish(to("api.v1.publish", numbered(n))).unwrap();
+        assert_eq!(number(&next(&mut left).await), n);
+    }
+    drop(left);
+    second.round_trip(SOON).await.unwrap();
+    drop((other_group, alone));
+    first.round_trip(SOON).await.unwrap();
+    second.round_trip(SOON).await.unwrap();
+    assert_eq!(publisher.request(to("api.v1.publish", "?"), SHORT).await, Err(fixture.nobody()));
+}
+
 pub(crate) async fn a_full_queue_drops_the_newest(fixture: &BusFixture) {
     let (publisher, reader) = (fixture.bus().await, fixture.bus().await);
     let mut slow = reader.subscribe("room.a", 16).await.unwrap();

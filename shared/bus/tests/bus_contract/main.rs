@@ -58,6 +58,7 @@ contract!(
     every_subscriber_gets_everything_in_order,
     responses_and_pushes_stay_in_order,
     patterns_choose,
+    one_of_a_group_gets_each_message,
     a_full_queue_drops_the_newest,
     large_messages_are_refused,
     bad_subjects_are_refused,

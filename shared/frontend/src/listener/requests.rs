@@ -48,8 +48,11 @@ pub(super) async fn serve_http(
     (progress, options): (Progress, Arc<Options>),
 ) -> End {
     let times = match client.refused {
-        Some(_) => Timeouts { head: REFUSAL, keep_alive: None },
-        None => Timeouts { head: options.handshake(), keep_alive: Some(options.keep_alive()) },
+        Some(_) => Timeouts { head: REFUSAL, answer: REFUSAL, keep_alive: None },
+        None => {
+            let head = options.handshake();
+            Timeouts { head, answer: head, keep_alive: Some(options.keep_alive()) }
+        }
     };
     let stopping = options.lifecycle.stopping();
     let response = move |request| {

@@ -129,6 +129,10 @@ pub(super) fn check(settings: &Settings) -> Vec<OutOfRange> {
 
 fn ranges(settings: &Settings) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
     ranges! { settings:
+        api.max_connections in 1..=MAX_QUEUE,
+        api.max_requests in 1..=MAX_QUEUE,
+        // The largest body fits, or a batch could never be sent.
+        api.max_queued_bytes in 8 * 1024 * 1024..=1 << 31,
         frontend.heartbeat_secs in 0..=HOUR_SECS,
         frontend.handshake_secs in 1..=HOUR_SECS,
         frontend.keep_alive_secs in 1..=HOUR_SECS,

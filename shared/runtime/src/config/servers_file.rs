@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::Path;
 
-use model::servers::{CHAT, CONNECTOR, GATE, Server, Servers};
+use model::servers::{API, CHAT, CONNECTOR, GATE, Server, Servers};
 use serde_json::{Map, Value};
 
 use super::error::{ConfigError, Fault, Problem};
@@ -128,7 +128,8 @@ impl<'a> ServersParser<'a> {
         if host.is_none() && fields::get(fields, "host").is_none() {
             self.report(&entry, Fault::Missing("host"));
         }
-        if is_front && fields::get(fields, "clientPort").is_none() {
+        let has_clients = is_front || server_type == API;
+        if has_clients && fields::get(fields, "clientPort").is_none() {
             self.report(&entry, Fault::Missing("clientPort"));
         }
         let server = Server { id: id?, host: host?, port, client_port, public_host, public_port, frontend };

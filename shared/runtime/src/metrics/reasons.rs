@@ -52,6 +52,22 @@ reasons! {
 }
 
 reasons! {
+    /// Responses of the server API.
+    ApiResponses {
+        /// It was done.
+        done,
+        /// There is no such key, or it does not allow the command.
+        key,
+        /// A limit: 429.
+        overload,
+        /// The request is wrong, or a room refused it.
+        refused,
+        /// The outcome is unknown.
+        unknown,
+    }
+}
+
+reasons! {
     /// Client connections that were refused.
     ConnectionRefusals {
         /// `frontend.max_connections`, or the part of it that addresses with many connections may

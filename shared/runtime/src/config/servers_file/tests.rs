@@ -53,6 +53,15 @@ fn one(entry: &str, fault: Fault) -> Vec<(String, Fault)> {
 const SECOND: &str = r#"production.chat[1] "s-2""#;
 
 #[test]
+fn a_server_of_the_api_has_a_port_for_applications() {
+    let api = |fields: Value| problems_with("/api", json!([fields]));
+    let ports = json!({"id": "a-1", "host": "127.0.0.1", "port": 7050, "clientPort": 7080});
+    assert_eq!(api(ports), []);
+    let missing = json!({"id": "a-1", "host": "127.0.0.1", "port": 7050});
+    assert_eq!(api(missing), one(r#"production.api[0] "a-1""#, Fault::Missing("clientPort")));
+}
+
+#[test]
 fn the_file_in_the_repository_is_pomelo_s_demo() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config");
     for environment in ["development", "production"] {
