@@ -172,6 +172,11 @@ impl Moderation {
         self.rules.get(&(target.clone(), kind)).filter(|rule| rule.holds_at(time))
     }
 
+    /// The rules that hold at the time, in the order of their targets and kinds.
+    pub fn rules(&self, time: u64) -> impl Iterator<Item = (&(Target, RuleKind), &Rule)> {
+        self.rules.iter().filter(move |(_, rule)| rule.holds_at(time))
+    }
+
     /// The newest amendment of a message.
     pub fn amendment(&self, seq: u64) -> Option<Amendment> {
         self.amended.get(&seq).copied()

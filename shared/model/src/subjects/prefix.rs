@@ -24,7 +24,7 @@ impl SubjectPrefix {
     // As a prefix, one of them could make the subjects of two clusters meet: with the prefix
     // `connector`, requests to chat servers would reach the connector called `chat` of a cluster
     // without one.
-    pub const OWN: [&str; 3] = ["chat", "connector", "log"];
+    pub const OWN: [&str; 4] = ["api", "chat", "connector", "log"];
 
     /// The prefix of this name; an empty name is none.
     pub fn new(name: &str) -> Self {
@@ -103,7 +103,8 @@ mod tests {
             assert!(SubjectPrefix::is_valid(good), "{good}");
         }
         let long = "x".repeat(SubjectPrefix::MOST + 1);
-        for bad in ["a.b", "a.", "*", ">", "a b", "é", "$SYS", "_INBOX", "-a", "chat", "connector", "log", &long] {
+        for bad in ["a.b", "a.", "*", ">", "a b", "é", "$SYS", "_INBOX", "-a", "api", "chat", "connector", "log", &long]
+        {
             assert!(!SubjectPrefix::is_valid(bad), "{bad}");
         }
     }
@@ -117,6 +118,8 @@ mod tests {
             subjects::connector_push(&server),
             subjects::connector_ping(&server),
             subjects::connector_all(&server),
+            subjects::api_reply(&server, 1),
+            subjects::api_all(&server),
             subjects::log(&room),
             subjects::LOGS.to_owned(),
         ] {
