@@ -8,7 +8,7 @@ use std::process::Command;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The crates of the workspace, and the others that each may use outside of its tests.
-const ALLOWED: [(&str, &[&str]); 21] = [
+const ALLOWED: [(&str, &[&str]); 22] = [
     ("wire", &[]),
     ("model", &["wire"]),
     ("auth", &["model"]),
@@ -22,6 +22,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
     ("connector", &["bus", "follower", "frontend", "model", "node", "runtime", "wire"]),
     ("follower", &["model", "wire"]),
     ("owner", &["model", "wire"]),
+    ("proposer", &["model"]),
     ("chat", &["bus", "model", "node", "owner", "runtime", "wire"]),
     ("client", &["wire"]),
     ("load", &["client", "wire", "witness"]),
@@ -33,7 +34,7 @@ const ALLOWED: [(&str, &[&str]); 21] = [
 ];
 
 /// The folders of the crates that are not called after their package.
-const FOLDERS: [(&str, &str); 13] = [
+const FOLDERS: [(&str, &str); 14] = [
     ("model", "shared/model"),
     ("auth", "shared/auth"),
     ("runtime", "shared/runtime"),
@@ -45,12 +46,13 @@ const FOLDERS: [(&str, &str); 13] = [
     ("system-tests", "tests"),
     ("follower", "connector/follower"),
     ("owner", "chat/owner"),
+    ("proposer", "api/proposer"),
     ("fuzz-checks", "fuzz/checks"),
     ("bot", "examples/bot-rust"),
 ];
 
 /// The crates without a runtime, I/O, clock or randomness.
-const PURE: [&str; 5] = ["wire", "model", "follower", "owner", "witness"];
+const PURE: [&str; 6] = ["wire", "model", "follower", "owner", "proposer", "witness"];
 
 /// The external crates below those, procedural macros aside. `libc` comes with `cpufeatures`, which
 /// asks the processor for its instructions on some platforms; the `icu` crates have Unicode tables,
