@@ -8,7 +8,7 @@ use std::process::Command;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The crates of the workspace, and the others that each may use outside of its tests.
-const ALLOWED: [(&str, &[&str]); 22] = [
+const ALLOWED: [(&str, &[&str]); 23] = [
     ("wire", &[]),
     ("model", &["wire"]),
     ("auth", &["model"]),
@@ -18,11 +18,12 @@ const ALLOWED: [(&str, &[&str]); 22] = [
     ("frontend", &["model", "node", "runtime", "wire"]),
     ("witness", &[]),
     ("testkit", &["model", "runtime", "witness"]),
-    ("api", &["bus", "frontend", "model", "node", "runtime", "wire"]),
+    ("api", &["bus", "frontend", "model", "node", "proposer", "runtime", "wire"]),
     ("gate", &["bus", "frontend", "model", "node", "runtime", "wire"]),
     ("connector", &["bus", "follower", "frontend", "model", "node", "runtime", "wire"]),
     ("follower", &["model", "wire"]),
     ("owner", &["model", "wire"]),
+    ("proposer", &["model"]),
     ("chat", &["bus", "model", "node", "owner", "runtime", "wire"]),
     ("client", &["wire"]),
     ("load", &["client", "wire", "witness"]),
@@ -34,7 +35,7 @@ const ALLOWED: [(&str, &[&str]); 22] = [
 ];
 
 /// The folders of the crates that are not called after their package.
-const FOLDERS: [(&str, &str); 13] = [
+const FOLDERS: [(&str, &str); 14] = [
     ("model", "shared/model"),
     ("auth", "shared/auth"),
     ("runtime", "shared/runtime"),
@@ -46,12 +47,13 @@ const FOLDERS: [(&str, &str); 13] = [
     ("system-tests", "tests"),
     ("follower", "connector/follower"),
     ("owner", "chat/owner"),
+    ("proposer", "api/proposer"),
     ("fuzz-checks", "fuzz/checks"),
     ("bot", "examples/bot-rust"),
 ];
 
 /// The crates without a runtime, I/O, clock or randomness.
-const PURE: [&str; 5] = ["wire", "model", "follower", "owner", "witness"];
+const PURE: [&str; 6] = ["wire", "model", "follower", "owner", "proposer", "witness"];
 
 /// The external crates below those, procedural macros aside. `libc` comes with `cpufeatures`, which
 /// asks the processor for its instructions on some platforms; the `icu` crates have Unicode tables,

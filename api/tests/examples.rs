@@ -19,8 +19,7 @@ use testkit::{eventually, workspace};
 use tokio::process::Command;
 
 /// The commands of the examples.
-const EXAMPLES: [&[&str]; 3] =
-    [&["python3", "publish.py"], &["node", "publish.mjs"], &["go", "run", "publish.go"]];
+const EXAMPLES: [&[&str]; 3] = [&["python3", "publish.py"], &["node", "publish.mjs"], &["go", "run", "publish.go"]];
 
 /// Go compiles first.
 const DEADLINE: Duration = Duration::from_secs(120);

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use model::ids::RoomId;
 use model::log_parts::{LogPart, LogParts};
 use model::record::{Epoch, Position};
+use model::rpc::messages::{RoomPage, RoomQuery};
 use model::subjects;
 
 use owner::log_operation::{AppendError, Lifetime, ReadError, Tail};
@@ -184,6 +185,14 @@ impl Log {
         match &self.0 {
             Kind::JetStream(jetstream) => jetstream.epoch(room).await,
             Kind::Memory(memory) => Ok(memory.status(memory.parts().of(room)).epoch),
+        }
+    }
+
+    /// Lists rooms that have records, in the order of their names. Reads the names of all rooms.
+    pub async fn rooms(&self, query: &RoomQuery) -> Result<RoomPage, ReadError> {
+        match &self.0 {
+            Kind::JetStream(jetstream) => jetstream.rooms(query).await,
+            Kind::Memory(memory) => Ok(memory.rooms(query)),
         }
     }
 

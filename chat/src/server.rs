@@ -15,7 +15,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use model::ids::{RoomId, ServerId};
 use model::log_parts::PerPart;
-use model::rpc::messages::{FromChat, FromConnector, RpcResponse};
+use model::rpc::messages::{FromChat, FromConnector, RoomPage, RoomQuery, RpcResponse};
 use model::rpc::{self, Label, RpcError, header};
 use model::subjects;
 use node::Node;
@@ -65,6 +65,8 @@ pub struct Chat {
     reads: FuturesUnordered<BoxFuture<'static, (OperationOrigin, LogResult)>>,
     operations: Operations<(RoomId, LogRequester)>,
     probes: FuturesUnordered<BoxFuture<'static, (ServerId, bool)>>,
+    /// Lists of rooms that are being read.
+    lists: FuturesUnordered<BoxFuture<'static, (u64, Option<RoomPage>)>>,
     parts: PerPart<PartState>,
     /// Reads of the log's status, and appends that check if it takes records again; at most one of
     /// each part.
@@ -107,6 +109,7 @@ impl Chat {
             reads: FuturesUnordered::new(),
             operations: Operations::new(log.parts()),
             probes: FuturesUnordered::new(),
+            lists: FuturesUnordered::new(),
             parts: PartState::of(&log, &node.metrics),
             log_checks: FuturesUnordered::new(),
             log_probes: FuturesUnordered::new(),
@@ -158,6 +161,7 @@ impl Chat {
                     let effects = self.rooms.on_probe_result(&home, is_alive, self.now());
                     self.perform(effects);
                 }
+                Some((list, page)) = self.lists.next() => self.on_rooms_listed(list, page),
                 servers = server_list.changed() => {
                     self.view = servers.view_hash();
                     let effects = self.rooms.set_servers(servers, self.now());
@@ -204,6 +208,10 @@ impl Chat {
             let (origin, done) = tokio::select! {
                 Some(result) = self.in_flight.next() => result,
                 Some(result) = self.reads.next() => result,
+                Some((list, page)) = self.lists.next() => {
+                    self.on_rooms_listed(list, page);
+                    continue;
+                }
                 else => break,
             };
             self.on_log_result(origin, done);
@@ -298,10 +306,24 @@ impl Chat {
                 Effect::Send(send) => self.send(send),
                 Effect::Log { room, requester, op } => self.request_operation(room, requester, op),
                 Effect::Probe(home) => self.probe(home),
+                Effect::ListRooms { list, query } => self.list_rooms(list, query),
                 Effect::Report(event) => self.reporter.report(&event),
                 Effect::RequestRecheck => self.node.server_list.request_recheck(),
             }
         }
+    }
+
+    fn list_rooms(&self, list: u64, query: RoomQuery) {
+        let (log, server) = (self.log.clone(), self.id.clone());
+        self.lists.push(Box::pin(async move {
+            let page = log.rooms(&query).await;
+            (list, page.inspect_err(|error| debug!(%server, %error, "rooms cannot be listed")).ok())
+        }));
+    }
+
+    fn on_rooms_listed(&mut self, list: u64, page: Option<RoomPage>) {
+        let effects = self.rooms.on_rooms_listed(list, page);
+        self.perform(effects);
     }
 
     fn probe(&self, home: ServerId) {
@@ -334,15 +356,16 @@ impl Chat {
         }));
     }
 
-    fn send(&self, OutgoingReply { connector, reply, method, room, trace, body, record }: OutgoingReply) {
+    fn send(&self, OutgoingReply { server: to, reply, method, room, trace, body, record }: OutgoingReply) {
         let trace = trace.unwrap_or_else(bus::new_trace);
         let label = Label { method, room: room.as_ref(), from: &self.id, view: &self.view, trace: &trace };
-        let subject = reply.unwrap_or_else(|| subjects::connector_push(&connector));
+        let subject = reply.unwrap_or_else(|| subjects::connector_push(&to));
         let mut message = OutgoingMessage { subject, reply: None, headers: label.headers(), payload: body };
-        self.signer.sign(&connector, &mut message, record.as_ref());
+        self.signer.sign(&to, &mut message, record.as_ref());
         if let Err(error) = self.node.bus.publish(message) {
-            // Counted by the bus. The connector finds the number missing and catches up.
-            debug!(server = %self.id, %connector, %error, "a message to a connector was not sent");
+            // Counted by the bus. A connector finds the number missing and catches up; others repeat
+            // their requests.
+            debug!(server = %self.id, %to, %error, "a message was not sent");
         }
     }
 }

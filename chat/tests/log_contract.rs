@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use model::ids::RoomId;
 use model::log_parts::{LogPart, LogParts};
 use model::record::Position;
+use model::rpc::messages::{RoomPage, RoomQuery};
 use model::settings::{LogSettings, NatsSettings};
 use model::subjects::{self, SubjectPrefix};
 use owner::log_operation::{AppendError, Lifetime};
@@ -170,6 +171,40 @@ async fn ten_thousand_rooms(log: Log) {
         positions.extend(join_all(appends).await);
     }
     assert_eq!(last_of(&log, "room-77").await, Some((positions[77], bytes("room-77"))));
+    let (listed, more) = rooms(&log, "room-99", Some("room-998"), 20).await;
+    assert_eq!((listed.len(), &*listed[0], &*listed[10], more), (20, "room-9980", "room-999", true));
+}
+
+/// Returns a page of the list of rooms, and if there are others behind it.
+async fn rooms(log: &Log, prefix: &str, after: Option<&str>, limit: u16) -> (Vec<String>, bool) {
+    let query = RoomQuery { prefix: prefix.to_owned(), after: after.map(room), limit };
+    let RoomPage { rooms, more } = log.rooms(&query).await.unwrap();
+    (rooms.iter().map(RoomId::to_string).collect(), more)
+}
+
+async fn rooms_are_listed_by_their_names(log: Log) {
+    assert_eq!(rooms(&log, "", None, 9).await, (vec![], false));
+    let names = ["a.b c", "attic", "lobby", "room-1", "room-10", "room-2", "聊天室"];
+    for name in names.iter().rev() {
+        let one = append(&log, &room(name), Position::NONE, "one").await.unwrap();
+        append(&log, &room(name), one, "two").await.unwrap();
+    }
+    // It belongs to no room.
+    log.append_probe(part(&log), 9).await.unwrap();
+    assert_eq!(rooms(&log, "", None, 99).await, (names.map(str::to_owned).to_vec(), false));
+    assert_eq!(rooms(&log, "room-1", None, 99).await, (vec!["room-1".into(), "room-10".into()], false));
+    assert_eq!(rooms(&log, "room", Some("room-1"), 1).await, (vec!["room-10".into()], true));
+    assert_eq!(rooms(&log, "room", Some("room-10"), 1).await, (vec!["room-2".into()], false));
+    let (mut listed, mut after) = (Vec::new(), None);
+    loop {
+        let (page, more) = rooms(&log, "", after.as_deref(), 2).await;
+        after = page.last().cloned();
+        listed.extend(page);
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(listed, names);
 }
 
 /// A part that is full takes nothing from the rooms of the others.
@@ -391,6 +426,7 @@ contract! {
     a_full_log_refuses_and_takes_from_no_other_room,
     an_append_probe_shows_if_there_is_space,
     ten_thousand_rooms,
+    rooms_are_listed_by_their_names,
     a_full_part_refuses_its_rooms_alone,
     each_part_has_positions_and_a_name_of_its_own;
     strangers:

@@ -1,6 +1,7 @@
 //! The whole cluster through the Rust client: each scenario is written once and runs on both buses.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+mod acts;
 mod anomalies;
 mod attack_table;
 mod attacks;

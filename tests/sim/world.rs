@@ -30,7 +30,7 @@ use model::membership::Token;
 use model::names::NamePolicy;
 use model::network::AddressGroup;
 use model::permissions::Permissions;
-use model::placement::{CHAT, CONNECTOR, GATE};
+use model::placement::{API, CHAT, CONNECTOR, GATE};
 use model::record::{Epoch, Position};
 use model::rpc::Trace;
 use model::settings::{AuthMode, NameSettings};
@@ -174,12 +174,13 @@ pub(crate) fn server(kind: &str, number: usize) -> Server {
     Server::new(ServerId::new(&format!("{kind}-server-{}", number + 1)).unwrap(), "127.0.0.1")
 }
 
-/// A list of these chat servers, of all connectors and of a gate.
+/// A list of these chat servers, of all connectors and api servers, and of a gate.
 pub(crate) fn list(chats: Vec<Server>) -> Arc<Servers> {
     let connectors = (0..CONNECTORS).map(|n| server("connector", n)).collect();
-    let gates = vec![server("gate", 0)];
+    let (gates, apis) = (vec![server("gate", 0)], vec![server("api", 0)]);
     Arc::new(Servers::new(
-        [(CHAT, chats), (CONNECTOR, connectors), (GATE, gates)].map(|(kind, servers)| (kind.to_owned(), servers)),
+        [(CHAT, chats), (CONNECTOR, connectors), (GATE, gates), (API, apis)]
+            .map(|(kind, servers)| (kind.to_owned(), servers)),
     ))
 }
 

@@ -89,9 +89,9 @@ pub enum Event {
         /// The connector.
         connector: ServerId,
     },
-    /// A proposal with an implausible number was dropped.
+    /// A proposal, or a message of acts, with an implausible number was dropped.
     ProposalImplausible {
-        /// The connector.
+        /// The connector, or the api server.
         connector: ServerId,
         /// The number.
         number: u64,

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use model::ids::RoomId;
-use model::record::{Epoch, Position, Record};
-use model::rpc::messages::{HistoryPage, HistoryQuery, HistoryRange, LogPosition, RpcResponse};
+use model::membership::Membership;
+use model::record::{Epoch, MessageParts, Position, Record};
+use model::rpc::messages::{HistoryPage, HistoryQuery, HistoryRange, LogPosition, LookResult, RpcResponse};
 use model::size_limits::SizeLimits;
 use thiserror::Error;
 
@@ -28,12 +29,14 @@ const MAX_SCANNED: usize = 1_024;
 /// A history request in progress.
 #[derive(Debug)]
 pub struct HistoryReader {
-    /// The connector that waits for the page.
+    /// The server that waits for the page.
     pub requester: Requester,
     /// The room.
     pub room: RoomId,
     number: u64,
-    query: HistoryQuery,
+    viewer: Viewer,
+    span: HistoryRange,
+    limit: u16,
     /// Bounds the messages of the page.
     size_limits: SizeLimits,
     phase: Phase,
@@ -43,6 +46,24 @@ pub struct HistoryReader {
     has_read: bool,
     /// Records that were read.
     fresh: Vec<PlacedRecord>,
+}
+
+/// The reader of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Viewer {
+    /// A member sees its own whispers.
+    Member(Membership),
+    /// The application sees all whispers, or none.
+    Application { whispers: bool },
+}
+
+impl Viewer {
+    fn may_see(&self, message: &MessageParts<'_>) -> bool {
+        match self {
+            Self::Member(membership) => message.is_for(membership),
+            Self::Application { whispers } => *whispers || message.to.is_none(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -121,21 +142,48 @@ impl HistoryReader {
     /// within the budget, but holds at least one message.
     pub fn new(room: RoomId, request: HistoryRequest, size_limits: SizeLimits) -> Self {
         let HistoryRequest { requester, number, query, .. } = request;
-        let phase = match query.span {
+        let HistoryQuery { viewer, span, limit } = query;
+        Self::of_viewer(room, (requester, number), (Viewer::Member(viewer), span, limit), size_limits)
+    }
+
+    /// Creates a reader for the application, with the whispers of all members or without any.
+    pub fn for_application(
+        room: RoomId,
+        request: (Requester, u64),
+        (span, limit, whispers): (HistoryRange, u16, bool),
+        size_limits: SizeLimits,
+    ) -> Self {
+        // A page without any messages would never end.
+        Self::of_viewer(room, request, (Viewer::Application { whispers }, span, limit.max(1)), size_limits)
+    }
+
+    fn of_viewer(
+        room: RoomId,
+        (requester, number): (Requester, u64),
+        (viewer, span, limit): (Viewer, HistoryRange, u16),
+        size_limits: SizeLimits,
+    ) -> Self {
+        let phase = match span {
             HistoryRange::Before(seq) => Phase::Find(Position::of_seq(seq)),
             HistoryRange::Last | HistoryRange::After(_) | HistoryRange::Since(_) => Phase::Last(TailSearch::default()),
         };
-        Self { requester, room, number, query, size_limits, phase, epoch: None, has_read: false, fresh: Vec::new() }
+        let (epoch, has_read, fresh) = (None, false, Vec::new());
+        Self { requester, room, number, viewer, span, limit, size_limits, phase, epoch, has_read, fresh }
+    }
+
+    /// Returns true if the page is for the application, which gets a response in any case.
+    pub fn is_for_application(&self) -> bool {
+        matches!(self.viewer, Viewer::Application { .. })
     }
 
     /// Returns the requested span.
     pub fn span(&self) -> HistoryRange {
-        self.query.span
+        self.span
     }
 
     /// Returns true if the other request is a repeat of this one.
     pub fn is_repeated_by(&self, other: &Self) -> bool {
-        (&self.requester.connector, &self.room, self.number) == (&other.requester.connector, &other.room, other.number)
+        (&self.requester.server, &self.room, self.number) == (&other.requester.server, &other.room, other.number)
     }
 
     /// Returns the records that were read, with their epoch, if that is confirmed.
@@ -180,7 +228,7 @@ impl HistoryReader {
         match (std::mem::replace(&mut self.phase, Phase::Last(TailSearch::default())), result) {
             (Phase::Begin, LogResult::Epoch(epoch)) => {
                 self.epoch = Some(epoch?);
-                match self.query.span {
+                match self.span {
                     HistoryRange::Before(seq) => Ok(self.read_cursor(Position::of_seq(seq))),
                     HistoryRange::Last | HistoryRange::After(_) | HistoryRange::Since(_) => {
                         Err(HistoryError::Unexpected)
@@ -257,7 +305,7 @@ impl HistoryReader {
     }
 
     fn walk_from(&self, position: Position, record: Arc<Record>) -> Walk {
-        Walk::new(walk_bound(self.query.span), position, record)
+        Walk::new(walk_bound(self.span), position, record)
     }
 
     fn advance(&mut self, upto: LogPosition, mut walk: Walk, cache: &RecordCache) -> ReaderStep {
@@ -285,7 +333,7 @@ impl HistoryReader {
     }
 
     fn page(&mut self, upto: LogPosition, walk: &Walk) -> Page {
-        match self.query.span {
+        match self.span {
             HistoryRange::After(seq) => self.page_forward(seq, upto, walk),
             HistoryRange::Last | HistoryRange::Before(_) | HistoryRange::Since(_) => self.page_backward(upto, walk),
         }
@@ -298,11 +346,10 @@ impl HistoryReader {
             Step::Done(_) => walk.is_whole(),
             Step::Unreachable => self.has_no_eviction(Some(walk)),
         };
-        let mut page = Collector::new(&self.query, self.size_limits);
+        let mut page = Collector::new(self.limit, self.size_limits);
         let mut cursor = None;
         'chain: for (position, record) in walk.chain().iter().rev() {
-            let messages =
-                visible_messages(*position, record, &self.query.viewer).filter(|message| message.seq > after);
+            let messages = visible_messages(*position, record, &self.viewer).filter(|message| message.seq > after);
             for message in messages {
                 if !page.take(message) {
                     cursor = page.messages.last().map(|message| message.seq);
@@ -315,10 +362,10 @@ impl HistoryReader {
 
     /// Returns the last messages: known as soon as there are enough.
     fn page_backward(&mut self, upto: LogPosition, walk: &Walk) -> Page {
-        let mut page = Collector::new(&self.query, self.size_limits);
+        let mut page = Collector::new(self.limit, self.size_limits);
         let mut lowest = None;
         'chain: for (position, record) in walk.chain() {
-            for message in visible_messages(*position, record, &self.query.viewer).rev() {
+            for message in visible_messages(*position, record, &self.viewer).rev() {
                 if self.is_within(message.seq) && !page.take(message) {
                     lowest = page.messages.last().map(|message| message.seq);
                     break 'chain;
@@ -344,7 +391,7 @@ impl HistoryReader {
 
     /// Checks first that no message between the request's `seq` and the page was evicted.
     fn check_complete(&mut self, upto: LogPosition, page: HistoryPage, is_whole: bool) -> ReaderStep {
-        match (self.query.span, page.cursor) {
+        match (self.span, page.cursor) {
             (HistoryRange::Since(seq), Some(_)) if Position::of_seq(seq) != Position::NONE => {
                 // Retention evicts the oldest first, so the existence of this one record shows that
                 // nothing behind it is gone.
@@ -356,7 +403,7 @@ impl HistoryReader {
     }
 
     fn is_within(&self, seq: u64) -> bool {
-        match self.query.span {
+        match self.span {
             HistoryRange::Last => true,
             HistoryRange::Before(before) => seq < before,
             HistoryRange::After(after) | HistoryRange::Since(after) => seq > after,
@@ -365,7 +412,7 @@ impl HistoryReader {
 
     /// Returns true if no requested message has been evicted.
     fn has_no_eviction(&self, walk: Option<&Walk>) -> bool {
-        match (self.query.span, walk) {
+        match (self.span, walk) {
             (HistoryRange::After(seq) | HistoryRange::Since(seq), Some(walk)) => {
                 let evicted = walk.chain().last().map_or(Position::NONE, |(_, oldest)| oldest.prev);
                 // The record that the `seq` ends may be gone, and only that one: the client has its
@@ -387,7 +434,11 @@ impl HistoryReader {
         // The position matters to a session that comes back only; the epoch names the log that the
         // page is from.
         let upto = LogPosition { epoch: self.epoch.unwrap_or(upto.epoch), ..upto };
-        ReaderStep::Answer(RpcResponse::History { room: self.room.clone(), number: self.number, upto, page })
+        let (room, number) = (self.room.clone(), self.number);
+        ReaderStep::Answer(match self.viewer {
+            Viewer::Member(_) => RpcResponse::History { room, number, upto, page },
+            Viewer::Application { .. } => RpcResponse::Looked { room, number, upto, found: LookResult::Messages(page) },
+        })
     }
 }
 

@@ -6,10 +6,12 @@
 //! commit unnoticed (no split brain). Any append that is not clearly committed ends the activation,
 //! and the owner recovers from the log.
 
+mod act_queue;
 mod activation;
 mod catch_up_reply;
 mod context;
 pub(crate) mod history_access;
+mod looks;
 mod ownership;
 mod presence_rate;
 mod recent_records;
@@ -21,7 +23,6 @@ mod retry;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use model::act::MAX_ACTS;
 use model::backoff::Backoff;
 use model::ids::{RoomId, ServerId};
 use model::record::{Epoch, Position, RecordIds};
@@ -36,15 +37,13 @@ use crate::log_operation::{AppendError, LogOp, LogResult};
 use crate::log_space::{LogSpace, RecentBytes};
 use crate::log_tail::TailSearch;
 use crate::log_walk::{Until, Walk};
-use activation::{Activation, RetainedState};
+use activation::{Activation, EndedActivation, RetainedState};
 pub use context::Context;
 pub use history_access::HistoryRequest;
+use looks::WaitingLooks;
 use presence_rate::PresenceRate;
 use requests::Waiting;
-pub use requests::{ActMessage, Attach, Now, Proposal, Requester};
-
-/// Messages of acts that wait, one per api server.
-const MAX_WAITING_ACTS: usize = 64;
+pub use requests::{ActMessage, Attach, Look, Now, Proposal, Requester};
 
 /// A room at the chat server that appends to it.
 #[derive(Debug)]
@@ -63,7 +62,7 @@ pub struct Owner {
     // Bounded by the protocol: a connector has one proposal in flight per room, and a repeat
     // replaces it.
     proposals: VecDeque<Proposal>,
-    /// Messages of acts, at most one per api server.
+    /// Messages of acts, at most one per api server and those of an append that failed.
     acts: VecDeque<ActMessage>,
     presence_rate: PresenceRate,
     /// The proposals wait for others, to share a record.
@@ -72,6 +71,8 @@ pub struct Owner {
     attaches: Vec<Attach>,
     /// History requests that wait until the state is proven to be current.
     history_requests: Vec<HistoryRequest>,
+    /// Looks that wait for the same.
+    looks: WaitingLooks,
     retry_at: Option<u64>,
     /// Failures of the log since its last success for this room.
     backoff: Backoff,
@@ -132,6 +133,7 @@ impl Owner {
             are_waiting: false,
             attaches: Vec::new(),
             history_requests: Vec::new(),
+            looks: WaitingLooks::default(),
             retry_at: None,
             backoff: Backoff::default(),
             seed,
@@ -174,9 +176,9 @@ impl Owner {
     /// Takes an attach: the connector follows the room from now on.
     pub fn attach(&mut self, attach: Attach, now: Now, cx: &mut Context<'_>) {
         self.used_at = now.ticks;
-        self.followers.insert(attach.requester.connector.clone());
+        self.followers.insert(attach.requester.server.clone());
         // A repeated request replaces the one before: its connector waits for one response.
-        self.attaches.retain(|a| a.requester.connector != attach.requester.connector);
+        self.attaches.retain(|a| a.requester.server != attach.requester.server);
         self.attaches.push(attach);
         self.advance(now, cx);
     }
@@ -185,7 +187,7 @@ impl Owner {
     pub fn propose(&mut self, mut proposal: Proposal, now: Now, cx: &mut Context<'_>) {
         self.used_at = now.ticks;
         proposal.author.resolve(&self.liveness);
-        self.followers.insert(proposal.requester.connector.clone());
+        self.followers.insert(proposal.requester.server.clone());
         if self.is_appending(&proposal) {
             return;
         }
@@ -196,22 +198,6 @@ impl Owner {
                 waiting.is_urgent |= proposal.is_urgent;
             }
             None => self.proposals.push_back(proposal),
-        }
-        self.advance(now, cx);
-    }
-
-    /// Takes a message of acts. Its sender repeats it until it finds it decided.
-    pub fn act(&mut self, message: ActMessage, now: Now, cx: &mut Context<'_>) {
-        if message.acts.len() > MAX_ACTS || message.size() > self.policy.size_limits().proposal() {
-            return;
-        }
-        self.used_at = now.ticks;
-        // An api server has one message in flight per room: a newer one replaces it.
-        let order = (message.incarnation, message.number);
-        let is_older = |waiting: &ActMessage| (waiting.incarnation, waiting.number) < order;
-        self.acts.retain(|waiting| waiting.server != message.server || !is_older(waiting));
-        if self.acts.iter().all(|waiting| waiting.server != message.server) && self.acts.len() < MAX_WAITING_ACTS {
-            self.acts.push_back(message);
         }
         self.advance(now, cx);
     }
@@ -319,6 +305,7 @@ impl Owner {
         }
         if is_proven {
             self.resolve_history_requests(cx);
+            self.resolve_looks(now, cx);
         }
         self.advance(now, cx);
     }
@@ -352,7 +339,7 @@ impl Owner {
 
     fn is_wanted(&self) -> bool {
         let is_asked = !self.proposals.is_empty() || !self.attaches.is_empty() || !self.history_requests.is_empty();
-        is_asked || !self.acts.is_empty() || !self.followers.is_empty()
+        is_asked || !self.acts.is_empty() || !self.looks.is_empty() || !self.followers.is_empty()
     }
 
     fn advance(&mut self, now: Now, cx: &mut Context<'_>) {
@@ -387,11 +374,15 @@ impl Owner {
             acts: &mut self.acts,
             may_wait,
             attaches: &mut self.attaches,
-            has_history_requests: !self.history_requests.is_empty(),
+            has_readers: !self.history_requests.is_empty() || !self.looks.is_empty(),
         };
+        let was_pending = active.has_pending();
         let space = cx.log.message_space(self.written.at(now.ticks));
         if let Err(error) = active.advance(waiting, (&mut self.ids, space), now, cx) {
             return self.on_encode_failed(&error, now, cx);
+        }
+        if !was_pending && active.has_pending() {
+            self.looks.begin_proof();
         }
         self.are_waiting = may_wait && !self.proposals.is_empty();
     }
@@ -399,9 +390,12 @@ impl Owner {
     /// Ends the activation; its requests in flight wait again.
     fn end_activation(&mut self, now: Now) {
         if let Phase::Active(active) = std::mem::replace(&mut self.phase, Phase::Idle) {
-            let (proposals, attaches, retained) = active.into_waiting();
+            let EndedActivation { proposals, acts, attaches, retained } = active.end();
             for proposal in proposals.into_iter().rev() {
                 self.proposals.push_front(proposal);
+            }
+            for message in acts.into_iter().rev() {
+                self.acts.push_front(message);
             }
             self.attaches.extend(attaches);
             self.retained = retained;

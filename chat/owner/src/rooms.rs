@@ -11,6 +11,7 @@ mod incarnations;
 mod log_parts;
 pub(crate) mod outgoing;
 pub(crate) mod record_cache;
+mod room_lists;
 mod senders;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,6 +22,7 @@ use model::failure_detector::{FailureDetector, LastMessages};
 use model::ids::{Incarnation, RoomId, ServerId};
 use model::lineage::Lineage;
 use model::log_parts::{LogParts, PerPart};
+use model::placement::API;
 use model::record::RecordIds;
 use model::room::RoomState;
 use model::rpc::messages::{FromConnector, LogPosition, RpcRequest, RpcResponse};
@@ -34,13 +36,14 @@ use crate::draft::{Author, RoomPolicy};
 use crate::event::Event;
 use crate::log_operation::LogResult;
 use crate::log_space::LogSpace;
-use crate::room::{ActMessage, Attach, Context, HistoryRequest, Now, Owner, Proposal, Requester};
+use crate::room::{ActMessage, Attach, Context, HistoryRequest, Look, Now, Owner, Proposal, Requester};
 use duplicate_id::NewerRunReport;
 pub use effects::{Effect, LogRequester, OutgoingReply};
 use failover::HomeLiveness;
 use history_readers::HistoryReaders;
 use incarnations::SenderCheck;
 use outgoing::{Outgoing, Receiver};
+use room_lists::RoomLists;
 
 /// Milliseconds of silence after which a connector follows no room any more. Its next message finds
 /// a number missing, and it attaches again.
@@ -79,6 +82,7 @@ pub struct Rooms {
     /// Liveness of the connectors, by their links.
     liveness: Arc<ConnectorLiveness>,
     readers: HistoryReaders,
+    lists: RoomLists,
     homes: HomeLiveness,
     /// Rooms of other homes in which this server is the failover owner, or was lately.
     failover_rooms: BTreeSet<RoomId>,
@@ -112,7 +116,7 @@ pub struct Identity {
     pub is_fenced: bool,
 }
 
-/// A message of a connector, as received.
+/// A message of another server, as received.
 #[derive(Debug)]
 pub struct IncomingRequest<'a> {
     /// The encoded message.
@@ -173,6 +177,7 @@ impl Rooms {
             links: BTreeMap::new(),
             liveness: Arc::default(),
             readers: HistoryReaders::default(),
+            lists: RoomLists::default(),
             homes: HomeLiveness::default(),
             failover_rooms: BTreeSet::new(),
             liveness_changed: false,
@@ -195,7 +200,7 @@ impl Rooms {
         }
     }
 
-    /// Takes a message of a connector.
+    /// Takes a message of a connector, an api server or another chat server.
     ///
     /// # Errors
     /// If the bytes are not such a message; nothing has changed then.
@@ -206,16 +211,24 @@ impl Rooms {
         }
         let FromConnector { connector, incarnation, continues, count, known, request, .. } = message;
         if request == RpcRequest::Probe {
-            let from = Receiver { connector, reply: incoming.reply, trace: Some(incoming.trace) };
-            self.answer_probe(from, now);
+            let (reply, trace) = (incoming.reply, Some(incoming.trace));
+            self.answer_probe(Receiver { server: connector, reply, trace, is_numbered: false }, now);
+            return Ok(self.take_effects());
+        }
+        if request.is_allowed_from(API) {
+            // An api server has no link, no members and no lease here: the log orders its acts, and a
+            // copy of a message does no harm.
+            let (reply, trace) = (incoming.reply.unwrap_or_default(), incoming.trace);
+            let requester = Requester { server: connector, reply, trace, is_numbered: false };
+            self.handle_request(requester, incarnation, request, now);
             return Ok(self.take_effects());
         }
         let count = incoming.is_proven.then_some(count);
         match self.check_sender(&connector, Lineage::claimed(incarnation, continues), (count, &request), now.ticks) {
             SenderCheck::Accepted => {
                 known.into_iter().for_each(|known| self.record_known_incarnation(&connector, known, now.ticks));
-                let requester =
-                    Requester { connector, reply: incoming.reply.unwrap_or_default(), trace: incoming.trace };
+                let (reply, trace) = (incoming.reply.unwrap_or_default(), incoming.trace);
+                let requester = Requester { server: connector, reply, trace, is_numbered: true };
                 self.handle_request(requester, incarnation, request, now);
                 self.apply_liveness(now);
             }
@@ -223,7 +236,8 @@ impl Rooms {
                 self.report(Event::MessageRepeated { connector, count });
             }
             SenderCheck::Stale(known) => {
-                let to = Receiver { connector, reply: incoming.reply, trace: Some(incoming.trace) };
+                let (reply, trace) = (incoming.reply, Some(incoming.trace));
+                let to = Receiver { server: connector, reply, trace, is_numbered: true };
                 self.outgoing().respond_stale(to, known);
             }
             SenderCheck::Unclear => {}
@@ -236,6 +250,9 @@ impl Rooms {
         if self.is_yielding {
             // The other process responds.
             return;
+        }
+        if let RpcRequest::Rooms { number, query } = request {
+            return self.list_rooms(requester, number, query);
         }
         if self.is_handing_over {
             return self.redirect(requester, &request, now);
@@ -253,7 +270,7 @@ impl Rooms {
             RpcRequest::Heartbeat | RpcRequest::Probe => self.answer_heartbeat(requester, &RpcResponse::Alive, now),
             RpcRequest::Detach { room } => {
                 if let Some(owner) = self.owners.get_mut(&room) {
-                    owner.detach(&requester.connector);
+                    owner.detach(&requester.server);
                 }
             }
             RpcRequest::Attach { room, at } => {
@@ -264,20 +281,20 @@ impl Rooms {
                 self.with_owner(&room, |owner, cx| owner.request_history(history, now, cx));
             }
             RpcRequest::Propose { room, at, number, items, urgent } => {
-                let author = Author { connector: requester.connector.clone(), incarnation };
+                let author = Author { connector: requester.server.clone(), incarnation };
                 let proposal = Proposal { requester, author, at, number, items, is_urgent: urgent };
                 self.with_owner(&room, |owner, cx| owner.propose(proposal, now, cx));
             }
+            RpcRequest::Act { room, number, acts } => {
+                let message = ActMessage { requester, incarnation, number, acts };
+                self.with_owner(&room, |owner, cx| owner.act(message, now, cx));
+            }
+            RpcRequest::Look { room, number, about } => {
+                let look = Look { requester, number, about };
+                self.with_owner(&room, |owner, cx| owner.look(look, now, cx));
+            }
+            RpcRequest::Rooms { number, query } => self.list_rooms(requester, number, query),
         }
-    }
-
-    /// Takes a message of acts for a room that this server may own; for another room nothing
-    /// happens.
-    pub fn act(&mut self, room: &RoomId, message: ActMessage, now: Now) -> Vec<Effect> {
-        if !self.is_yielding && !self.is_handing_over && self.may_own(room) {
-            self.with_owner(room, |owner, cx| owner.act(message, now, cx));
-        }
-        self.take_effects()
     }
 
     /// Takes the result of a log operation.

@@ -18,6 +18,7 @@ use bytes::Bytes;
 use model::ids::RoomId;
 use model::log_parts::{LogPart, LogParts, PerPart};
 use model::record::{Epoch, Position};
+use model::rpc::messages::{RoomPage, RoomPageBuilder, RoomQuery};
 use model::settings::LogSettings;
 use owner::log_operation::{AppendError, Lifetime, ReadError, Tail};
 use tokio::time::{Instant, sleep};
@@ -136,6 +137,16 @@ impl JetStream {
         lifetime: Lifetime,
     ) -> impl Future<Output = Result<Position, AppendError>> {
         self.of(room).append(room, expected, record, lifetime)
+    }
+
+    /// See [`super::Log::rooms`].
+    pub async fn rooms(&self, query: &RoomQuery) -> Result<RoomPage, ReadError> {
+        let mut page = RoomPageBuilder::new(query);
+        // One after the other: a list is read seldom, and each part takes memory for its names.
+        for (_, part) in self.0.streams.iter() {
+            part.list_rooms(&mut page).await?;
+        }
+        Ok(page.finish())
     }
 
     /// See [`super::Log::append_probe`]. The message is sent like all others.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use model::ids::RoomId;
 use model::log_parts::{LogPart, LogParts, PerPart};
 use model::record::{Epoch, Position};
+use model::rpc::messages::{RoomPage, RoomPageBuilder, RoomQuery};
 use model::settings::LogSettings;
 use runtime::clock;
 use tokio::time::Instant;
@@ -184,6 +185,17 @@ impl Memory {
             records.get(index).map(|stored| stored.bytes.clone())
         };
         positions.iter().map(find).collect()
+    }
+
+    /// See [`super::Log::rooms`].
+    pub fn rooms(&self, query: &RoomQuery) -> RoomPage {
+        let mut page = RoomPageBuilder::new(query);
+        for part in self.parts.iter() {
+            let inner = self.inner(part);
+            let rooms = inner.rooms.iter().filter(|(_, records)| !records.records.is_empty());
+            rooms.for_each(|(room, _)| page.add(room.clone()));
+        }
+        page.finish()
     }
 
     /// See [`super::Log::status`].

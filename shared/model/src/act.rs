@@ -1,7 +1,7 @@
 //! Acts: changes of a room that are no member's own coming and going or message, and what a token
 //! says about a member. Pure.
 //!
-//! No role proposes acts so far; owners decide them, and rooms keep their effects.
+//! Api servers propose acts, owners decide them, and rooms keep their effects.
 
 use std::sync::Arc;
 
@@ -154,7 +154,7 @@ impl Target {
 }
 
 /// An act with the id under which it may be repeated.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdentifiedAct {
     /// Its idempotency key.
     pub id: MessageId,
@@ -165,7 +165,8 @@ pub struct IdentifiedAct {
 }
 
 /// A change that an owner is requested to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Act {
     /// A message of the application, in the name of `from`, who need not be a member.
     Say {
@@ -174,6 +175,7 @@ pub enum Act {
         /// The text.
         content: String,
         /// The API key, and data of the application.
+        #[serde(default, skip_serializing_if = "MessageMeta::is_empty")]
         meta: MessageMeta,
     },
     /// A member must leave.
@@ -201,6 +203,7 @@ pub enum Act {
         /// The message.
         seq: u64,
         /// `None` redacts it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         content: Option<String>,
         /// The author.
         by: Actor,
@@ -246,6 +249,7 @@ pub enum Act {
         /// The last room that is done; empty at first.
         cursor: String,
         /// It is over.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         done: bool,
     },
 }

@@ -81,7 +81,12 @@ impl Lineage {
             | RpcResponse::Unavailable { .. }
             | RpcResponse::Alive
             | RpcResponse::Leaving
-            | RpcResponse::Stale(_) => {}
+            | RpcResponse::Stale(_)
+            | RpcResponse::Acted { .. }
+            | RpcResponse::ActStale { .. }
+            | RpcResponse::Busy { .. }
+            | RpcResponse::Looked { .. }
+            | RpcResponse::Rooms { .. } => {}
         }
     }
 

@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::ids::ServerId;
 use crate::servers::{Server, Servers};
 
-pub use crate::servers::{CHAT, CONNECTOR, GATE};
+pub use crate::servers::{API, CHAT, CONNECTOR, GATE};
 
 /// There is no server of a type, so nothing can be sent to one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::headers::Headers;
-use crate::ids::{RoomId, ServerId};
+use crate::ids::{Incarnation, RoomId, ServerId};
+use crate::membership::first_bytes;
 use crate::subjects;
 use crate::version;
 pub use envelope::{record_offset, sender};
@@ -88,6 +89,12 @@ pub enum RpcError {
     /// Cannot be written; a defect of ours.
     #[error("bus message cannot be written: {0}")]
     Unwritable(#[from] rmp_serde::encode::Error),
+}
+
+/// Returns the number that stands before the tokens by which a run of a server tells the responses to
+/// its requests apart. Those of other runs are far away from it.
+pub fn first_token(server: &ServerId, run: Incarnation) -> u64 {
+    u64::from_be_bytes(first_bytes(&[b"token", &run.0.to_be_bytes(), server.as_str().as_bytes()]))
 }
 
 /// Encodes a message's body: a MessagePack map with named fields.

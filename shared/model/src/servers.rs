@@ -14,8 +14,7 @@ pub const GATE: &str = "gate";
 pub const CONNECTOR: &str = "connector";
 /// Type of the servers that own rooms.
 pub const CHAT: &str = "chat";
-
-/// Type of the servers of the API for back ends of the application.
+/// Type of the servers that serve the application.
 pub const API: &str = "api";
 
 /// One entry of `servers.json`.
@@ -104,14 +103,20 @@ impl Servers {
         self.of_type(CHAT)
     }
 
-    /// Every server with its type: gates, connectors, chat servers, then the other types by name.
+    /// The servers that serve the application.
+    pub fn api(&self) -> &[Server] {
+        self.of_type(API)
+    }
+
+    /// Every server with its type: gates, connectors, chat servers, api servers, then the other types
+    /// by name.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Server)> {
         self.types().flat_map(|server_type| self.of_type(server_type).iter().map(move |server| (server_type, server)))
     }
 
     /// The types that have a list, in the order of [`Servers::all`].
     pub fn types(&self) -> impl Iterator<Item = &str> {
-        let known = [GATE, CONNECTOR, CHAT];
+        let known = [GATE, CONNECTOR, CHAT, API];
         let others = self.by_type.keys().map(String::as_str).filter(move |name| !known.contains(name));
         known.into_iter().filter(|name| self.by_type.contains_key(*name)).chain(others)
     }

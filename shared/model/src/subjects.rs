@@ -5,7 +5,7 @@ mod prefix;
 
 pub use prefix::SubjectPrefix;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode_byte, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode_byte, utf8_percent_encode};
 
 use crate::ids::{RoomId, ServerId};
 use crate::log_parts::{LogPart, LogParts, Slot};
@@ -80,6 +80,16 @@ pub fn is_reply_to_application(subject: &str) -> bool {
     !first.starts_with('$') && !SubjectPrefix::OWN.contains(&first)
 }
 
+/// The response to an api server's request `number`.
+pub fn api_reply(id: &ServerId, number: u64) -> String {
+    format!("api.{id}.reply.{number}")
+}
+
+/// All subjects of an api server, as one subscription.
+pub fn api_all(id: &ServerId) -> String {
+    format!("api.{id}.>")
+}
+
 /// A room's log: its slot, then its name.
 pub fn log(room: &RoomId) -> String {
     format!("log.{}.{}", Slot::of(room), room_token(room))
@@ -134,17 +144,28 @@ pub fn is_inbox_of(id: &ServerId, subject: &str) -> bool {
 
 /// Returns true if a connector receives the response to one of its requests on `subject`.
 pub fn is_reply_of(id: &ServerId, subject: &str) -> bool {
-    reply(subject).is_some_and(|(connector, _)| connector == id.as_str())
+    reply("connector.", subject).is_some_and(|(connector, _)| connector == id.as_str())
+}
+
+/// Returns true if an api server receives the response to one of its requests on `subject`.
+pub fn is_api_reply_of(id: &ServerId, subject: &str) -> bool {
+    reply("api.", subject).is_some_and(|(api, _)| api == id.as_str())
 }
 
 /// The number of the request whose response goes to `subject`; `None` if it is no subject of
 /// [`connector_reply`].
 pub fn parse_reply(subject: &str) -> Option<u64> {
-    reply(subject).map(|(_, number)| number)
+    reply("connector.", subject).map(|(_, number)| number)
 }
 
-fn reply(subject: &str) -> Option<(&str, u64)> {
-    let mut tokens = subject.strip_prefix("connector.")?.split('.');
+/// The number of the request whose response goes to `subject`; `None` if it is no subject of
+/// [`api_reply`].
+pub fn parse_api_reply(subject: &str) -> Option<u64> {
+    reply("api.", subject).map(|(_, number)| number)
+}
+
+fn reply<'a>(role: &str, subject: &'a str) -> Option<(&'a str, u64)> {
+    let mut tokens = subject.strip_prefix(role)?.split('.');
     let (id, "reply", number, None) = (tokens.next()?, tokens.next()?, tokens.next()?, tokens.next()) else {
         return None;
     };
@@ -170,6 +191,15 @@ pub fn room_token(room: &RoomId) -> String {
     token
 }
 
+/// The room whose log has this subject; `None` for any other subject, also for one of the room that
+/// [`log`] would not write.
+pub fn parse_log(subject: &str) -> Option<RoomId> {
+    let (_, token) = subject.strip_prefix("log.")?.split_once('.')?;
+    let name = percent_decode_str(token).decode_utf8().ok()?;
+    // A program that may publish can spell subjects as it likes: only those of servers are rooms.
+    RoomId::new(&name).ok().filter(|room| log(room) == subject)
+}
+
 /// A room as a header's value: as [`room_token`], but all ASCII.
 pub fn room_header(room: &RoomId) -> String {
     // Values of headers are ASCII.
@@ -178,7 +208,6 @@ pub fn room_header(room: &RoomId) -> String {
 
 #[cfg(test)]
 mod tests {
-    use percent_encoding::percent_decode_str;
     use proptest::prelude::*;
 
     use super::*;
@@ -198,6 +227,10 @@ mod tests {
         assert_eq!(connector_push(&id), "connector.chat-server-1.push");
         assert_eq!(connector_ping(&id), "connector.chat-server-1.ping");
         assert_eq!(connector_all(&id), "connector.chat-server-1.>");
+        assert_eq!(
+            (api_reply(&id, 7), api_all(&id)),
+            ("api.chat-server-1.reply.7".into(), "api.chat-server-1.>".into())
+        );
         assert_eq!(log(&room("a.b c")), "log.10.a%2Eb%20c");
     }
 
@@ -235,6 +268,14 @@ mod tests {
     }
 
     #[test]
+    fn a_log_is_named_as_servers_name_it() {
+        assert_eq!(parse_log("log.10.a%2Eb%20c"), Some(room("a.b c")));
+        for other in ["log.11.a%2Eb%20c", "log.10.a%2eb%20c", "log.48.$proof", "log.51.lob%62y", "log.51", "log.51."] {
+            assert_eq!(parse_log(other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn only_replies_are_replies() {
         let id = ServerId::new("connector-server-1").unwrap();
         assert_eq!(parse_reply(&connector_reply(&id, u64::MAX)), Some(u64::MAX));
@@ -244,6 +285,10 @@ mod tests {
             assert_eq!(parse_reply(foreign), None, "{foreign}");
         }
         assert_eq!(parse_reply("connector.a.reply.18446744073709551616"), None);
+        let (reply, api) = (connector_reply(&id, 7), api_reply(&id, 7));
+        assert_eq!((parse_api_reply(&api), parse_api_reply(&reply), parse_reply(&api)), (Some(7), None, None));
+        assert!(is_api_reply_of(&id, &api) && !is_api_reply_of(&id, &reply) && !is_reply_of(&id, &api));
+        assert!(!is_api_reply_of(&ServerId::new("api-server-1").unwrap(), &api));
     }
 
     #[test]
@@ -273,6 +318,7 @@ mod tests {
             prop_assert_eq!(&decode(&token), &room);
             let header = room_header(&room);
             prop_assert!(header.is_ascii() && header.trim() == header, "{}", header);
+            prop_assert_eq!(parse_log(&log(&room)), Some(room.clone()));
             prop_assert_eq!(decode(&header), room);
         }
     }

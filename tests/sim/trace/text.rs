@@ -135,9 +135,9 @@ fn list<T>(items: &[T], text: impl Fn(&T) -> String) -> String {
     format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(" "))
 }
 
-/// `C1` for `connector-server-1`, `S1` for `chat-server-1`.
+/// `C1` for `connector-server-1`, `S1` for `chat-server-1`, `A1` for `api-server-1`.
 pub(super) fn short(id: &ServerId) -> String {
-    id.as_str().replace("connector-server-", "C").replace("chat-server-", "S")
+    id.as_str().replace("connector-server-", "C").replace("chat-server-", "S").replace("api-server-", "A")
 }
 
 fn session(id: &SessionId) -> String {
@@ -186,6 +186,11 @@ fn from_connector(message: &FromConnector) -> String {
         }
         RpcRequest::Heartbeat => format!("heartbeat{}", message.known.map(known).unwrap_or_default()),
         RpcRequest::Probe => "probe".to_owned(),
+        RpcRequest::Act { room, number, acts } => {
+            format!("act {room} #{number} {}", list(acts, |act| format!("{:?} {:?}", act.id, act.act)))
+        }
+        RpcRequest::Look { room, number, about } => format!("look {room} #{number} {about:?}"),
+        RpcRequest::Rooms { number, query } => format!("rooms #{number} {query:?}"),
     };
     let continues: String = message.continues.iter().map(|run| format!(" continues r{}", run.0)).collect();
     format!("{}r{}{continues} {text}", short(&message.connector), message.incarnation.0)
@@ -215,6 +220,13 @@ fn from_chat(message: &FromChat) -> String {
         },
         RpcResponse::Leaving => "leaving".to_owned(),
         RpcResponse::Stale(stale) => format!("stale,{}", known(*stale)),
+        RpcResponse::Acted { room, number, outcomes, .. } => format!("acted {room} #{number} {outcomes:?}"),
+        RpcResponse::ActStale { room, incarnation, number } => format!("act-stale {room} r{}#{number}", incarnation.0),
+        RpcResponse::Busy { room } => format!("busy {room}"),
+        RpcResponse::Looked { room, number, upto, found } => {
+            format!("looked {room} #{number} up to {} {found:?}", place(upto))
+        }
+        RpcResponse::Rooms { number, page } => format!("rooms #{number} {page:?}"),
     };
     format!("{}r{} n{} {text}", short(&message.chat), message.incarnation.0, message.number)
 }

@@ -7,7 +7,8 @@ use model::membership::MessageId;
 use model::permissions::Action;
 use model::record::Record;
 use model::room::RoomState;
-use owner::room::ActMessage;
+use model::rpc::messages::{FromConnector, RpcRequest};
+use model::{rpc, subjects};
 
 use super::*;
 
@@ -20,10 +21,13 @@ const AGINGS: usize = 2;
 /// The room of all rooms.
 pub(crate) const ALL_ROOMS: &str = "~all";
 
+/// The number and the acts of a message.
+type Message = (u64, Vec<IdentifiedAct>);
+
 /// Messages of acts and their rooms.
 #[derive(Debug, Default)]
 pub(crate) struct ActSender {
-    sent: Vec<(RoomId, ActMessage)>,
+    sent: Vec<(RoomId, Message)>,
     acts: u64,
 }
 
@@ -43,13 +47,16 @@ impl World {
             1 | 2 if count > 0 => self.act_sender.sent[count - 1].clone(),
             _ => self.new_message(),
         };
+        let (api, (number, acts)) = (server("api", 0).id, message);
+        let reply = subjects::api_reply(&api, number);
+        let body = rpc::encode(&FromConnector::uncounted(api, Incarnation(1), RpcRequest::Act { room, number, acts }));
+        let body = body.unwrap();
         for chat in 0..self.chats.len() {
             let node = &self.chats[chat];
             let hears = node.up && !node.is_dead && node.sleeps_until <= self.now;
             if hears && !self.chance.per_mille(100) {
-                let now = self.chat_now(chat);
-                let effects = self.chats[chat].rooms.act(&room, message.clone(), now);
-                self.chat_effects(chat, effects);
+                let (body, reply, trace) = (body.clone(), Some(reply.clone()), Trace::new(1, 1));
+                self.agenda.at(self.now + 1, Event::ToChat { chat, body, reply, trace });
             }
         }
     }
@@ -81,23 +88,21 @@ impl World {
         states.filter(move |(place, _)| place.epoch == epoch).map(|(place, state)| (place.position, state))
     }
 
-    fn new_message(&mut self) -> (RoomId, ActMessage) {
+    fn new_message(&mut self) -> (RoomId, Message) {
         let names = [ROOMS[0], ROOMS[1], ROOMS[2], ALL_ROOMS];
         let room = RoomId::new(names[self.chance.index(names.len())]).unwrap();
-        let acts = (0..=self.chance.index(3)).map(|_| self.identified_act(&room)).collect();
+        let acts: Vec<_> = (0..=self.chance.index(3)).map(|_| self.identified_act(&room)).collect();
         // The numbers of all rooms together rise.
         let number = self.act_sender.sent.len() as u64 + 1;
-        let server = ServerId::new("api-server-1").unwrap();
-        let message = ActMessage { server, incarnation: Incarnation(1), number, acts };
-        self.act_sender.sent.push((room.clone(), message.clone()));
-        (room, message)
+        self.act_sender.sent.push((room.clone(), (number, acts.clone())));
+        (room, (number, acts))
     }
 
     fn identified_act(&mut self, room: &RoomId) -> IdentifiedAct {
         let earlier = self.act_sender.sent.iter().rev().find(|(other, _)| other == room);
         if let Some((_, message)) = earlier.filter(|_| self.chance.per_mille(100)) {
             // Another message with the same key.
-            return message.acts[0].clone();
+            return message.1[0].clone();
         }
         self.act_sender.acts += 1;
         let number = self.act_sender.acts;

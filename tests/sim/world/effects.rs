@@ -15,7 +15,7 @@ impl World {
             match effect {
                 ChatEffect::Send(send) => {
                     self.check_answer(&send);
-                    let nodes = self.connectors.iter().enumerate().filter(|(_, node)| node.id == send.connector);
+                    let nodes = self.connectors.iter().enumerate().filter(|(_, node)| node.id == send.server);
                     for connector in nodes.map(|(number, _)| number).collect::<Vec<_>>() {
                         self.send_to_connector(chat, connector, &send.body);
                     }
@@ -25,6 +25,11 @@ impl World {
                     self.request_operation(chat, room, asker, op);
                 }
                 ChatEffect::Probe(home) => self.probe(chat, home),
+                ChatEffect::ListRooms { list, query } => {
+                    let page = self.log.rooms(&query);
+                    let effects = self.chats[chat].rooms.on_rooms_listed(list, Some(page));
+                    self.chat_effects(chat, effects);
+                }
                 // Each server looks at the list at its own moment.
                 ChatEffect::Report(ChatEvent::MessageUnencodable { error, .. }) => panic!("{error}"),
                 ChatEffect::Report(event) => report::count(&event, &self.metrics),

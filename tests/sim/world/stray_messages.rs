@@ -179,10 +179,13 @@ impl World {
 
     /// An answer goes to a subject of its asker, and stray questions for messages have none.
     pub(super) fn check_answer(&self, send: &OutgoingReply) {
-        let OutgoingReply { connector: asker, reply, method, .. } = send;
-        let is_own = |reply: &String| subjects::is_reply_of(asker, reply) || subjects::is_inbox_of(asker, reply);
+        let OutgoingReply { server: asker, reply, method, .. } = send;
+        let is_own = |reply: &String| {
+            let (id, reply) = (asker, reply.as_str());
+            subjects::is_reply_of(id, reply) || subjects::is_api_reply_of(id, reply) || subjects::is_inbox_of(id, reply)
+        };
         assert!(reply.as_ref().is_none_or(is_own), "{method} is answered to {reply:?} instead of {asker}");
-        let is_known = ["connector-server-", "chat-server-", "gate-server-"].iter().any(|kind| {
+        let is_known = ["connector-server-", "chat-server-", "gate-server-", "api-server-"].iter().any(|kind| {
             asker.as_str().strip_prefix(kind).and_then(|number| number.parse().ok()).is_some_and(|n: usize| n <= 3)
         });
         assert!(is_known, "{asker} is a stranger, and is sent {method}");

@@ -7,12 +7,12 @@ use model::record::{DecidedAct, DecidedActs, Entry, Outcome, Position, Refusal};
 use model::room::{DoneAct, Moderation};
 
 use super::Draft;
-use crate::room::ActMessage;
+use crate::room::{ActMessage, Requester};
 
 impl Draft<'_> {
     /// Decides every act of a message.
     pub fn decide_acts(&mut self, message: &ActMessage) {
-        let ActMessage { server, incarnation, number, acts } = message;
+        let ActMessage { requester: Requester { server, .. }, incarnation, number, acts } = message;
         let decided = acts.iter().map(|act| {
             let outcome = self.decide_act(act).unwrap_or_else(Outcome::Refused);
             DecidedAct { id: act.id, digest: act.digest, outcome }

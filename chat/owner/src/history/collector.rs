@@ -1,10 +1,11 @@
 //! The messages of a page: those of a record that a viewer may see, until the page is full.
 
 use model::act::MessageMeta;
-use model::membership::Membership;
 use model::record::{Position, Record};
-use model::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, Item};
+use model::rpc::messages::{HistoryMessage, HistoryPage, Item};
 use model::size_limits::SizeLimits;
+
+use super::Viewer;
 
 /// Collects messages until a page is full.
 pub(super) struct Collector {
@@ -18,8 +19,8 @@ pub(super) struct Collector {
 }
 
 impl Collector {
-    pub(super) fn new(query: &HistoryQuery, size_limits: SizeLimits) -> Self {
-        Self { messages: Vec::new(), limit: usize::from(query.limit), bytes: 0, size_limits, has_skipped: false }
+    pub(super) fn new(limit: u16, size_limits: SizeLimits) -> Self {
+        Self { messages: Vec::new(), limit: usize::from(limit), bytes: 0, size_limits, has_skipped: false }
     }
 
     /// Returns false if the page is full without this message.
@@ -47,10 +48,10 @@ impl Collector {
 pub(super) fn visible_messages<'a>(
     position: Position,
     record: &'a Record,
-    viewer: &'a Membership,
+    viewer: &'a Viewer,
 ) -> impl DoubleEndedIterator<Item = HistoryMessage> + 'a {
     record.entries.iter().enumerate().filter_map(move |(index, entry)| {
-        let message = entry.message().filter(|message| message.is_for(viewer))?;
+        let message = entry.message().filter(|message| viewer.may_see(message))?;
         let (seq, time) = (position.seq(index), record.time);
         let to = message.to.map(|(to, _)| to.clone());
         let meta = message.meta.cloned().and_then(MessageMeta::boxed);

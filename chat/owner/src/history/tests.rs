@@ -86,9 +86,10 @@ impl HistoryHarness {
     /// Returns the page, the position, and the number of reads.
     fn ask(&self, span: HistoryRange, limit: u16, viewer: u128) -> (LogPosition, HistoryPage, usize) {
         let requester = Requester {
-            connector: ServerId::new("connector-server-1").unwrap(),
+            server: ServerId::new("connector-server-1").unwrap(),
             reply: String::new(),
             trace: Trace::new(1, 1),
+            is_numbered: true,
         };
         let query = HistoryQuery { viewer: member(viewer), span, limit };
         let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, query };
@@ -301,9 +302,10 @@ fn messages_behind_the_last_record_are_passed_over() {
     assert_eq!(harness.ask(HistoryRange::Last, 9, 1).0.position, Position(3));
     (0..300).for_each(|_| drop(harness.log.publish(&room(), bytes::Bytes::from_static(b"garbage"))));
     let requester = Requester {
-        connector: ServerId::new("connector-server-1").unwrap(),
+        server: ServerId::new("connector-server-1").unwrap(),
         reply: String::new(),
         trace: Trace::new(1, 1),
+        is_numbered: true,
     };
     let query = HistoryQuery { viewer: member(1), span: HistoryRange::Last, limit: 9 };
     let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, query };
@@ -338,9 +340,10 @@ fn a_page_is_from_the_log_that_its_epoch_names() {
         // The epoch changes after so many operations.
         for (replaced_after, is_at_hand) in (0..12).flat_map(|after| [(after, true), (after, false)]) {
             let requester = Requester {
-                connector: ServerId::new("connector-server-1").unwrap(),
+                server: ServerId::new("connector-server-1").unwrap(),
                 reply: String::new(),
                 trace: Trace::new(1, 1),
+                is_numbered: true,
             };
             let query = HistoryQuery { viewer: member(1), span, limit: 100 };
             let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 3, session: None, query };

@@ -66,6 +66,16 @@ impl RetainedState {
     }
 }
 
+/// The rest of an activation: its requests in flight or unanswered, and the state unless the room was
+/// empty.
+#[derive(Debug)]
+pub(super) struct EndedActivation {
+    pub(super) proposals: Vec<Proposal>,
+    pub(super) acts: Vec<ActMessage>,
+    pub(super) attaches: Vec<Attach>,
+    pub(super) retained: Option<RetainedState>,
+}
+
 /// A room's state while this server appends to it.
 #[derive(Debug)]
 pub(super) struct Activation {
@@ -141,6 +151,7 @@ pub(super) struct PendingAppend {
     record: Record,
     size: usize,
     proposals: Vec<Proposal>,
+    acts: Vec<ActMessage>,
     /// Connectors with members before the record.
     before: BTreeSet<ServerId>,
     /// Restores the state of the log.
@@ -293,24 +304,28 @@ impl Activation {
         }
     }
 
-    /// Ends the activation. Returns the requests in flight or unanswered, and the state unless the
-    /// room was empty.
-    pub(super) fn into_waiting(mut self) -> (Vec<Proposal>, Vec<Attach>, Option<RetainedState>) {
+    /// Returns true if a message of acts is in the record in flight.
+    pub(super) fn is_appending_acts(&self, message: &ActMessage) -> bool {
+        let PendingOperation::Append(appending) = &self.pending else { return false };
+        appending.acts.iter().any(|acts| acts.is_of_server_of(message) && acts.order() == message.order())
+    }
+
+    /// Ends the activation.
+    pub(super) fn end(mut self) -> EndedActivation {
         let mut attaches: Vec<Attach> = self.proven_attaches.into();
-        let proposals = match self.pending {
+        let (mut proposals, mut acts) = (Vec::new(), Vec::new());
+        match self.pending {
             PendingOperation::Append(appending) => {
                 appending.undo.apply(&mut self.state);
-                appending.proposals
+                (proposals, acts) = (appending.proposals, appending.acts);
             }
-            PendingOperation::Prove(waiting) => {
-                attaches.extend(waiting);
-                Vec::new()
-            }
-            PendingOperation::None | PendingOperation::CatchUp(_) => Vec::new(),
-        };
+            PendingOperation::Prove(waiting) => attaches.extend(waiting),
+            PendingOperation::None | PendingOperation::CatchUp(_) => {}
+        }
         let retained =
             RetainedState { epoch: self.epoch, id: self.id, state: self.state, recent_joins: self.recent_joins };
-        (proposals, attaches, Some(retained).filter(|retained| retained.id != RecordId::NONE))
+        let retained = Some(retained).filter(|retained| retained.id != RecordId::NONE);
+        EndedActivation { proposals, acts, attaches, retained }
     }
 
     /// Notifies connectors that have members here and do not follow: the last record makes them
@@ -340,7 +355,7 @@ impl Activation {
     /// Starts the next log operation, if none is in flight and one is due.
     pub(super) fn advance(
         &mut self,
-        Waiting { proposals, acts, may_wait, attaches, has_history_requests }: Waiting<'_>,
+        Waiting { proposals, acts, may_wait, attaches, has_readers }: Waiting<'_>,
         (ids, space): (&mut RecordIds, MessageSpace),
         now: Now,
         cx: &mut Context<'_>,
@@ -355,7 +370,7 @@ impl Activation {
         if !self.has_pending() && (is_due || !acts.is_empty() || !(proposals.is_empty() || may_wait)) {
             self.append((proposals, acts, &mut *attaches), (ids, space), now, cx)?;
         }
-        if !self.has_pending() && (!attaches.is_empty() || has_history_requests) {
+        if !self.has_pending() && (!attaches.is_empty() || has_readers) {
             self.pending = PendingOperation::Prove(std::mem::take(attaches));
             cx.request_log(LogOp::Last { certain: true });
         }
@@ -377,7 +392,7 @@ impl Activation {
         // Record times never fall, whatever happens to the wall clock.
         let time = now.wall_ms.max(self.state.time());
         let checkpoint_only = std::mem::take(&mut self.checkpoint_only);
-        let Decision { mut entries, decided, acts, taken, undo, messages } = if checkpoint_only {
+        let Decision { mut entries, decided, acts, taken, taken_acts, undo, messages } = if checkpoint_only {
             Decision::default()
         } else {
             self.decide((proposals, messages_of_acts), attaches, (space, time), cx)
@@ -417,7 +432,7 @@ impl Activation {
         // record.
         let lifetime = if record.must_last() { Lifetime::Lasting } else { Lifetime::Aging };
         cx.request_log(LogOp::Append { expected: self.end, record: bytes, lifetime });
-        let append = PendingAppend { record, size, proposals: taken, before, undo, messages };
+        let append = PendingAppend { record, size, proposals: taken, acts: taken_acts, before, undo, messages };
         self.pending = PendingOperation::Append(Box::new(append));
         Ok(())
     }

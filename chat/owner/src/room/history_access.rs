@@ -31,7 +31,7 @@ pub struct HistoryRequest {
 
 impl HistoryRequest {
     fn is_repeated_by(&self, other: &Self) -> bool {
-        (&self.requester.connector, self.number) == (&other.requester.connector, other.number)
+        (&self.requester.server, self.number) == (&other.requester.server, other.number)
     }
 }
 
@@ -69,7 +69,7 @@ impl Owner {
             }
             // Dropped without a response: a connector that is right repeats the request until it
             // learns that the member left.
-            let (room, connector) = (self.room.clone(), request.requester.connector);
+            let (room, connector) = (self.room.clone(), request.requester.server);
             cx.report(Event::ViewerRefused { room, connector });
         }
     }
@@ -83,7 +83,7 @@ impl Activation {
     /// Returns true if the viewer is in the room through a session of the connector, of its present
     /// incarnation or of one that this continues.
     fn has_viewer(&self, HistoryRequest { requester, incarnation, session, query, .. }: &HistoryRequest) -> bool {
-        let (connector, viewer) = (&requester.connector, Some(query.viewer));
+        let (connector, viewer) = (&requester.server, Some(query.viewer));
         let present = self.liveness.current_incarnation(connector, *incarnation);
         let mut runs = iter::once(&present).chain(self.liveness.continued_incarnations(connector));
         match *session {

@@ -82,26 +82,24 @@ impl Owner {
         self.may_append = false;
         // The next owner may change the room; this state must not outlive that.
         self.retained = None;
-        let waiting = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Active(active) if !active.has_pending() => {
-                let (proposals, attaches, _) = active.into_waiting();
-                (proposals, attaches)
-            }
+        let attaches = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            // None of its proposals and acts is in flight.
+            Phase::Active(active) if !active.has_pending() => active.end().attaches,
             busy => {
                 self.discards_result = !matches!(busy, Phase::Idle);
                 self.phase = busy;
-                (Vec::new(), Vec::new())
+                Vec::new()
             }
         };
-        let (proposals, attaches) = waiting;
-        self.acts.clear();
-        let requesters = proposals.into_iter().chain(self.proposals.drain(..)).map(|proposal| proposal.requester);
+        let requesters = self.proposals.drain(..).map(|proposal| proposal.requester);
         let requesters =
             requesters.chain(attaches.into_iter().chain(self.attaches.drain(..)).map(|attach| attach.requester));
         let requesters = requesters.chain(self.history_requests.drain(..).map(|request| request.requester));
+        let requesters = requesters.chain(self.acts.drain(..).map(|message| message.requester));
+        let requesters = requesters.chain(self.looks.drain().map(|look| look.requester));
         let not_owner = EncodedResponse::new(&RpcResponse::NotOwner { room: self.room.clone() });
         for requester in requesters {
-            self.followers.remove(&requester.connector);
+            self.followers.remove(&requester.server);
             cx.out.send(requester.into(), &not_owner);
         }
         // Connectors without a waiting request are notified as well, or they would find out only

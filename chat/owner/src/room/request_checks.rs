@@ -5,7 +5,7 @@
 use model::ids::{Incarnation, ServerId};
 use model::rpc::messages::{KnownIncarnation, is_plausible_number};
 
-use super::{Context, Owner, Phase, Proposal, Requester};
+use super::{ActMessage, Context, Owner, Phase, Proposal, Requester};
 use crate::draft::Author;
 use crate::event::Event;
 
@@ -28,11 +28,11 @@ impl Owner {
             cx.out.respond_stale(requester.clone().into(), KnownIncarnation { incarnation, live: false });
             true
         };
-        self.attaches.retain(|a| !refuse_if_stale(&a.requester, &a.requester.connector, a.incarnation));
+        self.attaches.retain(|a| !refuse_if_stale(&a.requester, &a.requester.server, a.incarnation));
         self.proposals.retain(|p| !refuse_if_stale(&p.requester, &p.author.connector, p.author.incarnation));
     }
 
-    /// Drops proposals with implausible numbers.
+    /// Drops proposals and messages of acts with implausible numbers.
     pub(super) fn refuse_implausible(&mut self, cx: &mut Context<'_>) {
         let Phase::Active(active) = &self.phase else {
             debug_assert!(false, "{}: requests are checked without a state", self.room);
@@ -48,6 +48,16 @@ impl Owner {
             if !is_plausible {
                 let event = Event::ProposalImplausible { connector: connector.clone(), number: *number };
                 cx.report(event);
+            }
+            is_plausible
+        });
+        self.acts.retain(|ActMessage { requester, incarnation, number, .. }| {
+            let last = state.last_acts(&requester.server);
+            let known = last.map_or(Incarnation::default(), |last| last.incarnation);
+            let last = last.filter(|last| last.incarnation == *incarnation).map_or(0, |last| last.number);
+            let is_plausible = incarnation.is_plausible(known) && is_plausible_number(*number, last);
+            if !is_plausible {
+                cx.report(Event::ProposalImplausible { connector: requester.server.clone(), number: *number });
             }
             is_plausible
         });

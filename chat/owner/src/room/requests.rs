@@ -5,19 +5,21 @@ use std::collections::VecDeque;
 use model::act::IdentifiedAct;
 use model::ids::{Incarnation, ServerId};
 use model::rpc::Trace;
-use model::rpc::messages::{Item, LogPosition};
+use model::rpc::messages::{Item, LogPosition, LookAbout};
 
 use crate::draft::Author;
 
-/// A connector that waits for a response.
+/// A server that waits for a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requester {
-    /// The connector.
-    pub connector: ServerId,
+    /// The connector, or the api server.
+    pub server: ServerId,
     /// The subject of the response.
     pub reply: String,
-    /// Trace of the client request behind the connector's request.
+    /// Trace of the client request behind the request.
     pub trace: Trace,
+    /// It is a connector: the messages to it are numbered.
+    pub is_numbered: bool,
 }
 
 /// A waiting attach.
@@ -52,7 +54,7 @@ pub struct Proposal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActMessage {
     /// The api server.
-    pub server: ServerId,
+    pub requester: Requester,
     /// Its incarnation.
     pub incarnation: Incarnation,
     /// The number of the message within that.
@@ -61,7 +63,28 @@ pub struct ActMessage {
     pub acts: Vec<IdentifiedAct>,
 }
 
+/// A waiting look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// The api server.
+    pub requester: Requester,
+    /// The request's number.
+    pub number: u64,
+    /// What it reads.
+    pub about: LookAbout,
+}
+
 impl ActMessage {
+    /// Returns its place among the messages of its api server.
+    pub(super) fn order(&self) -> (Incarnation, u64) {
+        (self.incarnation, self.number)
+    }
+
+    /// Returns true if the other message is one of the same api server.
+    pub(super) fn is_of_server_of(&self, other: &Self) -> bool {
+        self.requester.server == other.requester.server
+    }
+
     /// Returns the most bytes that the message can take in a record.
     pub(super) fn size(&self) -> usize {
         self.acts.iter().map(|act| act.act.size()).sum()
@@ -91,5 +114,6 @@ pub(super) struct Waiting<'a> {
     /// The proposals may wait for others, to share a record.
     pub(super) may_wait: bool,
     pub(super) attaches: &'a mut Vec<Attach>,
-    pub(super) has_history_requests: bool,
+    /// History requests or looks wait for a proof of the position.
+    pub(super) has_readers: bool,
 }

@@ -58,16 +58,16 @@ impl Owner {
         self.schedule_retry(now);
     }
 
-    /// Responds to waiting proposals and drops them, because their connectors repeat them. Attaches
-    /// continue to wait.
+    /// Responds to waiting proposals, acts and looks, and drops them, because their senders repeat
+    /// them. Attaches continue to wait.
     pub(super) fn fail_waiting(&mut self, because: Unavailable, error: &dyn Display, now: Now, cx: &mut Context<'_>) {
         let event = Event::LogFailed { room: self.room.clone(), because, error: error.to_string() };
         cx.report(event);
         self.schedule_retry(now);
-        // Their senders repeat them, too.
-        self.acts.clear();
-        for proposal in self.proposals.drain(..) {
-            cx.respond(proposal.requester, &RpcResponse::Unavailable { room: self.room.clone(), because });
+        let others = self.acts.drain(..).map(|message| message.requester);
+        let others = others.chain(self.looks.drain().map(|look| look.requester));
+        for requester in self.proposals.drain(..).map(|proposal| proposal.requester).chain(others) {
+            cx.respond(requester, &RpcResponse::Unavailable { room: self.room.clone(), because });
         }
     }
 

@@ -69,7 +69,12 @@ fn connector(number: u8) -> ServerId {
 }
 
 fn requester(number: u8) -> Requester {
-    Requester { connector: connector(number), reply: format!("connector.{number}.reply.1"), trace: Trace::new(1, 1) }
+    Requester {
+        server: connector(number),
+        reply: format!("connector.{number}.reply.1"),
+        trace: Trace::new(1, 1),
+        is_numbered: true,
+    }
 }
 
 fn join(session: u64, name: &str) -> Item {
@@ -115,17 +120,20 @@ impl OwnerHarness {
                 }
                 Effect::Log { requester: LogRequester::Reader(_), .. } => self.sent.push(Sent::Read),
                 Effect::Report(event) => self.events.push(event),
-                Effect::Send(OutgoingReply { connector, reply, trace, body, .. }) => {
+                Effect::Send(OutgoingReply { server, reply, trace, body, .. }) => {
                     let message: FromChat = rpc::decode(&body).unwrap();
                     self.sent.push(match (message.response, reply) {
                         (RpcResponse::History { .. }, _) => Sent::Read,
                         (response, Some(reply)) => {
-                            Sent::Respond(Requester { connector, reply, trace: trace.unwrap() }, response)
+                            let (trace, is_numbered) = (trace.unwrap(), message.number > 0);
+                            Sent::Respond(Requester { server, reply, trace, is_numbered }, response)
                         }
-                        (response, None) => Sent::Notify(connector, response, trace),
+                        (response, None) => Sent::Notify(server, response, trace),
                     });
                 }
-                Effect::Probe(_) | Effect::RequestRecheck => unreachable!("an owner probes no home"),
+                Effect::Probe(_) | Effect::RequestRecheck | Effect::ListRooms { .. } => {
+                    unreachable!("an owner probes no home")
+                }
             }
         }
     }
@@ -204,7 +212,7 @@ impl OwnerHarness {
     /// Returns the records sent to a connector, as responses or notifications.
     fn records_to(&self, number: u8) -> Vec<(Position, Arc<Record>)> {
         let record = |effect: &Sent| match effect {
-            Sent::Respond(Requester { connector: to, .. }, RpcResponse::Record { position, record, .. })
+            Sent::Respond(Requester { server: to, .. }, RpcResponse::Record { position, record, .. })
             | Sent::Notify(to, RpcResponse::Record { position, record, .. }, _)
                 if *to == connector(number) =>
             {

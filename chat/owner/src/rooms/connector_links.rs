@@ -70,7 +70,7 @@ impl Rooms {
     pub(super) fn answer_heartbeat(&mut self, requester: Requester, response: &RpcResponse, now: Now) {
         let stats = self.stats(now);
         let mut out = self.outgoing();
-        let number = out.next_number(&requester.connector);
+        let number = out.next_number(&requester.server);
         out.send_numbered(number, requester.into(), &EncodedResponse::new(response), Some(&stats));
     }
 

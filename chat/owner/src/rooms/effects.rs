@@ -4,6 +4,7 @@ use bytes::Bytes;
 use model::ids::{RoomId, ServerId};
 use model::record::SharedRecord;
 use model::rpc::Trace;
+use model::rpc::messages::RoomQuery;
 
 use crate::event::Event;
 use crate::log_operation::LogOp;
@@ -11,10 +12,12 @@ use crate::log_operation::LogOp;
 /// An effect, to be performed in order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Send to a connector: a response or a notification.
+    /// Send to a connector or an api server: a response or a notification.
     Send(OutgoingReply),
     /// Run the log operation, and report to [`super::Rooms::on_log_result`].
     Log { room: RoomId, requester: LogRequester, op: LogOp },
+    /// List rooms of the log, and report to [`super::Rooms::on_rooms_listed`].
+    ListRooms { list: u64, query: RoomQuery },
     /// Probe this chat server, and report to [`super::Rooms::on_probe_result`].
     Probe(ServerId),
     /// Check `servers.json` again: a server that it does not list sent a message.
@@ -32,12 +35,13 @@ pub enum LogRequester {
     Reader(u64),
 }
 
-/// A message to a connector.
+/// A message to a connector or an api server.
 #[derive(Debug, PartialEq, Eq)]
 pub struct OutgoingReply {
-    /// The connector.
-    pub connector: ServerId,
-    /// The subject that the request named, one of the connector's own; none for a notification.
+    /// The receiver.
+    pub server: ServerId,
+    /// The subject that the request named, one of the receiver's own; none for a notification, which
+    /// only connectors get.
     pub reply: Option<String>,
     /// For the `Method` header.
     pub method: &'static str,

@@ -114,7 +114,12 @@ impl Rooms {
             HomeState::ProbeNow | HomeState::Probing if self.waiting_requests.len() < MAX_WAITING => {
                 self.waiting_requests.push((requester, incarnation, request));
             }
-            HomeState::ProbeNow | HomeState::Probing => self.report(Event::RequestDropped),
+            HomeState::ProbeNow | HomeState::Probing => {
+                if !requester.is_numbered {
+                    self.outgoing().respond(requester, &RpcResponse::Busy { room });
+                }
+                self.report(Event::RequestDropped);
+            }
         }
     }
 

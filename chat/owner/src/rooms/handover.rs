@@ -34,6 +34,9 @@ impl Rooms {
 
     /// Returns true if nothing is in flight any more.
     pub fn is_handed_over(&self) -> bool {
-        self.is_handing_over && self.readers.is_empty() && !self.owners.values().any(|owner| owner.is_running())
+        self.is_handing_over
+            && self.readers.is_empty()
+            && self.lists.is_empty()
+            && !self.owners.values().any(|owner| owner.is_running())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::rpc::messages::{HistoryRange, LogPosition};
+use model::rpc::messages::{HistoryRange, LogPosition, RpcResponse, Unavailable};
 
 use super::outgoing::Outgoing;
 use super::record_cache::RecordCache;
@@ -51,7 +51,13 @@ impl HistoryReaders {
             ReaderStep::Answer(response) => out.respond(reader.requester, &response),
             // Load shedding: history is less urgent than appends, and the connector repeats the
             // request.
-            ReaderStep::Log(_) if !self.has_place(&reader) => out.report(Event::HistoryDropped),
+            ReaderStep::Log(_) if !self.has_place(&reader) => {
+                if reader.is_for_application() {
+                    let response = RpcResponse::Busy { room: reader.room.clone() };
+                    out.respond(reader.requester, &response);
+                }
+                out.report(Event::HistoryDropped);
+            }
             next @ ReaderStep::Log(_) => {
                 self.last += 1;
                 self.readers.insert(self.last, reader);
@@ -66,7 +72,7 @@ impl HistoryReaders {
         let (mut of_room, mut of_connector, mut pages) = (0, 0, 0);
         for other in self.readers.values() {
             of_room += usize::from(other.room == reader.room);
-            of_connector += usize::from(other.requester.connector == reader.requester.connector);
+            of_connector += usize::from(other.requester.server == reader.requester.server);
             pages += usize::from(is_page(other));
         }
         self.readers.len() < MAX_READERS
@@ -101,7 +107,10 @@ impl HistoryReaders {
             Some(Ok(next)) => self.advance(number, next, out),
             Some(Err(error)) => {
                 out.report(Event::HistoryFailed { error: error.to_string() });
-                self.readers.remove(&number);
+                if let Some(reader) = self.readers.remove(&number).filter(HistoryReader::is_for_application) {
+                    let (room, because) = (reader.room, Unavailable::LogAway);
+                    out.respond(reader.requester, &RpcResponse::Unavailable { room, because });
+                }
             }
             None => {}
         }

@@ -1,5 +1,5 @@
-//! Messages to connectors: each response is encoded once, and numbered for each receiver in the
-//! order of sending.
+//! Messages to other servers: each response is encoded once, and numbered for each connector in the
+//! order of sending. Messages to api servers have no numbers.
 
 use std::collections::BTreeMap;
 
@@ -22,16 +22,25 @@ pub(crate) struct Outgoing<'a> {
 /// The receiver of a message.
 #[derive(Debug)]
 pub(crate) struct Receiver {
-    pub(crate) connector: ServerId,
+    pub(crate) server: ServerId,
     /// The subject that the request named; none for a notification.
     pub(crate) reply: Option<String>,
     pub(crate) trace: Option<Trace>,
+    /// It is a connector: the messages to it are numbered.
+    pub(crate) is_numbered: bool,
+}
+
+impl Receiver {
+    /// A connector that requested nothing.
+    pub(crate) fn notified(connector: ServerId, trace: Option<Trace>) -> Self {
+        Self { server: connector, reply: None, trace, is_numbered: true }
+    }
 }
 
 impl From<Requester> for Receiver {
     fn from(requester: Requester) -> Self {
-        let Requester { connector, reply, trace } = requester;
-        Self { connector, reply: Some(reply), trace: Some(trace) }
+        let Requester { server, reply, trace, is_numbered } = requester;
+        Self { server, reply: Some(reply), trace: Some(trace), is_numbered }
     }
 }
 
@@ -43,21 +52,21 @@ impl Outgoing<'_> {
 
     /// Sends a message to a connector that did not request it.
     pub(crate) fn notify(&mut self, connector: ServerId, response: &EncodedResponse) {
-        self.send(Receiver { connector, reply: None, trace: None }, response);
+        self.send(Receiver::notified(connector, None), response);
     }
 
     /// Responds to a message of an outdated incarnation with the latest known one.
     pub(crate) fn respond_stale(&mut self, to: Receiver, known: KnownIncarnation) {
-        self.report(Event::MessageStale { connector: to.connector.clone(), known });
+        self.report(Event::MessageStale { connector: to.server.clone(), known });
         if to.reply.is_some() {
             // Uses no number: the sender may not be the process that counts them.
             self.send_numbered(0, to, &EncodedResponse::new(&RpcResponse::Stale(known)), None);
         }
     }
 
-    /// Numbers a message to a connector and sends it.
+    /// Sends a message, with the next number if it is to a connector.
     pub(crate) fn send(&mut self, to: Receiver, response: &EncodedResponse) {
-        let number = self.next_number(&to.connector);
+        let number = if to.is_numbered { self.next_number(&to.server) } else { 0 };
         self.send_numbered(number, to, response, None);
     }
 
@@ -81,15 +90,15 @@ impl Outgoing<'_> {
         response: &EncodedResponse,
         stats: Option<&ChatStats>,
     ) {
-        let Receiver { connector, reply, trace } = to;
+        let Receiver { server, reply, trace, .. } = to;
         let envelope = Envelope { v: rpc::VERSION, chat: self.me, incarnation: self.incarnation, number, stats };
         match response.wrap(&envelope) {
             Ok(body) => {
                 let (method, room, record) = (response.method, response.room.clone(), response.record.clone());
-                self.effects.push(Effect::Send(OutgoingReply { connector, reply, method, room, trace, body, record }));
+                self.effects.push(Effect::Send(OutgoingReply { server, reply, method, room, trace, body, record }));
             }
             // The number is used: the connector notices the gap and catches up.
-            Err(error) => self.report(Event::MessageUnencodable { connector, error: error.to_string() }),
+            Err(error) => self.report(Event::MessageUnencodable { connector: server, error: error.to_string() }),
         }
     }
 

@@ -5,6 +5,7 @@
 //! to every subject in a body or within another subject; the bus does so with all others.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, Info};
@@ -17,7 +18,7 @@ use model::record::Position;
 use model::settings::LogSettings;
 use model::subjects::{self, SubjectPrefix};
 use owner::log_operation::Lifetime;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
@@ -143,6 +144,21 @@ impl<'s> MessageQuery<'s> {
     }
 }
 
+/// A query for the subjects of messages.
+#[derive(Debug, Serialize)]
+struct SubjectQuery<'a> {
+    subjects_filter: &'a str,
+    offset: usize,
+}
+
+/// Subjects of messages. JetStream names up to 100,000 at once.
+#[derive(Debug)]
+pub(super) struct SubjectPage {
+    pub(super) subjects: Vec<String>,
+    /// The offset of the next page; none behind the last one.
+    pub(super) next: Option<usize>,
+}
+
 /// A stream of JetStream, reached over a bus. Every request ends within the time-out.
 #[derive(Debug)]
 pub(super) struct Api {
@@ -182,6 +198,20 @@ impl Api {
     pub(super) async fn info(&self) -> Result<Info, ApiError> {
         let response = self.request(format!("$JS.API.STREAM.INFO.{}", self.stream), Bytes::new()).await?;
         parse(&response.payload)
+    }
+
+    /// Reads the subjects of the stream's messages that match a pattern, from the one at `offset` on.
+    pub(super) async fn subjects(&self, pattern: &str, offset: usize) -> Result<SubjectPage, ApiError> {
+        let request = json(&SubjectQuery { subjects_filter: &self.prefix.apply(pattern), offset })?;
+        let response = self.request(format!("$JS.API.STREAM.INFO.{}", self.stream), request).await?;
+        let SubjectResponse { total, state } = parse(&response.payload)?;
+        let found = state.subjects.unwrap_or_default();
+        let count = found.len();
+        let subjects = found.into_keys().filter_map(|subject| self.prefix.remove(&subject).map(str::to_owned));
+        Ok(SubjectPage {
+            subjects: subjects.collect(),
+            next: Some(offset + count).filter(|next| count > 0 && *next < total),
+        })
     }
 
     /// Creates the stream. Succeeds if one with the same settings exists.
@@ -301,6 +331,21 @@ struct Ack<'a> {
     #[serde(default)]
     seq: u64,
     error: Option<ErrorBody>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SubjectResponse {
+    /// Number of subjects that match, on all pages.
+    #[serde(default)]
+    total: usize,
+    state: SubjectState,
+}
+
+#[derive(Debug, Deserialize)]
+struct SubjectState {
+    /// The subjects, with the numbers of their messages; missing when there are none.
+    #[serde(default)]
+    subjects: Option<HashMap<String, IgnoredAny>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,6 +12,7 @@ use futures_util::future::try_join_all;
 use model::ids::RoomId;
 use model::log_parts::{LogPart, LogParts};
 use model::record::{Epoch, Position};
+use model::rpc::messages::RoomPageBuilder;
 use model::settings::LogSettings;
 use model::subjects;
 use owner::log_operation::{AppendError, Lifetime, ReadError, Tail};
@@ -148,6 +149,19 @@ impl Part {
         lifetime: Lifetime,
     ) -> Result<Position, AppendError> {
         self.publish(subjects::log(room), Some((expected, lifetime)), record).await
+    }
+
+    /// Adds the rooms of this part to a list.
+    pub(super) async fn list_rooms(&self, page: &mut RoomPageBuilder<'_>) -> Result<(), ReadError> {
+        let (mut offset, (parts, part)) = (Some(0), self.place);
+        while let Some(from) = offset {
+            let found = self.api.subjects(subjects::LOGS, from).await.map_err(|error| self.read_error(&error))?;
+            let rooms = found.subjects.iter().filter_map(|subject| subjects::parse_log(subject));
+            // The stream of rooms that moved to another one still has their earlier records.
+            rooms.filter(|room| parts.of(room) == part).for_each(|room| page.add(room));
+            offset = found.next;
+        }
+        Ok(())
     }
 
     /// See [`super::super::Log::append_probe`]. The message is sent like all others.

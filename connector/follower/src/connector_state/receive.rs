@@ -77,6 +77,12 @@ impl ConnectorState {
     ) {
         match response {
             RpcResponse::Alive | RpcResponse::Leaving | RpcResponse::Stale(_) => {}
+            // For api servers alone.
+            RpcResponse::Acted { .. }
+            | RpcResponse::ActStale { .. }
+            | RpcResponse::Busy { .. }
+            | RpcResponse::Looked { .. }
+            | RpcResponse::Rooms { .. } => {}
             // The chain decides whether the record is applied, from any server. A room
             // that is not open here has members of this connector in the log that should have left:
             // opening it makes them leave.

@@ -63,6 +63,10 @@ fn method(request: &RpcRequest) -> Cow<'static, str> {
         RpcRequest::Detach { .. } => "detach".into(),
         RpcRequest::Heartbeat => "heartbeat".into(),
         RpcRequest::Probe => "probe".into(),
+        // Of api servers alone.
+        RpcRequest::Act { .. } => "act".into(),
+        RpcRequest::Look { .. } => "look".into(),
+        RpcRequest::Rooms { .. } => "rooms".into(),
         RpcRequest::Propose { items, .. } => {
             let mut methods: Vec<&'static str> = items.iter().map(Item::method).collect();
             methods.sort_unstable();

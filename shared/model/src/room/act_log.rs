@@ -39,7 +39,7 @@ pub struct LastActs {
     pub number: u64,
     /// The record that decided it.
     pub position: Position,
-    /// One outcome per act.
+    /// One outcome per act. One that was done is a duplicate here, with its `seq` and time.
     pub outcomes: Vec<Outcome>,
 }
 
@@ -86,7 +86,7 @@ impl ActLog {
 
     /// Takes the acts that a record decided.
     pub(super) fn fold(&mut self, position: Position, time: u64, decided: &DecidedActs) {
-        let outcomes: Vec<Outcome> = decided.acts.iter().map(|act| act.outcome).collect();
+        let outcomes: Vec<Outcome> = decided.acts.iter().map(|act| resolved(act.outcome, position, time)).collect();
         let last = LastActs { incarnation: decided.incarnation, number: decided.number, position, outcomes };
         self.set_last(decided.server.clone(), last);
         for act in &decided.acts {
@@ -133,6 +133,14 @@ impl ActLog {
     }
 }
 
+/// Returns an outcome that names an entry without its record, which a repeat does not see.
+pub(super) fn resolved(outcome: Outcome, position: Position, time: u64) -> Outcome {
+    match outcome {
+        Outcome::Done(index) => Outcome::Duplicate { seq: position.seq(index.into()), time },
+        other => other,
+    }
+}
+
 /// Milliseconds from one act to the next, as far as they count.
 fn step(before: &DoneAct, next: &DoneAct) -> u64 {
     counted_step(before.time, next.time, MAX_STEP_MS)
@@ -142,6 +150,7 @@ fn step(before: &DoneAct, next: &DoneAct) -> u64 {
 mod tests {
     use super::*;
     use crate::membership::Token;
+    use crate::record::DecidedAct;
 
     fn id(number: u64) -> MessageId {
         Token::new(1).membership().message(&number.to_string())
@@ -158,6 +167,19 @@ mod tests {
 
     fn remembered(log: &ActLog) -> Vec<u64> {
         (0..=MAX_ACT_IDS as u64).filter(|number| log.find(id(*number)).is_some()).collect()
+    }
+
+    #[test]
+    fn the_outcomes_of_the_last_message_name_entries_without_their_record() {
+        let mut log = ActLog::default();
+        let server = ServerId::new("api-server-1").unwrap();
+        let refused = Outcome::Refused(crate::record::Refusal::TooMany);
+        let acts = [Outcome::Done(2), refused].map(|outcome| DecidedAct { id: id(1), digest: 7, outcome }).to_vec();
+        let decided = DecidedActs { server: server.clone(), incarnation: Incarnation(1), number: 3, acts };
+        log.fold(Position(5), 99, &decided);
+        let last = log.last(&server).unwrap();
+        assert_eq!(last.outcomes, [Outcome::Duplicate { seq: 5_002, time: 99 }, refused]);
+        assert_eq!(log.find(id(1)), Some(DoneAct { digest: 7, seq: 5_002, time: 99 }));
     }
 
     #[test]

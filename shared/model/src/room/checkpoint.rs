@@ -5,7 +5,7 @@ mod splitter;
 
 use serde::{Deserialize, Serialize};
 
-use super::act_log::{ACT_ID_BYTES, LAST_BYTES, OUTCOME_BYTES};
+use super::act_log::{ACT_ID_BYTES, LAST_BYTES, OUTCOME_BYTES, resolved};
 use super::dedup_window::SentMessage;
 use super::moderation::{self, AMENDED_BYTES, user_bytes};
 use super::{
@@ -14,7 +14,7 @@ use super::{
 use crate::act::{MAX_ACTS, Profile, RuleKind, Target};
 use crate::ids::{Actor, Incarnation, Name, ServerId, SessionId, Uid};
 use crate::membership::{Membership, MessageId, Sender};
-use crate::record::{Outcome, Position, StoredOutcome};
+use crate::record::{Position, StoredOutcome};
 use splitter::Splitter;
 
 /// A state, or a part of one.
@@ -264,7 +264,9 @@ impl RoomState {
         }
         let log = self.acts.get_or_insert_default();
         for (server, incarnation, number, position, outcomes) in &checkpoint.acts {
-            let outcomes = outcomes.iter().copied().map(Outcome::from).collect();
+            // Earlier builds wrote indexes of entries.
+            let outcome = |stored: &StoredOutcome| resolved((*stored).into(), *position, checkpoint.time);
+            let outcomes = outcomes.iter().map(outcome).collect();
             let last = LastActs { incarnation: *incarnation, number: *number, position: *position, outcomes };
             log.set_last(server.clone(), last);
         }
@@ -326,5 +328,21 @@ impl From<&Checkpoint> for RoomState {
         let mut state = Self::default();
         state.add(checkpoint);
         state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Outcome;
+
+    /// Earlier builds wrote the outcomes of acts as indexes of entries.
+    #[test]
+    fn an_act_that_was_done_has_its_seq_in_states_of_earlier_builds() {
+        let server = ServerId::new("api-server-1").unwrap();
+        let acts = vec![(server.clone(), Incarnation(1), 3, Position(5), vec![StoredOutcome::Done(2)])];
+        let state = RoomState::from(&Checkpoint { time: 99, acts, ..Checkpoint::default() });
+        let outcomes = &state.last_acts(&server).unwrap().outcomes;
+        assert_eq!(outcomes[..], [Outcome::Duplicate { seq: 5_002, time: 99 }]);
     }
 }

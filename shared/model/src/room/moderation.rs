@@ -183,9 +183,9 @@ impl Moderation {
         self.rules.iter().filter(move |(key, rule)| holds(key, rule)).map(|((target, _), _)| target)
     }
 
-    /// All rules, by target and kind.
-    pub fn rules(&self) -> impl Iterator<Item = (&(Target, RuleKind), &Rule)> {
-        self.rules.iter()
+    /// The rules that hold at the time, in the order of their targets and kinds.
+    pub fn rules(&self, time: u64) -> impl Iterator<Item = (&(Target, RuleKind), &Rule)> {
+        self.rules.iter().filter(move |(_, rule)| rule.holds_at(time))
     }
 
     /// The newest amendment of a message.

@@ -219,7 +219,8 @@ fn acts_and_profiles_outlive_the_records_of_them() {
     assert!(state.moderation().must_last() && state.find_act(membership(3).message("5")).is_some());
     assert_eq!(RoomState::from(&Checkpoint::from(&state)), state);
     let api = ServerId::new(&format!("api-server-3-{}", "x".repeat(40))).unwrap();
-    assert_eq!(state.last_acts(&api).unwrap().outcomes[7], Outcome::Done(7));
+    let done = state.last_acts(&api).unwrap().outcomes[7];
+    assert!(matches!(done, Outcome::Duplicate { seq, .. } if seq % 1_000 == 7), "{done:?}");
     let without = state.clone().without_messages();
     assert!(without.moderation().must_last(), "rules stay where a log was erased");
     assert!(without.last_acts(&api).is_none() && without.moderation().cleared() == 0);

@@ -1,7 +1,9 @@
-//! The messages between connectors, chat servers and gates, and nothing else.
+//! The messages between connectors, chat servers, api servers and gates, and nothing else.
 
+mod acts;
 mod history;
 mod item;
+mod look;
 mod ping;
 mod request;
 mod response;
@@ -11,24 +13,26 @@ use serde::{Deserialize, Serialize};
 use crate::ids::Incarnation;
 use crate::record::{Epoch, Position, RecordId};
 
+pub use acts::ActOutcome;
 pub use history::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange};
 pub use item::{Claim, Deed, Item};
+pub use look::{LookAbout, LookResult, MemberRow, RoomInfo, RoomPage, RoomPageBuilder, RoomQuery, RuleRow};
 pub use ping::{ChatStats, ConnectorStats, LogShortage, LogShortages, Ping, Pong};
 pub use request::{FromConnector, RpcRequest};
 pub use response::{CatchUp, FromChat, RpcResponse, Unavailable};
 
-/// Numbers of proposals above this come from wrong senders, unless they are close to a known one.
-// No connector counts that far.
+/// Numbers of proposals and of messages of acts above this come from wrong senders, unless they are close to a known one.
+// No server counts that far.
 const MOST_NUMBER: u64 = 1 << 62;
 
-/// Distance above a known number of a proposal up to which a number above [`MOST_NUMBER`] is
+/// Distance above a known number up to which a number above [`MOST_NUMBER`] is
 /// plausible.
 const PLAUSIBLE_NUMBERS: u64 = 1 << 20;
 
-/// Returns false for the number of a proposal that is too far above `last`, the connector's last
-/// known one. A server refuses it.
+/// Returns false for the number of a proposal, or of a message of acts, that is too far above `last`,
+/// the sender's last known one. A server refuses it.
 pub fn is_plausible_number(number: u64, last: u64) -> bool {
-    // Stored, it would make all later numbers of the connector look old.
+    // Stored, it would make all later numbers of the sender look old.
     number <= MOST_NUMBER || number <= last.saturating_add(PLAUSIBLE_NUMBERS)
 }
 

@@ -86,7 +86,7 @@ mod tests {
     use crate::record::{Entry, Epoch, Position, Record, RecordId, VERSION};
     use crate::rpc::messages::{
         CatchUp, FromChat, HistoryMessage, HistoryPage, KnownIncarnation, LogPosition, LogShortage, LogShortages,
-        Unavailable,
+        RoomPage, Unavailable,
     };
     use crate::rpc::{self, record_offset};
 
@@ -112,7 +112,7 @@ mod tests {
 
     fn responses() -> impl Strategy<Value = RpcResponse> {
         let room = "[a-z]{1,40}".prop_map(|name| RoomId::new(&name).unwrap());
-        let parts = (room, any::<u64>(), "[a-zé😀]{0,400}", 0..20_usize, 0..8_u8);
+        let parts = (room, any::<u64>(), "[a-zé😀]{0,400}", 0..20_usize, 0..10_u8);
         parts.prop_map(|(room, number, content, entries, kind)| {
             let (epoch, position) = (Epoch(number), Position(number));
             let at = LogPosition { epoch, position, id: RecordId(number) };
@@ -120,6 +120,8 @@ mod tests {
             match kind {
                 0 => RpcResponse::Alive,
                 1 => RpcResponse::Leaving,
+                8 => RpcResponse::Busy { room },
+                9 => RpcResponse::Rooms { number, page: Some(RoomPage { rooms: vec![room; entries], more: true }) },
                 2 => RpcResponse::NotOwner { room },
                 3 => RpcResponse::Unavailable { room, because: Unavailable::LogAway },
                 4 => RpcResponse::Stale(KnownIncarnation { incarnation: Incarnation(number), live: true }),

@@ -5,7 +5,7 @@
 use crate::ids::ServerId;
 use crate::log_parts::LogParts;
 use crate::servers::Servers;
-use crate::servers::{CHAT, CONNECTOR, GATE};
+use crate::servers::{API, CHAT, CONNECTOR, GATE};
 
 /// Requests to all chat servers.
 const CHATS: &str = "chat.*";
@@ -43,13 +43,14 @@ impl Permissions {
             // The inboxes of other chat servers are named one by one: with `answers` the broker
             // would remember each request of a connector for the time that it expires in.
             CHAT => {
-                let pushes = [CHATS, "connector.*.push", "connector.*.reply.*"].map(str::to_owned);
+                let pushes = [CHATS, "connector.*.push", "connector.*.reply.*", "api.*.reply.*"].map(str::to_owned);
                 let responses = servers.chat().iter().map(|chat| inbox(&chat.id));
                 let publish = pushes.into_iter().chain(responses).chain([super::LOGS.to_owned()]);
                 let publish =
                     publish.chain(parts.iter().flat_map(|part| log_requests(&super::log_stream(parts, part))));
                 Some(allow(publish.collect(), vec![super::chat(id), own]))
             }
+            API => Some(allow(vec![CHATS.to_owned(), own.clone()], vec![super::api_all(id), own])),
             _ => None,
         }
     }
@@ -75,15 +76,17 @@ mod tests {
     fn only_chat_servers_use_the_log_and_servers_subscribe_to_their_own_subjects() {
         let id = |text: &str| ServerId::new(text).unwrap();
         let list = |kind: &str| (kind.to_owned(), vec![Server::new(id(&format!("{kind}-1")), "127.0.0.1")]);
-        let servers = Servers::new([GATE, CONNECTOR, CHAT].map(list));
+        let servers = Servers::new([GATE, CONNECTOR, CHAT, API].map(list));
         let of = |kind: &str| Permissions::of(kind, &id(&format!("{kind}-1")), &servers, LogParts::ONE).unwrap();
         assert_eq!(of(GATE).subscribe, ["_INBOX.gate-1.>"]);
         assert_eq!(of(CONNECTOR).subscribe, ["connector.connector-1.>", "_INBOX.connector-1.>"]);
         assert_eq!(of(CHAT).subscribe, ["chat.chat-1", "_INBOX.chat-1.>"]);
+        assert_eq!(of(API).subscribe, ["api.api-1.>", "_INBOX.api-1.>"]);
+        assert_eq!(of(API).publish, ["chat.*", "_INBOX.api-1.>"]);
         let writes =
             |kind| of(kind).publish.iter().any(|subject| subject.starts_with("log.") || subject.contains("JS"));
-        assert_eq!([GATE, CONNECTOR, CHAT].map(writes), [false, false, true]);
-        assert_eq!([GATE, CONNECTOR, CHAT].map(|kind| of(kind).responses), [false, true, false]);
+        assert_eq!([GATE, CONNECTOR, CHAT, API].map(writes), [false, false, true, false]);
+        assert_eq!([GATE, CONNECTOR, CHAT, API].map(|kind| of(kind).responses), [false, true, false, false]);
         assert_eq!(Permissions::of("area", &id("area-1"), &servers, LogParts::ONE), None);
     }
 

@@ -118,6 +118,8 @@ mod tests {
             subjects::connector_push(&server),
             subjects::connector_ping(&server),
             subjects::connector_all(&server),
+            subjects::api_reply(&server, 1),
+            subjects::api_all(&server),
             subjects::log(&room),
             subjects::LOGS.to_owned(),
             subjects::API_COMMANDS.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::act::{MessageMeta, Profile, Rights, RuleKind, Target};
+use model::act::{Act, IdentifiedAct, MessageMeta, Profile, Rights, RuleKind, Target};
 use model::ids::{Actor, Incarnation, Name, RoomId, ServerId, SessionId, Uid};
 use model::membership::Token;
 use model::record::{
@@ -12,9 +12,9 @@ use model::record::{
 use model::room::{Checkpoint, RoomState};
 use model::rpc;
 use model::rpc::messages::{
-    CatchUp, ChatStats, Claim, ConnectorStats, Deed, FromChat, FromConnector, HistoryMessage, HistoryPage,
-    HistoryQuery, HistoryRange, Item, KnownIncarnation, LogPosition, LogShortage, LogShortages, Ping, Pong, RpcRequest,
-    RpcResponse, Unavailable,
+    ActOutcome, CatchUp, ChatStats, Claim, ConnectorStats, Deed, FromChat, FromConnector, HistoryMessage, HistoryPage,
+    HistoryQuery, HistoryRange, Item, KnownIncarnation, LogPosition, LogShortage, LogShortages, LookAbout, LookResult,
+    MemberRow, Ping, Pong, RoomInfo, RoomPage, RoomQuery, RpcRequest, RpcResponse, RuleRow, Unavailable,
 };
 use model::rpc::report::{ChatReport, Liveness};
 
@@ -314,6 +314,87 @@ fn requests() -> Vec<(&'static str, Sample)> {
     ]
 }
 
+fn from_api(request: RpcRequest) -> Sample {
+    let api = ServerId::new("api-server-1").unwrap();
+    Sample::FromConnector(FromConnector::uncounted(api, Incarnation(111_411_200_000_009), request))
+}
+
+/// One of each act.
+fn api_requests() -> Vec<(&'static str, Sample)> {
+    let (key, uid) = (Actor::new("key-1").unwrap(), Uid::new("u1").unwrap());
+    let by = || key.clone();
+    let meta = MessageMeta { uid: Some(uid.clone()), by: Some(by()), data: Some("[1]".into()) };
+    let say = |meta| Act::Say { from: name("app"), content: "hi".to_owned(), meta };
+    let id = Token::new(1).membership().message("e");
+    let acts = [
+        say(meta),
+        say(MessageMeta::default()),
+        Act::Expel { name: name("bob"), reason: "spam".to_owned(), by: by() },
+        Act::Rule { target: Target::Uid(uid.clone()), kind: RuleKind::Mute, until: 1_700_000_900_000, by: by() },
+        Act::Rule { target: Target::Name(name("bob")), kind: RuleKind::Ban, until: 0, by: by() },
+        Act::Amend { seq: 12_003, content: Some("ho".to_owned()), by: by() },
+        Act::Amend { seq: 12_004, content: None, by: by() },
+        Act::Redact { uid: uid.clone(), upto: 12_009, by: by() },
+        Act::Clear { upto: 11_999, by: by() },
+        Act::Rights { session: session(3), rights: Rights(7) },
+        Act::Revoke { uid: uid.clone(), before: 1_700_000_000, until: 1_700_086_400_000 },
+        Act::Erase { id, uid: uid.clone(), cursor: "lobby".to_owned(), done: true },
+        Act::Erase { id, uid, cursor: String::new(), done: false },
+    ];
+    let identified = |(digest, act)| IdentifiedAct { id: Token::new(1).membership().message("a"), digest, act };
+    let acts = (1 << 60..).zip(acts).map(identified).collect();
+    let look = |about| from_api(RpcRequest::Look { room: room(), number: 4, about });
+    let after = Some((Target::Uid(Uid::new("u1").unwrap()), RuleKind::Ban));
+    let list = RoomQuery { prefix: "lob".to_owned(), after: Some(room()), limit: 100 };
+    vec![
+        ("act", from_api(RpcRequest::Act { room: room(), number: 3, acts })),
+        ("look-info", look(LookAbout::Info)),
+        ("look-members", look(LookAbout::Members { after: None, limit: 50 })),
+        ("look-members-after", look(LookAbout::Members { after: Some(name("ann")), limit: 50 })),
+        ("look-rules", look(LookAbout::Rules { after: None, limit: 50 })),
+        ("look-rules-after", look(LookAbout::Rules { after, limit: 50 })),
+        ("look-messages", look(LookAbout::Messages { span: HistoryRange::Last, limit: 50, whispers: false })),
+        ("look-whispers", look(LookAbout::Messages { span: HistoryRange::After(12_003), limit: 50, whispers: true })),
+        ("list-rooms", from_api(RpcRequest::Rooms { number: 5, query: RoomQuery { after: None, ..list.clone() } })),
+        ("list-rooms-after", from_api(RpcRequest::Rooms { number: 5, query: list })),
+    ]
+}
+
+/// To an api server, without a number.
+fn to_api(response: RpcResponse) -> Sample {
+    Sample::FromChat(FromChat { number: 0, ..from_chat(response) })
+}
+
+fn api_responses() -> Vec<(&'static str, Sample)> {
+    let (room, uid, by) = (room(), Uid::new("u1").unwrap(), Actor::new("key-1").unwrap());
+    let outcomes = vec![ActOutcome::Done { seq: 13_000, time: 9 }, ActOutcome::Refused(Refusal::KeyReused)];
+    let acted = RpcResponse::Acted { room: room.clone(), number: 3, epoch: Epoch(5), outcomes };
+    let incarnation = Incarnation(111_411_200_000_009);
+    let looked = |found| to_api(RpcResponse::Looked { room: room.clone(), number: 4, upto: place(), found });
+    let profile = Profile { uid: Some(uid.clone()), ..Profile::default() }.boxed();
+    let member = |text, profile| MemberRow { name: name(text), session: session(3), profile };
+    let members = vec![member("ann", None), member("bob", profile)];
+    let rules = vec![
+        RuleRow { target: Target::Uid(uid), kind: RuleKind::Mute, until: 1_700_000_900_000, by: by.clone() },
+        RuleRow { target: Target::Name(name("bob")), kind: RuleKind::Ban, until: 0, by },
+    ];
+    let content = "psst".to_owned();
+    let message = HistoryMessage { seq: 13_005, time: 9, from: name("ann"), to: None, content, meta: None };
+    let page = HistoryPage { messages: vec![message], cursor: None, complete: true };
+    let list = RoomPage { rooms: vec![room.clone()], more: true };
+    vec![
+        ("acted", to_api(acted)),
+        ("act-stale", to_api(RpcResponse::ActStale { room: room.clone(), incarnation, number: 4 })),
+        ("busy", to_api(RpcResponse::Busy { room: room.clone() })),
+        ("looked-info", looked(LookResult::Info(RoomInfo { members: 2, rules: 1, time: 1_700_000_000_456 }))),
+        ("looked-members", looked(LookResult::Members { members, total: 70_000, more: true })),
+        ("looked-rules", looked(LookResult::Rules { rules, more: false })),
+        ("looked-messages", looked(LookResult::Messages(page))),
+        ("rooms", to_api(RpcResponse::Rooms { number: 5, page: Some(list) })),
+        ("rooms-unknown", to_api(RpcResponse::Rooms { number: 5, page: None })),
+    ]
+}
+
 fn responses() -> Vec<(&'static str, Sample)> {
     let (position, record) = (Position(13), Arc::new(record().for_connectors()));
     let attached = |catch_up| {
@@ -388,6 +469,8 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
     ];
     all.extend(requests());
     all.extend(responses());
+    all.extend(api_requests());
+    all.extend(api_responses());
     all
 }
 

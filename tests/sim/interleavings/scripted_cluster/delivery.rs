@@ -156,11 +156,11 @@ impl ScriptedCluster {
         let number = |kind: &str, name: &ServerId| (0..CHATS).find(|number| id(kind, *number) == *name).unwrap();
         self.under_way.extend(effects.into_iter().filter_map(|effect| match effect {
             ChatEffect::Send(send) => {
-                Some(InTransit::ToConnector { chat, connector: number("connector", &send.connector), body: send.body })
+                Some(InTransit::ToConnector { chat, connector: number("connector", &send.server), body: send.body })
             }
             ChatEffect::Log { requester: asker, op, .. } => Some(InTransit::ToLog { chat, run, asker, op }),
             ChatEffect::Probe(home) => Some(InTransit::Probe { chat, home: number("chat", &home) }),
-            ChatEffect::RequestRecheck => None,
+            ChatEffect::RequestRecheck | ChatEffect::ListRooms { .. } => None,
             ChatEffect::Report(event) => {
                 report::count(&event, &self.metrics);
                 None

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use model::ids::ServerId;
-use model::record::Position;
+use model::record::{Position, Record};
 use model::rpc::EncodedResponse;
+use model::rpc::messages::{ActOutcome, RpcResponse};
 
 use super::super::presence_rate::PresenceRecord;
-use super::{Activation, Context, PendingAppend, PendingOperation};
+use super::{ActMessage, Activation, Context, PendingAppend, PendingOperation};
 use crate::draft::MessageTally;
 use crate::event::Event;
 use crate::rooms::outgoing::Receiver;
@@ -34,7 +35,7 @@ impl Activation {
             debug_assert!(false, "{}: a commit without an append", self.room);
             return Committed::default();
         };
-        let PendingAppend { record, size, proposals, before, messages, .. } = *appending;
+        let PendingAppend { record, size, proposals, acts, before, messages, .. } = *appending;
         let committed = Committed { message_bytes: messages.bytes, presence: PresenceRecord::of(&record, &proposals) };
         cx.report(Event::Committed { entries: record.entries.len() });
         report_refused(messages, cx);
@@ -45,6 +46,7 @@ impl Activation {
             self.end
         );
         self.state.apply_committed(position, &record);
+        self.answer_committed_acts(acts, (position, &record), cx);
         self.set_last_record(position, &record, size);
         if record.must_last() && record.checkpoint.is_some() {
             (self.lasted_at, self.since_lasting) = (Some(self.appended_at), 0);
@@ -61,13 +63,30 @@ impl Activation {
         let response = EncodedResponse::new(&self.record_answer(position, record.clone()));
         let trace = proposals.first().map(|p| p.requester.trace.clone());
         for proposal in proposals {
-            others.remove(&proposal.requester.connector);
+            others.remove(&proposal.requester.server);
             cx.out.send(proposal.requester.into(), &response);
         }
         for connector in others {
-            cx.out.send(Receiver { connector, reply: None, trace: trace.clone() }, &response);
+            cx.out.send(Receiver::notified(connector, trace.clone()), &response);
         }
         committed
+    }
+}
+
+impl Activation {
+    /// Responds to the messages of acts that a committed record decides.
+    fn answer_committed_acts(
+        &self,
+        acts: Vec<ActMessage>,
+        (position, record): (Position, &Record),
+        cx: &mut Context<'_>,
+    ) {
+        debug_assert_eq!(acts.len(), record.acts.len(), "{}: each message of acts is decided", self.room);
+        for (ActMessage { requester, number, .. }, decided) in acts.into_iter().zip(&record.acts) {
+            let outcomes = decided.acts.iter().map(|act| ActOutcome::of(act.outcome, position, record.time)).collect();
+            let acted = RpcResponse::Acted { room: self.room.clone(), number, epoch: self.epoch, outcomes };
+            cx.respond(requester, &acted);
+        }
     }
 }
 

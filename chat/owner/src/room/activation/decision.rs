@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use model::ids::{Incarnation, ServerId};
 use model::record::{DecidedActs, DecidedProposal, Entry, Record};
-use model::rpc::messages::{Item, LogPosition, RpcResponse, Unavailable};
+use model::room::LastActs;
+use model::rpc::messages::{ActOutcome, Item, LogPosition, RpcResponse, Unavailable};
 
 use super::super::{ActMessage, Attach, Context, Proposal};
 use super::Activation;
@@ -18,6 +19,8 @@ pub(super) struct Decision {
     pub(super) decided: Vec<DecidedProposal>,
     pub(super) acts: Vec<DecidedActs>,
     pub(super) taken: Vec<Proposal>,
+    /// The messages of those acts, in the same order.
+    pub(super) taken_acts: Vec<ActMessage>,
     pub(super) undo: Undo,
     pub(super) messages: MessageTally,
 }
@@ -51,12 +54,36 @@ impl Activation {
         items < Item::FULL_PRESENCE && proposals.iter().all(may_wait)
     }
 
-    /// Returns true if a message of acts is newer than the last one of its api server, and can be
-    /// appended.
-    fn is_decidable(&self, message: &ActMessage) -> bool {
-        let last = self.state.last_acts(&message.server).map(|last| (last.incarnation, last.number));
-        // A repeat of the last message, or a late copy of an older one, has no effect.
-        last < Some((message.incarnation, message.number)) && message.size() <= self.policy.size_limits().record()
+    /// Responds to the messages of acts that need no decision: repeats, late copies of older ones, and
+    /// those that no record can hold.
+    fn answer_decided_acts(&self, acts: &mut VecDeque<ActMessage>, cx: &mut Context<'_>) {
+        acts.retain(|message| match self.answer_without_decision(message) {
+            Some(response) => {
+                cx.respond(message.requester.clone(), &response);
+                false
+            }
+            None => true,
+        });
+    }
+
+    /// Returns the response to a message of acts that is not to be decided.
+    fn answer_without_decision(&self, message: &ActMessage) -> Option<RpcResponse> {
+        let room = self.room.clone();
+        if let Some(last) = self.state.last_acts(&message.requester.server) {
+            let LastActs { incarnation, number, position, outcomes } = last;
+            if (*incarnation, *number) == message.order() {
+                // Also if this state is behind the log: its records are there.
+                let time = self.state.time();
+                let outcomes = outcomes.iter().map(|outcome| ActOutcome::of(*outcome, *position, time)).collect();
+                return Some(RpcResponse::Acted { room, number: *number, epoch: self.epoch, outcomes });
+            }
+            if (*incarnation, *number) > message.order() {
+                return Some(RpcResponse::ActStale { room, incarnation: *incarnation, number: *number });
+            }
+        }
+        // The sender's broker takes larger messages than ours.
+        let is_too_large = message.size() > self.policy.size_limits().record();
+        is_too_large.then_some(RpcResponse::Unavailable { room, because: Unavailable::LogAway })
     }
 
     /// Decides as many proposals and messages of acts as fit into one record.
@@ -68,7 +95,7 @@ impl Activation {
         cx: &mut Context<'_>,
     ) -> Decision {
         let now = self.place();
-        acts.retain(|message| self.is_decidable(message));
+        self.answer_decided_acts(acts, cx);
         let known: Vec<_> = proposals.iter().map(|p| self.last_order(&p.author.connector)).collect();
         let must_expel = self.must_expel();
         let size_limits = self.policy.size_limits();
@@ -83,10 +110,10 @@ impl Activation {
             draft.expel();
             expels_banned = std::mem::take(&mut self.expels_banned) && draft.expel_banned();
         }
+        let (mut taken, mut taken_acts) = (Vec::new(), Vec::new());
         if self.acts_go_first {
-            take_acts(&mut draft, acts);
+            take_acts(&mut draft, acts, &mut taken_acts);
         }
-        let mut taken = Vec::new();
         for last in known {
             let Some(proposal) = proposals.pop_front() else {
                 debug_assert!(false, "{}: a waiting proposal is gone", self.room);
@@ -116,23 +143,22 @@ impl Activation {
                 break;
             }
         }
-        take_acts(&mut draft, acts);
+        take_acts(&mut draft, acts, &mut taken_acts);
         // In turn, so that neither acts nor proposals wait for ever while the others fill records.
         self.acts_go_first = !acts.is_empty();
         self.expels_banned = expels_banned || draft.has_banned();
         let (undo, messages, acts) = (draft.take_undo(), draft.messages(), draft.take_acts());
         let (entries, decided) = draft.finish();
-        Decision { entries, decided, acts, taken, undo, messages }
+        Decision { entries, decided, acts, taken, taken_acts, undo, messages }
     }
 }
 
-/// Decides messages of acts as long as they fit.
-fn take_acts(draft: &mut Draft<'_>, acts: &mut VecDeque<ActMessage>) {
-    while let Some(message) = acts.front()
-        && draft.fits_acts(&message.acts)
-    {
-        draft.decide_acts(message);
-        acts.pop_front();
+/// Decides messages of acts as long as they fit, and moves them to those that are taken.
+fn take_acts(draft: &mut Draft<'_>, acts: &mut VecDeque<ActMessage>, taken: &mut Vec<ActMessage>) {
+    while acts.front().is_some_and(|message| draft.fits_acts(&message.acts)) {
+        let Some(message) = acts.pop_front() else { return };
+        draft.decide_acts(&message);
+        taken.push(message);
     }
 }
 

@@ -3,6 +3,7 @@
 use model::act::{Act, IdentifiedAct, MessageMeta, Rights, RuleKind, Target};
 use model::ids::{Actor, SessionId, Uid};
 use model::record::{DecidedActs, Refusal};
+use model::rpc::messages::{ActOutcome, LookAbout, LookResult, Unavailable};
 
 use super::*;
 
@@ -27,6 +28,13 @@ fn identified(key: u64, act: Act) -> IdentifiedAct {
     IdentifiedAct { id: Token::new(key.into()).membership().message("act"), digest: key, act }
 }
 
+/// An api server: its messages have no numbers.
+fn api_server(number: u8) -> Requester {
+    let server = ServerId::new(&format!("api-server-{number}")).unwrap();
+    let reply = format!("api.api-server-{number}.reply.1");
+    Requester { server, reply, trace: Trace::new(1, 1), is_numbered: false }
+}
+
 impl OwnerHarness {
     /// Sends a message of acts whose keys are their numbers in it, above a multiple of 100.
     fn act(&mut self, number: u64, acts: Vec<Act>) {
@@ -35,11 +43,49 @@ impl OwnerHarness {
     }
 
     fn act_identified(&mut self, number: u64, acts: Vec<IdentifiedAct>) {
-        let server = ServerId::new("api-server-1").unwrap();
-        let message = ActMessage { server, incarnation: Incarnation(1), number, acts };
+        self.send_acts(1, number, acts);
+        self.run();
+    }
+
+    fn send_acts(&mut self, api: u8, number: u64, acts: Vec<IdentifiedAct>) {
+        let message = ActMessage { requester: api_server(api), incarnation: Incarnation(1), number, acts };
         let now = self.now;
         self.call(|owner, cx| owner.act(message, now, cx));
-        self.run();
+    }
+
+    fn look(&mut self, number: u64, about: LookAbout) {
+        let (requester, now) = (api_server(1), self.now);
+        self.call(|owner, cx| owner.look(Look { requester, number, about }, now, cx));
+    }
+
+    /// Takes the responses to an api server.
+    fn responses(&mut self, api: u8) -> Vec<RpcResponse> {
+        let (its, others) = std::mem::take(&mut self.sent)
+            .into_iter()
+            .partition(|sent| matches!(sent, Sent::Respond(requester, _) if *requester == api_server(api)));
+        self.sent = others;
+        let response = |sent| match sent {
+            Sent::Respond(_, response) => Some(response),
+            _ => None,
+        };
+        Vec::into_iter(its).filter_map(response).collect()
+    }
+
+    /// Takes the outcomes of the only response to an api server, to a message with this number.
+    fn acted(&mut self, number: u64) -> Vec<ActOutcome> {
+        match &self.responses(1)[..] {
+            [RpcResponse::Acted { number: acted, epoch: Epoch(1), outcomes, .. }] if *acted == number => {
+                outcomes.clone()
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn looked(&mut self) -> LookResult {
+        match &self.responses(1)[..] {
+            [RpcResponse::Looked { found, .. }] => found.clone(),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The same at a server that looks twice for missing records.
@@ -105,6 +151,168 @@ fn a_message_is_decided_once() {
     let mut successor = harness.successor();
     successor.act(2, vec![say("hi")]);
     assert!(successor.act_outcomes().is_empty(), "it activates the room, and decides nothing");
+}
+
+#[test]
+fn each_message_gets_the_outcome_of_its_first_decision() {
+    let mut harness = OwnerHarness::new();
+    harness.propose(1, 1, vec![join(1, "ann")]);
+    harness.run();
+    harness.act(2, vec![say("hi"), expel("ann"), expel("ann")]);
+    let (position, record) = harness.last_record();
+    let done = |index| ActOutcome::Done { seq: position.seq(index), time: record.time };
+    let outcomes = [done(0), done(1), ActOutcome::Refused(Refusal::NoSuchMember)];
+    assert_eq!(harness.acted(2), outcomes);
+    // The room changes, and with it the reason of the refusal.
+    harness.now.wall_ms += 9_000;
+    harness.propose(1, 2, vec![join(1, "ann")]);
+    harness.run();
+    harness.act(2, vec![say("hi"), expel("ann"), expel("ann")]);
+    assert_eq!(harness.acted(2), outcomes);
+    let mut successor = harness.successor();
+    successor.act(2, vec![say("hi"), expel("ann"), expel("ann")]);
+    assert_eq!(successor.acted(2), outcomes, "also after a failover");
+    assert_eq!(successor.last_record().1.acts, [], "it decided nothing");
+    successor.act(1, vec![say("late")]);
+    let stale = RpcResponse::ActStale { room: room(), incarnation: Incarnation(1), number: 2 };
+    assert_eq!(successor.responses(1), [stale]);
+}
+
+#[test]
+fn a_message_under_way_is_neither_decided_twice_nor_overtaken() {
+    let mut harness = OwnerHarness::new();
+    harness.act(1, vec![say("hi")]);
+    harness.responses(1);
+    harness.send_acts(1, 2, vec![identified(200, say("ho"))]);
+    harness.send_acts(1, 2, vec![identified(200, say("ho"))]);
+    assert!(harness.responses(1).is_empty(), "not before the commit");
+    harness.send_acts(1, 4, vec![identified(400, say("later"))]);
+    harness.send_acts(1, 3, vec![identified(300, say("given up"))]);
+    let stale = RpcResponse::ActStale { room: room(), incarnation: Incarnation(1), number: 4 };
+    assert_eq!(harness.responses(1), [stale]);
+    harness.run();
+    let numbers = harness.responses(1).into_iter().map(|response| match response {
+        RpcResponse::Acted { number, .. } => number,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(numbers.collect::<Vec<_>>(), [2, 4]);
+}
+
+#[test]
+fn no_more_messages_wait_than_may() {
+    let mut harness = OwnerHarness::new();
+    harness.act(1, vec![say("hi")]);
+    harness.responses(1);
+    // The operation in flight is the append of the first.
+    for api in 1..=66 {
+        harness.send_acts(api, 2, vec![identified(api.into(), say("hi"))]);
+    }
+    let busy = RpcResponse::Busy { room: room() };
+    assert_eq!((harness.responses(65), harness.responses(66)), (vec![], vec![busy]));
+    harness.run();
+    let acted = (1..=65).filter(|api| matches!(harness.responses(*api)[..], [RpcResponse::Acted { .. }]));
+    assert_eq!(acted.count(), 65);
+}
+
+#[test]
+fn acts_that_cannot_be_appended_are_answered() {
+    let mut harness = OwnerHarness::new();
+    harness.act(1, vec![say("hi")]);
+    harness.responses(1);
+    harness.send_acts(1, 2, vec![identified(200, say("ho"))]);
+    harness.send_acts(2, 1, vec![identified(201, say("ho"))]);
+    harness.look(1, LookAbout::Info);
+    harness.operation = None;
+    harness.done(LogResult::Append(Err(AppendError::Full)));
+    let full = RpcResponse::Unavailable { room: room(), because: Unavailable::LogFull };
+    assert_eq!((harness.responses(1), harness.responses(2)), (vec![full.clone(), full.clone()], vec![full]));
+    // A hand-over answers what waits, too.
+    harness.tick(3_000);
+    harness.act(2, vec![say("ho")]);
+    assert_eq!(harness.acted(2).len(), 1);
+    harness.send_acts(1, 3, vec![identified(300, say("ho"))]);
+    harness.send_acts(2, 1, vec![identified(201, say("ho"))]);
+    harness.look(2, LookAbout::Info);
+    harness.call(|owner, cx| owner.hand_over(cx));
+    harness.run();
+    let not_owner = RpcResponse::NotOwner { room: room() };
+    let responses = harness.responses(1);
+    assert!(
+        matches!(&responses[..], [RpcResponse::Acted { number: 3, .. }, RpcResponse::NotOwner { .. }]),
+        "{responses:?}"
+    );
+    assert_eq!(harness.responses(2), [not_owner]);
+}
+
+/// The log may have the record in spite of the failure: the owner reads before it decides again.
+#[test]
+fn an_unclear_append_is_answered_from_the_log() {
+    let mut harness = OwnerHarness::new();
+    harness.act(1, vec![say("hi")]);
+    harness.responses(1);
+    harness.send_acts(1, 2, vec![identified(200, say("ho"))]);
+    let append = harness.operation.take().unwrap();
+    let LogResult::Append(Ok(position)) = harness.perform(append) else { panic!("not appended") };
+    harness.done(LogResult::Append(Err(AppendError::Refused)));
+    harness.tick(3_000);
+    harness.run();
+    let acted = harness.acted(2);
+    assert!(matches!(acted[..], [ActOutcome::Done { seq, .. }] if seq == position.seq(0)), "{acted:?}");
+}
+
+#[test]
+fn messages_that_no_record_can_hold_are_answered_as_such() {
+    let mut harness = OwnerHarness::new();
+    let large = "x".repeat(SizeLimits::default().proposal());
+    harness.act(1, vec![say(&large)]);
+    assert!(matches!(harness.acted(1)[..], [ActOutcome::Done { .. }]), "a single one may be larger");
+    let away = RpcResponse::Unavailable { room: room(), because: Unavailable::LogAway };
+    harness.act(2, vec![say(&large), say("hi")]);
+    assert_eq!(harness.responses(1), [away.clone()]);
+    harness.act(2, vec![say(&"x".repeat(SizeLimits::default().record()))]);
+    assert_eq!(harness.responses(1), [away]);
+    harness.act_identified(1 << 63, vec![identified(1, say("hi"))]);
+    assert!(harness.responses(1).is_empty(), "no api server counts that far");
+    harness.act(2, vec![say("hi")]);
+    assert_eq!(harness.acted(2).len(), 1);
+}
+
+#[test]
+fn a_look_sees_what_was_acknowledged_before_it() {
+    let mut harness = OwnerHarness::new();
+    harness.propose(1, 1, vec![join(1, "ann"), join(2, "bob"), join(3, "cid")]);
+    harness.run();
+    harness.act(1, vec![mute(1, 0), mute(2, 5_000), mute(3, 900_000)]);
+    harness.responses(1);
+    harness.look(1, LookAbout::Info);
+    assert!(harness.responses(1).is_empty(), "not before the position is proven");
+    // It comes behind the begin of the proof, so it needs another one.
+    harness.look(2, LookAbout::Info);
+    harness.run_some(1);
+    assert_eq!(harness.responses(1).len(), 1);
+    harness.run();
+    harness.now.wall_ms += 60_000;
+    let LookResult::Info(info) = harness.looked() else { panic!("other") };
+    assert_eq!((info.members, info.rules), (3, 3));
+    harness.look(3, LookAbout::Rules { after: None, limit: 1 });
+    harness.run();
+    let LookResult::Rules { rules, more } = harness.looked() else { panic!("other") };
+    assert!(more && rules[0].until == 0, "{rules:?}");
+    let after = Some((rules[0].target.clone(), rules[0].kind));
+    harness.look(4, LookAbout::Rules { after, limit: 1 });
+    harness.run();
+    assert!(matches!(harness.looked(), LookResult::Rules { rules, more: false } if rules[0].until == 900_000));
+    harness.look(5, LookAbout::Members { after: Some(Name::new("ann").unwrap()), limit: 1 });
+    harness.run();
+    assert!(
+        matches!(harness.looked(), LookResult::Members { members, total: 3, more: true } if members[0].name.as_str() == "bob")
+    );
+    // Another server took the room over, and changed it.
+    let mut successor = harness.successor();
+    successor.act(2, vec![expel("ann"), expel("bob")]);
+    harness.look(6, LookAbout::Members { after: None, limit: 9 });
+    harness.run();
+    assert!(matches!(harness.looked(), LookResult::Members { members, total: 1, more: false } if members.len() == 1));
 }
 
 #[test]

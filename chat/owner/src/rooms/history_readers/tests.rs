@@ -25,9 +25,10 @@ impl ReadersHarness {
     /// Starts a reader. Returns true if it has a place.
     fn start(&mut self, connector: usize, room: usize, span: HistoryRange) -> bool {
         let requester = Requester {
-            connector: ServerId::new(&format!("connector-server-{connector}")).unwrap(),
+            server: ServerId::new(&format!("connector-server-{connector}")).unwrap(),
             reply: String::new(),
             trace: Trace::new(1, 1),
+            is_numbered: true,
         };
         self.last += 1;
         let query = HistoryQuery { viewer: Token::new(1).membership(), span, limit: 9 };
@@ -85,8 +86,12 @@ fn a_reader_frees_its_place_and_one_that_has_all_at_hand_takes_none() {
     assert!(harness.start(0, 0, HistoryRange::Last));
     assert!(!harness.start(0, 0, HistoryRange::Last));
 
-    let requester =
-        Requester { connector: ServerId::new("c-1").unwrap(), reply: "r".to_owned(), trace: Trace::new(1, 1) };
+    let requester = Requester {
+        server: ServerId::new("c-1").unwrap(),
+        reply: "r".to_owned(),
+        trace: Trace::new(1, 1),
+        is_numbered: true,
+    };
     let query = HistoryQuery { viewer: Token::new(1).membership(), span: HistoryRange::Last, limit: 9 };
     let request = HistoryRequest { requester, incarnation: Incarnation(1), number: 9, session: None, query };
     let reader = HistoryReader::new(RoomId::new("room-0").unwrap(), request, SizeLimits::default());

@@ -1,22 +1,24 @@
-//! Messages to chat servers: requests of connectors, and probes of chat servers.
+//! Messages to chat servers: requests of connectors and api servers, and probes.
 
 use serde::{Deserialize, Serialize};
 
-use super::{HistoryQuery, Item, KnownIncarnation, LogPosition};
+use super::{HistoryQuery, Item, KnownIncarnation, LogPosition, LookAbout, RoomQuery};
+use crate::act::IdentifiedAct;
 use crate::ids::{Incarnation, RoomId, ServerId};
-use crate::placement::{CHAT, CONNECTOR};
+use crate::placement::{API, CHAT, CONNECTOR};
 use crate::rpc;
 use crate::subjects;
 
-/// From a connector to a chat server, on `chat.<server-id>`.
+/// From a connector to a chat server, on `chat.<server-id>`; also from an api server or another chat
+/// server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FromConnector {
     /// [`rpc::VERSION`] of the writer.
     pub v: u8,
-    /// The sender.
+    /// The sender, of any type.
     pub connector: ServerId,
-    /// The run of the sender; a lower one than the chat server knows is answered with
-    /// [`RpcResponse::Stale`](super::RpcResponse::Stale).
+    /// The run of the sender; one of a connector that is lower than the chat server knows is answered
+    /// with [`RpcResponse::Stale`](super::RpcResponse::Stale).
     pub incarnation: Incarnation,
     /// Lower incarnations that the same process had before, oldest first: their sessions are its
     /// sessions.
@@ -24,7 +26,7 @@ pub struct FromConnector {
     pub continues: Vec<Incarnation>,
     /// Counts the messages of this run from 1 on. A message whose count is not above those before
     /// it is a copy, or was overtaken, and proves nothing of its sender's present state. 0 in
-    /// probes.
+    /// probes, and from api servers.
     pub count: u64,
     /// In a heartbeat: the highest incarnation of the chat server that the connector knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -35,15 +37,20 @@ pub struct FromConnector {
 }
 
 impl FromConnector {
-    /// The request by which a chat server checks if another one is up.
+    /// The request by which a server checks if a chat server is up.
     pub fn probe(from: ServerId, incarnation: Incarnation) -> Self {
         // Probes change nothing at the receiver, so they need no count.
-        let (v, request) = (rpc::VERSION, RpcRequest::Probe);
+        Self::uncounted(from, incarnation, RpcRequest::Probe)
+    }
+
+    /// A request that needs no count.
+    pub fn uncounted(from: ServerId, incarnation: Incarnation, request: RpcRequest) -> Self {
+        let v = rpc::VERSION;
         Self { v, connector: from, incarnation, continues: Vec::new(), count: 0, known: None, request }
     }
 }
 
-/// A request of a connector, or the probe of a chat server.
+/// A request of a connector or an api server, or the probe of a chat server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RpcRequest {
@@ -74,9 +81,16 @@ pub enum RpcRequest {
     /// Checks that the chat server is up. The response names the last message that it sent to this
     /// connector.
     Heartbeat,
-    /// Checks that the server is up. Sent by chat servers, which follow no rooms and are sent no
-    /// numbered messages.
+    /// Checks that the server is up. Sent by chat servers and api servers, which follow no rooms and
+    /// are sent no numbered messages.
     Probe,
+    /// Acts of an api server for a room, decided as one message: 1 to
+    /// [`MAX_ACTS`](crate::act::MAX_ACTS). A number at or below one that was decided has no effect.
+    Act { room: RoomId, number: u64, acts: Vec<IdentifiedAct> },
+    /// Reads a part of a room for an api server. `number` is repeated in the response.
+    Look { room: RoomId, number: u64, about: LookAbout },
+    /// Lists rooms for an api server. `number` is repeated in the response.
+    Rooms { number: u64, query: RoomQuery },
 }
 
 impl RpcRequest {
@@ -88,7 +102,8 @@ impl RpcRequest {
             | Self::Detach { .. }
             | Self::History { .. }
             | Self::Heartbeat => kind == CONNECTOR,
-            Self::Probe => kind == CHAT,
+            Self::Probe => kind == CHAT || kind == API,
+            Self::Act { .. } | Self::Look { .. } | Self::Rooms { .. } => kind == API,
         }
     }
 
@@ -98,7 +113,12 @@ impl RpcRequest {
         match (self, reply) {
             (Self::Detach { .. }, None) => true,
             (_, None) => false,
-            (Self::Probe, Some(reply)) => subjects::is_inbox_of(sender, reply),
+            (Self::Probe, Some(reply)) => {
+                subjects::is_inbox_of(sender, reply) || subjects::is_api_reply_of(sender, reply)
+            }
+            (Self::Act { .. } | Self::Look { .. } | Self::Rooms { .. }, Some(reply)) => {
+                subjects::is_api_reply_of(sender, reply)
+            }
             (_, Some(reply)) => subjects::is_reply_of(sender, reply),
         }
     }
@@ -109,8 +129,44 @@ impl RpcRequest {
             Self::Attach { room, .. }
             | Self::Propose { room, .. }
             | Self::Detach { room }
-            | Self::History { room, .. } => Some(room),
-            Self::Heartbeat | Self::Probe => None,
+            | Self::History { room, .. }
+            | Self::Act { room, .. }
+            | Self::Look { room, .. } => Some(room),
+            Self::Heartbeat | Self::Probe | Self::Rooms { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::GATE;
+
+    /// Which types of servers may send a request, and on which subjects they may await the response.
+    #[test]
+    fn each_request_has_its_senders_and_their_subjects() {
+        let room = RoomId::new("lobby").unwrap();
+        let look = RpcRequest::Look { room: room.clone(), number: 1, about: LookAbout::Info };
+        let of_api = [
+            RpcRequest::Act { room, number: 1, acts: Vec::new() },
+            look,
+            RpcRequest::Rooms { number: 1, query: RoomQuery::default() },
+        ];
+        let allowed = |request: &RpcRequest| [GATE, CONNECTOR, CHAT, API].map(|kind| request.is_allowed_from(kind));
+        let sender = ServerId::new("api-server-1").unwrap();
+        let inbox = format!("{}a.1", subjects::inbox(sender.as_str()));
+        let subjects = [&inbox, &subjects::api_reply(&sender, 1), &subjects::connector_reply(&sender, 1)];
+        let replies = |request: &RpcRequest| subjects.map(|reply| request.is_reply_allowed(&sender, Some(reply)));
+        for request in &of_api {
+            assert_eq!(allowed(request), [false, false, false, true], "{request:?}");
+            assert_eq!(replies(request), [false, true, false], "{request:?}");
+            assert!(!request.is_reply_allowed(&sender, None));
+            let other = subjects::api_reply(&ServerId::new("api-server-2").unwrap(), 1);
+            assert!(!request.is_reply_allowed(&sender, Some(&other)), "{request:?}");
+        }
+        assert_eq!(allowed(&RpcRequest::Probe), [false, false, true, true]);
+        assert_eq!(replies(&RpcRequest::Probe), [true, true, false]);
+        assert_eq!(allowed(&RpcRequest::Heartbeat), [false, true, false, false]);
+        assert_eq!(replies(&RpcRequest::Heartbeat), [false, false, true]);
     }
 }

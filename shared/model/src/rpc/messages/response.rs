@@ -1,15 +1,16 @@
-//! Messages of chat servers to connectors: responses, and committed records.
+//! Messages of chat servers to connectors and api servers: responses, and committed records.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ChatStats, HistoryPage, KnownIncarnation, LogPosition};
+use super::{ActOutcome, ChatStats, HistoryPage, KnownIncarnation, LogPosition, LookResult, RoomPage};
 use crate::ids::{Incarnation, RoomId, ServerId};
 use crate::record::{Epoch, Position, Record, SharedRecord, encoded};
 use crate::room::Checkpoint;
 
-/// From a chat server to a connector, on `connector.<server-id>.>`.
+/// From a chat server to a connector, on `connector.<server-id>.>`, or to an api server, on
+/// `api.<server-id>.reply.*`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FromChat {
     /// [`rpc::VERSION`](crate::rpc::VERSION) of the writer.
@@ -18,7 +19,8 @@ pub struct FromChat {
     pub chat: ServerId,
     /// The run of the sender; a lower one than known is ignored, and reported in heartbeats.
     pub incarnation: Incarnation,
-    /// Numbers the messages of this run to this connector, without gaps: a missing one was lost.
+    /// Numbers the messages of this run to this connector, without gaps: a missing one was lost. 0
+    /// in messages to other servers.
     pub number: u64,
     /// Statistics of the chat server, in responses to heartbeats and probes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +61,17 @@ pub enum RpcResponse {
     /// A higher incarnation of the connector is known: the request had no effect. Uses up no
     /// number.
     Stale(KnownIncarnation),
+    /// The response to a message of acts, which is decided in the log of this epoch: one outcome per
+    /// act, the same for each repeat.
+    Acted { room: RoomId, number: u64, epoch: Epoch, outcomes: Vec<ActOutcome> },
+    /// The message of acts had no effect, because the room knows this later one of the api server.
+    ActStale { room: RoomId, incarnation: Incarnation, number: u64 },
+    /// Too many requests wait: this one was dropped. Repeat it later.
+    Busy { room: RoomId },
+    /// The response to a look: a part of the room behind the record `upto`.
+    Looked { room: RoomId, number: u64, upto: LogPosition, found: LookResult },
+    /// The response to a request for a list of rooms; `None` if the log cannot list them now.
+    Rooms { number: u64, page: Option<RoomPage> },
 }
 
 /// The content of a response to an attach.
@@ -100,6 +113,11 @@ impl RpcResponse {
             Self::Alive => "alive",
             Self::Leaving => "leaving",
             Self::Stale(_) => "stale",
+            Self::Acted { .. } => "acted",
+            Self::ActStale { .. } => "act_stale",
+            Self::Busy { .. } => "busy",
+            Self::Looked { .. } => "looked",
+            Self::Rooms { .. } => "rooms",
         }
     }
 
@@ -110,8 +128,12 @@ impl RpcResponse {
             | Self::Attached { room, .. }
             | Self::History { room, .. }
             | Self::NotOwner { room }
-            | Self::Unavailable { room, .. } => Some(room),
-            Self::Alive | Self::Leaving | Self::Stale(_) => None,
+            | Self::Unavailable { room, .. }
+            | Self::Acted { room, .. }
+            | Self::ActStale { room, .. }
+            | Self::Busy { room }
+            | Self::Looked { room, .. } => Some(room),
+            Self::Alive | Self::Leaving | Self::Stale(_) | Self::Rooms { .. } => None,
         }
     }
 
