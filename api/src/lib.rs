@@ -16,6 +16,7 @@ mod refused;
 mod reply;
 mod request;
 pub mod rooms;
+mod rooms_task;
 mod server;
 mod service;
 

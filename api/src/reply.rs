@@ -50,8 +50,6 @@ pub(crate) struct RoomReply {
     pub(crate) time: u64,
     /// The life of its log.
     pub(crate) epoch: u64,
-    /// Bytes of its log, as far as its owner knows.
-    pub(crate) bytes: u64,
 }
 
 /// Ids of rooms.
@@ -100,8 +98,6 @@ pub(crate) struct MembersReply {
     pub(crate) total: usize,
     /// The position up to which the list is right.
     pub(crate) seq: u64,
-    /// The time of that, in Unix milliseconds.
-    pub(crate) time: u64,
     /// There are more: `after` of the next page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cursor: Option<String>,

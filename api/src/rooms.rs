@@ -47,8 +47,6 @@ pub struct RoomInfo {
     pub members: usize,
     /// The last entry.
     pub last: Committed,
-    /// Bytes that its log keeps, as far as the owner knows.
-    pub bytes: u64,
 }
 
 /// A part of a list: up to `limit` items behind `after`.

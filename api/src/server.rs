@@ -6,6 +6,7 @@ use std::time::Duration;
 use bus::BusError;
 use frontend::http_listener::{self, HttpLimits};
 use model::servers::Server;
+use model::subjects;
 use node::Node;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -16,6 +17,7 @@ use crate::bus_commands::BusCommands;
 use crate::http::{self, HttpState};
 use crate::keys::Keys;
 use crate::rooms::Rooms;
+use crate::rooms_task::RoomsTask;
 use crate::service::{REQUEST, Service};
 
 /// Time for the head of a request.
@@ -35,7 +37,18 @@ impl Api {
     ///
     /// # Errors
     /// If the bus refuses the subscription to commands.
-    pub async fn start(
+    pub async fn start(server: &Server, node: &Node, listener: TcpListener, keys: Keys) -> Result<(), BusError> {
+        let inbox = node.bus.subscribe(&subjects::api_all(&server.id), node.settings.rpc.subscription_queue).await?;
+        let (rooms, requests) = Rooms::new();
+        node.lifecycle.spawn_main(RoomsTask::new(server.id.clone(), node.clone()).run(requests, inbox));
+        Self::serve(server, node, listener, (keys, rooms)).await
+    }
+
+    /// Serves commands, whose requests go to `rooms`.
+    ///
+    /// # Errors
+    /// If the bus refuses the subscription to commands.
+    pub async fn serve(
         server: &Server,
         node: &Node,
         listener: TcpListener,

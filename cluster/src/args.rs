@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use api::keys::Scope;
 use clap::{Parser, Subcommand};
 use cluster::LogKind;
 use model::ids::{IdError, RoomId, ServerId};

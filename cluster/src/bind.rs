@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context;
 use model::ids::ServerId;
-use model::placement::{CHAT, CONNECTOR, GATE};
+use model::placement::{API, CHAT, CONNECTOR, GATE};
 use model::servers::{Server, Servers};
 use model::settings::Settings;
 use node::tls::ClientTls;
@@ -24,6 +24,7 @@ pub(crate) struct BoundServer {
 pub(crate) enum Role {
     Gate(TcpListener),
     Connector(TcpListener),
+    Api(TcpListener),
     Chat,
 }
 
@@ -35,6 +36,7 @@ struct Field {
 }
 
 const CLIENTS: Field = Field { port: "clientPort", bind: "bind" };
+const COMMANDS: Field = Field { port: "clientPort", bind: "api.bind" };
 const ADMIN: Field = Field { port: "port", bind: "admin.bind" };
 
 impl BoundServer {
@@ -45,7 +47,7 @@ impl BoundServer {
         wanted: impl Fn(&ServerId) -> bool,
     ) -> Vec<anyhow::Result<Self>> {
         let mut all = Vec::new();
-        let ours = [GATE, CONNECTOR, CHAT].into_iter();
+        let ours = [GATE, API, CONNECTOR, CHAT].into_iter();
         let ours = ours.flat_map(|kind| servers.of_type(kind).iter().map(move |server| (kind, server)));
         let wanted: Vec<_> = ours.filter(|(_, server)| wanted(&server.id)).map(|(kind, s)| (kind, s.clone())).collect();
         for (kind, server) in wanted {
@@ -62,6 +64,12 @@ impl BoundServer {
     async fn bind(kind: &'static str, mut server: Server, settings: &Settings) -> anyhow::Result<Self> {
         let role = if kind == CHAT {
             Role::Chat
+        } else if kind == API {
+            let port =
+                server.client_port.with_context(|| format!("{} has no clientPort in servers.json", server.id))?;
+            let listener = bind(&server.id, settings.api.bind, port, COMMANDS).await?;
+            server.client_port = Some(listener.local_addr()?.port());
+            Role::Api(listener)
         } else {
             let port =
                 server.client_port.with_context(|| format!("{} has no clientPort in servers.json", server.id))?;
@@ -90,6 +98,7 @@ impl BoundServer {
         match self.role {
             Role::Gate(_) => GATE,
             Role::Connector(_) => CONNECTOR,
+            Role::Api(_) => API,
             Role::Chat => CHAT,
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use model::ids::ServerId;
-use model::placement::{CHAT, CONNECTOR, GATE};
+use model::placement::{API, CHAT, CONNECTOR, GATE};
 use model::servers::Servers;
 use model::settings::{AuthMode, AuthSettings, RpcSettings, Signatures};
 use node::auth::{AuthFileError, AuthKeyReloader, Authenticator};
@@ -15,7 +15,7 @@ pub(crate) const PRODUCTION: &str = "production";
 
 /// The servers that this process runs, or starts when they are new in the list.
 pub fn own_servers(servers: &Servers, only: Option<&ServerId>) -> BTreeSet<ServerId> {
-    let ours = [GATE, CONNECTOR, CHAT].into_iter().flat_map(|kind| servers.of_type(kind));
+    let ours = [GATE, API, CONNECTOR, CHAT].into_iter().flat_map(|kind| servers.of_type(kind));
     let ours = ours.map(|server| &server.id).filter(|id| only.is_none_or(|only| only == *id));
     ours.cloned().collect()
 }

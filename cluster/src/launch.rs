@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use api::Api;
+use api::keys::{KeyFileError as ApiKeyFileError, KeyReloader, Keys as ApiKeys};
 use chat::Chat;
 use chat::log::Log;
 use connector::Connector;
@@ -17,7 +19,7 @@ use futures_util::FutureExt;
 use futures_util::future::join_all;
 use gate::Gate;
 use model::ids::ServerId;
-use model::placement::{CHAT, CONNECTOR, GATE};
+use model::placement::{API, CHAT, CONNECTOR, GATE};
 use model::servers::{Server, Servers};
 use model::settings::Settings;
 use model::subjects;
@@ -61,6 +63,8 @@ pub struct Cluster {
     start_retries: StartRetries,
     /// The keys of auth.jwks_url are fetched.
     fetches_keys: bool,
+    /// The keys of the server API, once a server needs them.
+    api_keys: Option<(KeyReloader, ApiKeys)>,
 }
 
 /// A server of this process.
@@ -77,7 +81,7 @@ const LAST_RESPONSES: Duration = Duration::from_millis(200);
 
 /// The server types of this program, in the order of stopping: a server stops before the servers
 /// that it sends requests to.
-const STOP_ORDER: [&str; 3] = [GATE, CONNECTOR, CHAT];
+const STOP_ORDER: [&str; 4] = [GATE, API, CONNECTOR, CHAT];
 
 impl Cluster {
     /// Starts the servers of the plan. When this returns, clients can connect.
@@ -143,6 +147,7 @@ impl Cluster {
             running,
             start_retries: StartRetries::default(),
             fetches_keys: false,
+            api_keys: None,
         };
         for bound in sorted_by_start_order(bound) {
             if let Err(error) = cluster.start_server(bound).await {
@@ -280,8 +285,35 @@ impl Cluster {
                 Gate::start(server, node, listener);
                 Ok(())
             }
+            Role::Api(listener) => match self.api_keys() {
+                Ok(keys) => Api::start(&server, &node, listener, keys).await.map_err(anyhow::Error::from),
+                Err(error) => Err(error.into()),
+            },
         };
         started.with_context(|| format!("{id} cannot start"))
+    }
+
+    /// Returns the keys of the server API, which are read when the first server needs them.
+    fn api_keys(&mut self) -> Result<ApiKeys, ApiKeyFileError> {
+        if let Some((_, keys)) = &self.api_keys {
+            return Ok(keys.clone());
+        }
+        let (reloader, keys) = KeyReloader::start(&self.node.settings.api)?;
+        self.api_keys = Some((reloader, keys.clone()));
+        Ok(keys)
+    }
+
+    /// Reads the keys of the server API again if their file changed. `None` if not.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be used; the keys of before stay.
+    pub fn reload_api_keys(&mut self) -> Option<Result<(), ApiKeyFileError>> {
+        let looked = self.api_keys.as_mut()?.0.reload_if_changed();
+        if let Some(Ok(())) = looked {
+            info!("the keys of the server API changed");
+        }
+        looked
     }
 
     /// Fetches the keys of auth.jwks_url from now on, if there is one: once a server of the process

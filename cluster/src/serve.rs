@@ -162,6 +162,9 @@ async fn apply_configuration_changes(cluster: &mut Cluster, mut file: ServersFil
         if let Some(Err(error)) = cluster.reload_auth_keys() {
             error!("keys for clients' tokens are refused, those of before stay: {error}");
         }
+        if let Some(Err(error)) = cluster.reload_api_keys() {
+            error!("keys of the server API are refused, those of before stay: {error}");
+        }
         match file.read_changed() {
             None => {}
             Some(Ok(servers)) => {

@@ -3,6 +3,7 @@
 
 mod acts;
 mod anomalies;
+mod api;
 mod attack_table;
 mod attacks;
 mod bad_input;

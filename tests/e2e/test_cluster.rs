@@ -7,7 +7,7 @@ use std::time::Duration;
 use client::{ChatClient, ClientError, Entered, Event, Events, Options, Sent, Tls, Transport};
 use cluster::{Cluster, LogKind, Plan};
 use model::ids::ServerId;
-use model::placement::{CHAT, CONNECTOR, GATE};
+use model::placement::{API, CHAT, CONNECTOR, GATE};
 use model::settings::PlainClients;
 use runtime::config::{Config, Server, Servers, Settings};
 use testkit::{Certificates, NatsServer};
@@ -20,6 +20,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Setup {
     pub(crate) settings: Settings,
     over_nats: bool,
+    api_servers: u16,
     transport: Transport,
     certificates: Option<Certificates>,
 }
@@ -62,7 +63,7 @@ pub(crate) fn settings() -> Settings {
 
 impl Setup {
     fn new(over_nats: bool) -> Self {
-        Self { settings: settings(), over_nats, transport: Transport::Websocket, certificates: None }
+        Self { settings: settings(), over_nats, api_servers: 0, transport: Transport::Websocket, certificates: None }
     }
 
     /// Clients use this transport; with TLS no other client is served.
@@ -85,6 +86,11 @@ impl Setup {
         Self::new(true)
     }
 
+    /// So many servers of the API run, too.
+    pub(crate) fn with_api_servers(self, api_servers: u16) -> Self {
+        Self { api_servers, ..self }
+    }
+
     /// Changes settings.
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
@@ -96,7 +102,11 @@ impl Setup {
         let nats = if self.over_nats { Some(NatsServer::start_with_jetstream().await) } else { None };
         let url = nats.as_ref().map(|nats| nats.url().to_owned());
         let log = if self.over_nats { LogKind::JetStream } else { LogKind::Memory };
-        let config = Config { environment: "test".to_owned(), servers: servers(), settings: self.settings };
+        let apis = (1..=self.api_servers).map(|number| server(API, number)).collect();
+        let all = servers();
+        let of_types = all.types().map(|kind| (kind.to_owned(), all.of_type(kind).to_vec()));
+        let servers = Servers::new(of_types.chain([(API.to_owned(), apis)]));
+        let config = Config { environment: "test".to_owned(), servers, settings: self.settings };
         let cluster = Cluster::start(Plan { config, nats: url, log, only: None }).await.unwrap();
         TestCluster { cluster, nats, transport: self.transport, certificates: self.certificates }
     }

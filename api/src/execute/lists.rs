@@ -47,7 +47,6 @@ impl Execute for Info {
                 seq: info.last.seq,
                 time: info.last.time,
                 epoch: info.last.epoch.0,
-                bytes: info.bytes,
             })
         })
     }
@@ -103,7 +102,6 @@ impl Execute for ListMembers {
                 members: page.members.into_iter().map(Into::into).collect(),
                 total: page.total,
                 seq: page.last.seq,
-                time: page.last.time,
                 cursor: text(page.cursor),
             })
         })

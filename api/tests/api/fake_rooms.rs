@@ -193,7 +193,7 @@ impl FakeRoom {
 
     fn info(&self) -> RoomInfo {
         let owner = ServerId::new("chat-server-1").unwrap();
-        RoomInfo { owner, members: self.members.len(), last: self.last(), bytes: 77 }
+        RoomInfo { owner, members: self.members.len(), last: self.last() }
     }
 
     fn members(&self, after: Option<&Name>, limit: usize) -> MembersPage {

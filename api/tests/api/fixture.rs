@@ -97,7 +97,7 @@ impl ApiFixture {
         let address = listener.local_addr().unwrap();
         let server = Server::new(ServerId::new("api-server-1").unwrap(), "127.0.0.1");
         let bus = node.bus.clone();
-        Api::start(&server, &node, listener, (Keys::new(ring), way)).await.unwrap();
+        Api::serve(&server, &node, listener, (Keys::new(ring), way)).await.unwrap();
         let keys = keys.into_iter().map(|(key, entry)| (entry["id"].as_str().unwrap().to_owned(), key)).collect();
         Self { address, rooms, bus, keys }
     }

@@ -10,7 +10,7 @@ use chat::log::jetstream::JetStream;
 use chat::log::memory::Memory;
 use clap::ValueEnum;
 use model::ids::ServerId;
-use model::placement::{CHAT, CONNECTOR, GATE};
+use model::placement::{API, CHAT, CONNECTOR, GATE};
 use node::Node;
 use runtime::config::{Config, Settings};
 use runtime::metrics::Metrics;
@@ -54,7 +54,7 @@ pub(super) fn check_only(config: &Config, nats: Option<&str>, only: Option<&Serv
         let known: Vec<&str> = config.servers.all().map(|(_, server)| server.id.as_str()).collect();
         bail!("--only {id}: servers.json has no such server in {:?}; it has {}", config.environment, known.join(", "));
     };
-    ensure!([GATE, CONNECTOR, CHAT].contains(&kind), "--only {id}: a server of type {kind:?} is not one of ours");
+    ensure!([GATE, API, CONNECTOR, CHAT].contains(&kind), "--only {id}: a server of type {kind:?} is not one of ours");
     ensure!(nats.is_some(), "--only {id}: a server alone needs a bus to the others: add --nats URL");
     Ok(())
 }

@@ -31,12 +31,23 @@ pub async fn http_request(
     path: &str,
     headers: &[&str],
 ) -> Option<HttpResponse> {
-    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    http_send(address, (method, path), headers, "").await
+}
+
+/// Requests a path like [`http_request`], with a body.
+pub async fn http_send(
+    address: impl ToSocketAddrs,
+    (method, path): (&str, &str),
+    headers: &[&str],
+    body: &str,
+) -> Option<HttpResponse> {
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).chain([length]).collect();
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.ok()?;
         // The server ends the connection behind the response, so the response needs no parsing of
         // its length.
-        let request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n{body}");
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut response = String::new();
         stream.read_to_string(&mut response).await.ok()?;

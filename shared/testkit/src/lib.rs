@@ -26,7 +26,7 @@ use socket2::{Domain, Socket, Type};
 
 pub use self::certificates::Certificates;
 pub use self::deployment::{Deployment, Launch, Layout, Topology};
-pub use self::http::{HttpResponse, http_get, http_request};
+pub use self::http::{HttpResponse, http_get, http_request, http_send};
 pub use self::installation::{GATE_ID, Installation, SERVERS, chat_id, connector_id};
 pub use self::key_provider::KeyProvider;
 pub use self::nats_server::NatsServer;

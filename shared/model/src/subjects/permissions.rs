@@ -50,7 +50,11 @@ impl Permissions {
                     publish.chain(parts.iter().flat_map(|part| log_requests(&super::log_stream(parts, part))));
                 Some(allow(publish.collect(), vec![super::chat(id), own]))
             }
-            API => Some(allow(vec![CHATS.to_owned(), own.clone()], vec![super::api_all(id), own])),
+            // Applications receive the responses to their commands.
+            API => {
+                let subscribe = vec![super::api_all(id), super::API_COMMANDS.to_owned(), own.clone()];
+                Some(Self { responses: true, ..allow(vec![CHATS.to_owned(), own], subscribe) })
+            }
             _ => None,
         }
     }
@@ -81,12 +85,12 @@ mod tests {
         assert_eq!(of(GATE).subscribe, ["_INBOX.gate-1.>"]);
         assert_eq!(of(CONNECTOR).subscribe, ["connector.connector-1.>", "_INBOX.connector-1.>"]);
         assert_eq!(of(CHAT).subscribe, ["chat.chat-1", "_INBOX.chat-1.>"]);
-        assert_eq!(of(API).subscribe, ["api.api-1.>", "_INBOX.api-1.>"]);
+        assert_eq!(of(API).subscribe, ["api.api-1.>", "api.v1.*", "_INBOX.api-1.>"]);
         assert_eq!(of(API).publish, ["chat.*", "_INBOX.api-1.>"]);
         let writes =
             |kind| of(kind).publish.iter().any(|subject| subject.starts_with("log.") || subject.contains("JS"));
         assert_eq!([GATE, CONNECTOR, CHAT, API].map(writes), [false, false, true, false]);
-        assert_eq!([GATE, CONNECTOR, CHAT, API].map(|kind| of(kind).responses), [false, true, false, false]);
+        assert_eq!([GATE, CONNECTOR, CHAT, API].map(|kind| of(kind).responses), [false, true, false, true]);
         assert_eq!(Permissions::of("area", &id("area-1"), &servers, LogParts::ONE), None);
     }
 

@@ -3,11 +3,12 @@
 use model::act::{Act, IdentifiedAct, Rights, RuleKind, Target as User};
 use model::ids::Actor;
 use model::permissions::Level;
+use model::rpc::Trace;
 use model::rpc::messages::Deed;
 use model::settings::NamespaceSettings;
 
 use super::*;
-use crate::room::ActMessage;
+use crate::room::{ActMessage, Requester};
 
 const SECOND: u64 = 1_000;
 
@@ -60,7 +61,8 @@ impl Room {
             let id = Token::new(number.into()).membership().message("act");
             let acts = vec![IdentifiedAct { id, digest: number, act }];
             let server = ServerId::new("api-server-1").unwrap();
-            draft.decide_acts(&ActMessage { server, incarnation: Incarnation(1), number, acts });
+            let requester = Requester { server, reply: String::new(), trace: Trace::new(1, 1), is_numbered: false };
+            draft.decide_acts(&ActMessage { requester, incarnation: Incarnation(1), number, acts });
             draft.take_acts()[0].acts[0].outcome
         })
     }
