@@ -75,6 +75,7 @@ fn limit<'a>(response: &ClientResponse, refused: &'a OverloadRefusals) -> &'a Co
         | ClientResponse::BadBody { .. }
         | ClientResponse::LoginRefused { .. }
         | ClientResponse::NotAllowed { .. }
+        | ClientResponse::MayNotEnter
         | ClientResponse::Refreshed { .. }
         | ClientResponse::NotInRoom
         | ClientResponse::NoChatServer => &refused.room,

@@ -22,6 +22,7 @@ use model::identity::{Principal, User};
 use model::ids::ServerId;
 use model::lineage::Lineage;
 use model::names::NamePolicy;
+use model::permissions::Permissions;
 use model::rpc::{self, RpcError};
 use model::subjects;
 use node::Node;
@@ -171,6 +172,7 @@ impl Connector {
                 leeway_ms: u64::from(settings.auth.leeway_secs) * 1_000,
                 max_sessions: settings.auth.max_sessions_per_user,
             },
+            permissions: Permissions::new(settings),
         };
         let chat_servers = ChatServers::new(node.server_list.now(), u64::from(settings.room.lease_secs) * 1_000);
         Self {

@@ -119,7 +119,8 @@ fn refuse(error: &EntryError) -> Response {
         EntryError::Login(refusal) if refusal.code() == 503 => StatusCode::SERVICE_UNAVAILABLE,
         EntryError::Login(_) => StatusCode::UNAUTHORIZED,
     };
-    let body = ErrorBody { code: error.code(), error: true, reason: &error.to_string() };
+    let reason = error.to_string();
+    let body = ErrorBody::new(error.code(), true, &reason);
     let mut response = (status, Json(body)).into_response();
     if status == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -128,7 +129,7 @@ fn refuse(error: &EntryError) -> Response {
 }
 
 fn error_response(status: StatusCode, reason: &impl ToString) -> Response {
-    (status, Json(ErrorBody { code: 500, error: true, reason: &reason.to_string() })).into_response()
+    (status, Json(ErrorBody::new(500, true, &reason.to_string()))).into_response()
 }
 
 /// Responds to a preflight, and allows all headers that the page names.

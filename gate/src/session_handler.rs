@@ -75,9 +75,7 @@ impl Session for GateSession {
             // knows no brackets.
             Ok(entry) if self.peer.is_native => frontend::response(id, &entry.without_brackets()),
             Ok(entry) => frontend::response(id, &entry),
-            Err(error) => {
-                frontend::response(id, &ErrorBody { code: error.code(), error: true, reason: &error.to_string() })
-            }
+            Err(error) => frontend::response(id, &ErrorBody::new(error.code(), true, &error.to_string())),
         };
         // A closed write queue needs no response.
         self.write_queue.push(response).ok();

@@ -135,6 +135,9 @@ async fn wait_for_state(split: &SplitCluster, id: &str, state: &str) {
     eventually(DEADLINE, &what, async || status(&split.servers, id).await["state"] == state).await;
 }
 
+/// Times at which NATS reads its users again in the test below.
+const RELOADS: usize = 2;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_runs_as_compose_sets_it_up_and_grows_under_load() {
     let directories = Directories::new();
@@ -181,7 +184,15 @@ async fn a_cluster_runs_as_compose_sets_it_up_and_grows_under_load() {
         assert_eq!(cluster.metrics().bus_reconnects.get(), 0, "no connection was closed");
         cluster.stop().await;
     }
-    assert_eq!(split.nats.violations(), [""; 0]);
+    // NATS forgets with each reload which requests a server may answer: the pings of gates that were
+    // under way then have no answer, and the gates ask again.
+    let (lost, others): (Vec<_>, Vec<_>) = split
+        .nats
+        .violations()
+        .into_iter()
+        .partition(|line| line.contains("Publish Violation - Subject \"_INBOX.gate-"));
+    assert_eq!(others, [""; 0]);
+    assert!(lost.len() <= RELOADS * SERVERS.len(), "{lost:?}");
 }
 
 fn with_chat_server(servers: &Servers, id: &str) -> Servers {

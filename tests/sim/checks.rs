@@ -1,6 +1,7 @@
 //! The invariants at the end of every run: the log against everything that clients received.
 
 mod acts;
+mod moderation;
 mod refusals;
 mod session_check;
 mod truth;
@@ -13,7 +14,7 @@ use follower::connector_state::ClientResponse;
 use follower::room::RoomResponse;
 use model::ids::RoomId;
 use model::membership::Membership;
-use model::record::MessageParts;
+use model::record::{Entry, MessageParts};
 use model::room::MAX_IDS;
 
 use crate::poison::FUTURE_MS;
@@ -173,11 +174,21 @@ fn check_acknowledged(connection: &ClientConnection, kept: &BTreeMap<&RoomId, &T
         else {
             continue;
         };
-        let (SentRequest::Send(text) | SentRequest::Whisper(text)) = connection.request(*id) else {
-            panic!("{:?} was answered as a message", connection.request(*id))
-        };
-        if let Some(truth) = kept.get(room) {
-            assert_eq!(truth.text_at(*seq), Some(text.as_str()), "an acknowledged message is not in the log");
+        let truth = kept.get(room);
+        match connection.request(*id) {
+            SentRequest::Send(text) | SentRequest::Whisper(text) => {
+                let is_kept = truth.is_none_or(|truth| truth.text_at(*seq) == Some(text.as_str()));
+                assert!(is_kept, "an acknowledged message is not in the log: {text}");
+            }
+            SentRequest::Moderate => {
+                let entry = truth.and_then(|truth| truth.entries.iter().find(|(at, _)| at == seq));
+                let is_kept = matches!(entry, Some((_, Entry::Rule { .. } | Entry::Expel { .. })));
+                assert!(
+                    truth.is_none() || is_kept,
+                    "an acknowledged action of a moderator is not in the log: {entry:?}"
+                );
+            }
+            other => panic!("{other:?} was answered as a message"),
         }
     }
 }

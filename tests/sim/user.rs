@@ -44,6 +44,10 @@ pub(crate) enum SentRequest {
     /// To one, with this text.
     Whisper(String),
     Leave,
+    /// Mutes, bans or expels, or ends that.
+    Moderate,
+    /// A newer token of the same user.
+    Refresh,
 }
 
 #[derive(Debug)]

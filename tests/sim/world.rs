@@ -29,6 +29,7 @@ use model::lineage::Lineage;
 use model::membership::Token;
 use model::names::NamePolicy;
 use model::network::AddressGroup;
+use model::permissions::Permissions;
 use model::placement::{CHAT, CONNECTOR, GATE};
 use model::record::{Epoch, Position};
 use model::rpc::Trace;
@@ -193,6 +194,7 @@ pub(crate) fn connector_limits() -> Limits {
         quotas,
         names: NamePolicy::new(&NameSettings::default()),
         logins: LoginRules::off(),
+        permissions: Permissions::default(),
     }
 }
 

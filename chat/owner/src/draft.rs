@@ -2,14 +2,16 @@
 //! only; has no queue and no log.
 
 mod acts;
+mod moderation;
 mod undo;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use model::act::{IdentifiedAct, MessageMeta, Profile};
 use model::ids::{Incarnation, Name, RoomId, ServerId, SessionId, Uid};
 use model::membership::{Membership, MessageId};
+use model::permissions::{Action, Permissions};
 use model::record::{DecidedActs, DecidedProposal, Entry, MAX_ENTRIES, Outcome, RecordId, Refusal};
 use model::room::{Member, Moderation, RoomState};
 use model::rpc::messages::{Claim, Item};
@@ -40,6 +42,7 @@ pub struct RoomPolicy {
     newest_wins: bool,
     newest_of_user_wins: bool,
     refuses_imitations: bool,
+    permissions: Permissions,
     max_records: usize,
     max_age_ms: u64,
     presence_records_per_min: usize,
@@ -66,6 +69,10 @@ pub struct Draft<'a> {
     /// The room's tables with the acts of this draft; `None` before the first.
     // A copy: acts are rare, and the tables of the state change with the commit alone.
     moderation: Option<Moderation>,
+    /// Members who sent a message in this draft, where the room is slow.
+    spoke: BTreeSet<Name>,
+    /// This draft banned a user.
+    has_banned: bool,
     liveness: &'a ConnectorLiveness,
     recent_joins: &'a RecentJoins,
     /// Bytes of the decided entries.
@@ -128,6 +135,7 @@ impl RoomPolicy {
             newest_wins: room.newest_wins,
             newest_of_user_wins: settings.auth.same_user == SameUser::Newest,
             refuses_imitations: settings.names.refuses_imitations(),
+            permissions: Permissions::new(settings),
             max_records: log.max_records,
             max_age_ms: u64::from(log.max_age_hours) * 3_600_000,
             presence_records_per_min: room.presence_records_per_min,
@@ -186,6 +194,8 @@ impl<'a> Draft<'a> {
             sent: HashMap::new(),
             done: HashMap::new(),
             moderation: None,
+            spoke: BTreeSet::new(),
+            has_banned: false,
             liveness,
             recent_joins,
             bytes: 0,
@@ -274,6 +284,11 @@ impl<'a> Draft<'a> {
         std::mem::take(&mut self.acts)
     }
 
+    /// Returns true if it banned a user, who may have more members than left with the record.
+    pub fn has_banned(&self) -> bool {
+        self.has_banned
+    }
+
     /// Takes the undo list, which restores the state of the log if the draft is not committed.
     pub fn take_undo(&mut self) -> Undo {
         std::mem::take(&mut self.undo)
@@ -306,6 +321,14 @@ impl<'a> Draft<'a> {
                 let session = self.member_session(session(*number, author.incarnation));
                 self.send(&session, *membership, body)
             }
+            Item::Rights { session: number, membership, rights } => {
+                let session = self.member_session(session(*number, author.incarnation));
+                self.set_rights(&session, *membership, *rights)
+            }
+            Item::Moderate { session: number, membership, target, deed } => {
+                let session = self.member_session(session(*number, author.incarnation));
+                self.moderate(&session, *membership, (target, deed))
+            }
         };
         outcome.unwrap_or_else(Outcome::Refused)
     }
@@ -335,8 +358,13 @@ impl<'a> Draft<'a> {
         let old = self.state.name_of(&before).cloned();
         let is_same = |there: &Member| there.membership == membership && there.uid() == uid;
         if old.as_ref() == Some(name) && self.state.members().get(name).is_some_and(is_same) {
-            return Ok(Outcome::Unchanged);
+            return Ok(self.renew_rights(&before, profile).unwrap_or(Outcome::Unchanged));
         }
+        if self.room.is_reserved() {
+            // Its owner takes acts only.
+            return Err(Refusal::WrongRoom);
+        }
+        self.check_ban(name, uid)?;
         if self.policy.refuses_imitations && self.state.is_imitation(name) {
             return Err(Refusal::NameTaken);
         }
@@ -370,10 +398,17 @@ impl<'a> Draft<'a> {
         if let Some(session) = displaced {
             self.push(Entry::Leave { name: name.clone(), session });
         }
-        Ok(self.push(match from {
-            Some(from) => Entry::Move { name, from, to: session, membership },
-            None => Entry::Join { name, session, membership, profile: profile.cloned().and_then(Profile::boxed) },
-        }))
+        Ok(match from {
+            Some(from) => {
+                let outcome = self.push(Entry::Move { name, from, to: session.clone(), membership });
+                self.renew_rights(&session, profile);
+                outcome
+            }
+            None => {
+                let profile = profile.cloned().and_then(Profile::boxed);
+                self.push(Entry::Join { name, session, membership, profile })
+            }
+        })
     }
 
     /// Returns the user of the member with a name; `None` without a token.
@@ -405,6 +440,8 @@ impl<'a> Draft<'a> {
         if let Some(outcome) = id.and_then(|id| self.earlier_outcome(id)) {
             return Ok(outcome);
         }
+        // Behind the check for duplicates, as all rules: what was sent stays sent.
+        self.check_sender(&from, if target == Target::All { Action::Send } else { Action::Whisper })?;
         let meta = MessageMeta { uid: self.uid_of(&from).cloned(), by: None, data: data.map(Arc::from) }.boxed();
         let entry = match target {
             Target::All => Entry::Message { from, content, id, meta },

@@ -21,6 +21,7 @@ use model::ending::Ending;
 use model::ids::{RoomId, ServerId};
 use model::names::NamePolicy;
 use model::network::AddressGroup;
+use model::permissions::Permissions;
 use model::room::RoomState;
 use model::rpc::messages::LogPosition;
 use model::size_limits::SizeLimits;
@@ -51,6 +52,7 @@ pub struct ConnectorState {
     quotas: Quotas,
     names: NamePolicy,
     logins: Logins,
+    permissions: Permissions,
     members_per_address: usize,
     // Ordered maps, as for `ticking`: effects must depend on the inputs alone, not on a hash seed,
     // or a simulated run could not be repeated.
@@ -98,6 +100,7 @@ impl ConnectorState {
             chat_servers,
             names: limits.names,
             logins: Logins::new(limits.logins),
+            permissions: limits.permissions,
             members_per_address: limits.members_per_address,
             rooms: BTreeMap::new(),
             rooms_by_serial: HashMap::new(),

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use model::act::{MessageMeta, Profile};
+use model::act::{MessageMeta, Profile, Rights, RuleKind};
 use model::client_frame::{self, ErrorBody};
 use model::ids::{Name, RoomId, Uid};
+use model::permissions::Action;
 use model::record::{Epoch, Refusal};
 use model::rpc::messages::{HistoryMessage, HistoryPage, Unavailable};
 use serde::Serialize;
@@ -101,6 +102,35 @@ struct UserBody<'a> {
     info: Option<Value>,
 }
 
+/// A rule for the client's user.
+#[derive(Serialize)]
+struct RuleBody<'a> {
+    route: &'a str,
+    rid: &'a RoomId,
+    kind: RuleKind,
+    until: u64,
+    time: u64,
+}
+
+#[derive(Serialize)]
+struct ExpelBody<'a> {
+    route: &'a str,
+    rid: &'a RoomId,
+    reason: &'a str,
+}
+
+#[derive(Serialize)]
+struct RightsBody<'a> {
+    route: &'a str,
+    rid: &'a RoomId,
+    rights: Vec<&'static str>,
+}
+
+/// Returns the actions that rights allow.
+fn actions(rights: Rights) -> Vec<&'static str> {
+    Action::ALL.into_iter().filter(|action| rights.allow(*action)).map(Action::name).collect()
+}
+
 #[derive(Serialize)]
 struct GapBody<'a> {
     route: &'a str,
@@ -125,6 +155,9 @@ struct EnteredBody<'a> {
     users: &'a [Name],
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     profiles: ProfileBodies<'a>,
+    /// Where they are not those of all members.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rights: Option<Vec<&'static str>>,
     total: usize,
     names: bool,
     rid: &'a RoomId,
@@ -219,6 +252,19 @@ pub fn render_push(room: &RoomId, push: &Push, dictionary: Option<&Dictionary>) 
             let body = GapBody { route: routes::ON_GAP, rid: room, from: *from, to: *to, epoch: *epoch };
             client_frame::push(routes::ON_GAP, &body, dictionary)
         }
+        Push::Rule { kind, until, time } => {
+            let (kind, until, time) = (*kind, *until, *time);
+            let body = RuleBody { route: routes::ON_RULE, rid: room, kind, until, time };
+            client_frame::push(routes::ON_RULE, &body, dictionary)
+        }
+        Push::Expel { reason } => {
+            let body = ExpelBody { route: routes::ON_EXPEL, rid: room, reason };
+            client_frame::push(routes::ON_EXPEL, &body, dictionary)
+        }
+        Push::Rights(rights) => {
+            let body = RightsBody { route: routes::ON_RIGHTS, rid: room, rights: actions(*rights) };
+            client_frame::push(routes::ON_RIGHTS, &body, dictionary)
+        }
         Push::Members { total, names } => {
             let body = TotalBody { route: routes::ON_MEMBERS, rid: room, total: *total, names: *names };
             client_frame::push(routes::ON_MEMBERS, &body, dictionary)
@@ -256,6 +302,7 @@ pub fn render_response(id: u32, response: &ClientResponse) -> RenderedResponse {
             error_response(id, 403, *enter, "not-allowed: the session is of another user, or of none")
         }
         ClientResponse::Refreshed { exp } => ok_response(id, &RefreshedBody { code: 200, exp: *exp }),
+        ClientResponse::MayNotEnter => error_response(id, 403, true, "not-allowed: this client may not enter the room"),
         ClientResponse::EnterRefused(limit) => error_response(id, limit.code(), true, limit.reason()),
         ClientResponse::NoChatServer => error_response(id, 500, true, "no-server: there is no chat server"),
     }
@@ -270,6 +317,7 @@ fn render_room_response(id: u32, room: &RoomId, reply: &RoomResponse) -> Rendere
             ok_response(id, &HistoryBody { code: 200, rid: room, epoch, messages, complete, cursor })
         }
         RoomResponse::Members(members) => ok_response(id, &self::members(room, members)),
+        RoomResponse::Refreshed { exp } => ok_response(id, &RefreshedBody { code: 200, exp: *exp }),
         RoomResponse::Sent { seq, time } => ok_response(id, &SentBody { code: 200, seq: *seq, time: *time }),
         RoomResponse::Left => ok_response(id, &DoneBody { code: 200 }),
         RoomResponse::Refused { refusal, enter } => refusal_response(id, *refusal, *enter),
@@ -296,7 +344,7 @@ fn render_room_response(id: u32, room: &RoomId, reply: &RoomResponse) -> Rendere
 }
 
 fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> EnteredBody<'a> {
-    let room::Entered { users, profiles, total, names, seq, time, epoch, token, missed } = entered;
+    let room::Entered { users, profiles, rights, total, names, seq, time, epoch, token, missed } = entered;
     // Missed messages first: names can be read page by page, and the client waits for what it missed.
     let taken = missed.iter().flat_map(|missed| &missed.messages).map(HistoryMessage::json_size).sum();
     let missed = missed.as_ref().map(|MissedMessages { messages, cursor, recovered }| ResumedBody {
@@ -309,6 +357,7 @@ fn entered<'a>(room: &'a RoomId, entered: &'a room::Entered) -> EnteredBody<'a> 
         code: 200,
         users,
         profiles: profile_bodies(users, profiles),
+        rights: rights.stored().map(actions),
         total: *total,
         names: *names,
         rid: room,
@@ -365,14 +414,19 @@ fn ok_response(id: u32, body: &impl Serialize) -> RenderedResponse {
 }
 
 fn refusal_response(id: u32, refusal: Refusal, enter: bool) -> RenderedResponse {
-    error_response(id, refusal.code(), enter, refusal.reason())
+    let body = ErrorBody {
+        until: refusal.until(),
+        retry: refusal.retry(),
+        ..ErrorBody::new(refusal.code(), enter, refusal.reason())
+    };
+    (body.code, client_frame::response(id, &body))
 }
 
 /// Renders an error.
 // Old clients look for `error` in responses to `enter` and for nothing else, so that field must be
 // there.
 fn error_response(id: u32, code: u16, enter: bool, reason: &str) -> RenderedResponse {
-    (code, client_frame::response(id, &ErrorBody { code, error: enter, reason }))
+    (code, client_frame::response(id, &ErrorBody::new(code, enter, reason)))
 }
 
 #[cfg(test)]

@@ -1,15 +1,20 @@
-//! Bodies of clients' requests: the room to enter, the messages or the members to read.
+//! Bodies of clients' requests: the room to enter, the messages or the members to read, the user to
+//! moderate.
 
-use model::ids::{IdError, Name, RoomId};
+use std::borrow::Cow;
+
+use model::act::{MAX_REASON_BYTES, RuleKind, Target};
+use model::ids::{IdError, Name, RoomId, Uid};
 use model::membership::Token;
 use model::names::{NameFault, NamePolicy};
 use model::record::Epoch;
-use model::rpc::messages::HistoryRange;
+use model::rpc::messages::{Deed, HistoryRange};
 use serde_json::{Map, Value};
 use thiserror::Error;
 use wire::{Body, value};
 
 use crate::room::proposer::ClientPosition;
+use crate::route::ClientRoute;
 
 /// Messages in a response.
 const MESSAGES_PER_PAGE: PageLimit = PageLimit { default: 50, most: 100 };
@@ -56,6 +61,17 @@ pub struct MembersRequest {
     pub limit: u16,
 }
 
+/// A request of a moderator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModerateRequest {
+    /// The room that the body names, if it names one.
+    pub room: Option<String>,
+    /// The user whom it is about.
+    pub target: Target,
+    /// The action.
+    pub deed: Deed,
+}
+
 /// The reason for which a body cannot be acted on. The client is to blame.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum BodyError {
@@ -89,6 +105,15 @@ pub enum BodyError {
     /// The limit is out of range.
     #[error("bad-limit: limit must be from 1 to {0}")]
     BadLimit(u16),
+    /// Not one of both is given.
+    #[error("bad-target: give uid or name of a user, one of them")]
+    OneTarget,
+    /// The reason is no short text.
+    #[error("bad-reason: reason must be a string of at most {MAX_REASON_BYTES} bytes")]
+    BadReason,
+    /// The time is longer than a rule may hold.
+    #[error("bad-secs: secs must be at most {MAX_RULE_SECS}; leave it out for a rule without an end")]
+    BadSecs,
     /// Both ends are given.
     #[error("bad-span: give before or after, not both")]
     TwoSpans,
@@ -100,9 +125,6 @@ impl BodyError {
         if *self == Self::NotOwnName { 403 } else { 500 }
     }
 }
-
-/// Begins the ids of rooms that clients cannot enter.
-const RESERVED: char = '~';
 
 impl EnterRequest {
     /// Parses the body of a request, with a name that `names` allow. A user whose token has a name
@@ -119,7 +141,7 @@ impl EnterRequest {
         }
         names.check(&name).map_err(BodyError::BadName)?;
         let room = RoomId::new(&text("rid")?).map_err(|error| BodyError::Bad("rid", error))?;
-        if room.as_str().starts_with(RESERVED) {
+        if room.is_reserved() {
             return Err(BodyError::ReservedRoom);
         }
         let token = match body.get("token") {
@@ -159,6 +181,63 @@ impl MembersRequest {
             }
         };
         Ok(Self { after, limit: NAMES_PER_PAGE.read(&body)? })
+    }
+}
+
+/// Longest time of a rule with an end, in seconds: ten years.
+const MAX_RULE_SECS: u32 = 10 * 365 * 24 * 3_600;
+
+impl ModerateRequest {
+    /// Parses the body of a request on one of the routes of moderators; `None` for another route.
+    pub fn parse(route: ClientRoute, body: &[u8]) -> Option<Result<Self, BodyError>> {
+        let read = |deed: fn(&Map<String, Value>) -> Result<Deed, BodyError>| {
+            let body = Body::parse(body).into_members().ok_or(BodyError::NotAnObject)?;
+            let (target, deed) = (target(&body)?, deed(&body)?);
+            let room = body.get("rid").filter(|rid| !rid.is_null());
+            let room = room.map(|rid| value::text(rid).map(Cow::into_owned).ok_or(BodyError::Missing("rid")));
+            Ok(Self { room: room.transpose()?, target, deed })
+        };
+        Some(match route {
+            ClientRoute::Mute => read(|body| forbid(RuleKind::Mute, body)),
+            ClientRoute::Ban => read(|body| forbid(RuleKind::Ban, body)),
+            ClientRoute::Unmute => read(|_| Ok(Deed::Permit { kind: RuleKind::Mute })),
+            ClientRoute::Unban => read(|_| Ok(Deed::Permit { kind: RuleKind::Ban })),
+            ClientRoute::Expel => read(|body| Ok(Deed::Expel { reason: reason(body)? })),
+            ClientRoute::Enter
+            | ClientRoute::Send
+            | ClientRoute::History
+            | ClientRoute::Members
+            | ClientRoute::Leave
+            | ClientRoute::Refresh => return None,
+        })
+    }
+}
+
+fn target(body: &Map<String, Value>) -> Result<Target, BodyError> {
+    let text = |field| body.get(field).filter(|value| !value.is_null());
+    match (text("uid"), text("name")) {
+        (Some(uid), None) => {
+            let uid = uid.as_str().ok_or(BodyError::Missing("uid"))?;
+            Uid::new(uid).map(Target::Uid).map_err(|error| BodyError::Bad("uid", error))
+        }
+        (None, Some(name)) => {
+            let name = value::text(name).ok_or(BodyError::Missing("name"))?;
+            Name::new(&name).map(Target::Name).map_err(|error| BodyError::Bad("name", error))
+        }
+        (None, None) | (Some(_), Some(_)) => Err(BodyError::OneTarget),
+    }
+}
+
+fn forbid(kind: RuleKind, body: &Map<String, Value>) -> Result<Deed, BodyError> {
+    let secs = u32::try_from(number(body, "secs")?.unwrap_or(0)).ok().filter(|secs| *secs <= MAX_RULE_SECS);
+    Ok(Deed::Forbid { kind, secs: secs.ok_or(BodyError::BadSecs)?, reason: reason(body)? })
+}
+
+fn reason(body: &Map<String, Value>) -> Result<String, BodyError> {
+    match body.get("reason") {
+        None | Some(Value::Null) => Ok(String::new()),
+        Some(Value::String(reason)) if reason.len() <= MAX_REASON_BYTES => Ok(reason.clone()),
+        Some(_) => Err(BodyError::BadReason),
     }
 }
 

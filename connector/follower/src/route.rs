@@ -15,13 +15,35 @@ pub enum ClientRoute {
     Members,
     /// Leaves the room.
     Leave,
+    /// Moderates: a member may not send.
+    Mute,
+    /// Moderates: a member may send again.
+    Unmute,
+    /// Moderates: a user may not be in the room.
+    Ban,
+    /// Moderates: a user may be in the room again.
+    Unban,
+    /// Moderates: a member must leave.
+    Expel,
     /// Brings a newer token of the same user.
     Refresh,
 }
 
 impl ClientRoute {
     /// All routes.
-    pub const ALL: [Self; 6] = [Self::Enter, Self::Send, Self::History, Self::Members, Self::Leave, Self::Refresh];
+    pub const ALL: [Self; 11] = [
+        Self::Enter,
+        Self::Send,
+        Self::History,
+        Self::Members,
+        Self::Leave,
+        Self::Mute,
+        Self::Unmute,
+        Self::Ban,
+        Self::Unban,
+        Self::Expel,
+        Self::Refresh,
+    ];
 
     /// Returns the route with this name.
     pub fn parse(name: &str) -> Option<Self> {
@@ -36,6 +58,11 @@ impl ClientRoute {
             Self::History => routes::HISTORY,
             Self::Members => routes::MEMBERS,
             Self::Leave => routes::LEAVE,
+            Self::Mute => routes::MUTE,
+            Self::Unmute => routes::UNMUTE,
+            Self::Ban => routes::BAN,
+            Self::Unban => routes::UNBAN,
+            Self::Expel => routes::EXPEL,
             Self::Refresh => routes::REFRESH,
         }
     }
@@ -44,7 +71,15 @@ impl ClientRoute {
     pub fn is_read_only(self) -> bool {
         match self {
             Self::History | Self::Members => true,
-            Self::Enter | Self::Send | Self::Leave | Self::Refresh => false,
+            Self::Enter
+            | Self::Send
+            | Self::Leave
+            | Self::Mute
+            | Self::Unmute
+            | Self::Ban
+            | Self::Unban
+            | Self::Expel
+            | Self::Refresh => false,
         }
     }
 }

@@ -80,6 +80,14 @@ impl Connector {
                     self.flush(batch.take());
                     self.kick(session, KickReason::Replaced);
                 }
+                Effect::Expelled(session) => {
+                    self.flush(batch.take());
+                    self.kick(session, KickReason::Expelled);
+                }
+                Effect::Banned(session) => {
+                    self.flush(batch.take());
+                    self.kick(session, KickReason::Banned);
+                }
                 Effect::RequestRecheck => self.node.server_list.request_recheck(),
                 Effect::Report(event) => report::report(event, &self.id, &self.node.metrics),
                 Effect::Lost(session) => {

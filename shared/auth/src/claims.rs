@@ -5,6 +5,7 @@ use std::sync::Arc;
 use model::act::MAX_INFO_BYTES;
 use model::identity::Principal;
 use model::ids::{Name, Uid};
+use model::permissions::{ALL_ACTIONS, Action, Grant, Grants, Pattern, parse_actions};
 use serde_json::{Map, Value};
 
 use crate::TokenError;
@@ -51,7 +52,8 @@ impl ClaimRules {
         if secs(claims, "nbf")?.is_some_and(|begin| begin > now.saturating_add(leeway)) {
             return Err(TokenError::NotYet);
         }
-        self.check_age(secs(claims, "iat")?, now)?;
+        let issued_at = secs(claims, "iat")?;
+        self.check_age(issued_at, now)?;
         if !self.issuer.is_empty() && text(claims, "iss")? != Some(&self.issuer) {
             return Err(TokenError::Claim("iss"));
         }
@@ -59,7 +61,8 @@ impl ClaimRules {
             return Err(TokenError::Claim("aud"));
         }
         let uid = text(claims, "sub")?.and_then(|sub| Uid::new(sub).ok()).ok_or(TokenError::Claim("sub"))?;
-        Ok(Principal { name: self.name_of(claims, &uid)?, uid, info: info(claims)?, expires_at })
+        let (name, info, grants) = (self.name_of(claims, &uid)?, info(claims)?, grants(claims)?);
+        Ok(Principal { name, uid, info, grants, issued_at: issued_at.unwrap_or(0), expires_at })
     }
 
     fn check_age(&self, issued_at: Option<u64>, now: u64) -> Result<(), TokenError> {
@@ -103,6 +106,40 @@ fn info(claims: &Map<String, Value>) -> Result<Option<Arc<str>>, TokenError> {
     let Some(info) = claims.get("info").filter(|info| !info.is_null()) else { return Ok(None) };
     let json = info.to_string();
     if json.len() > MAX_INFO_BYTES { Err(TokenError::Claim("info")) } else { Ok(Some(json.into())) }
+}
+
+/// Returns what the token grants, if there is anything.
+fn grants(claims: &Map<String, Value>) -> Result<Option<Arc<Grants>>, TokenError> {
+    let rooms = match claims.get("rooms") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(rooms) => {
+            rooms.as_array().and_then(|list| list.iter().map(grant).collect()).ok_or(TokenError::Claim("rooms"))?
+        }
+    };
+    let grants = Grants { rooms, roles: roles(claims.get("roles")) };
+    if !grants.are_within_limits() {
+        return Err(TokenError::Claim("rooms"));
+    }
+    Ok((!grants.is_empty()).then(|| Arc::new(grants)))
+}
+
+/// Reads `{"match": "guild-*", "allow": ["send"]}`; `None` for anything else.
+// A word that is no action is an error: who wrote it meant to grant something.
+fn grant(value: &Value) -> Option<Grant> {
+    let rooms = Pattern::new(value.get("match")?.as_str().filter(|pattern| !pattern.is_empty())?);
+    let words = value.get("allow")?.as_array()?.iter().map(Value::as_str).collect::<Option<Vec<_>>>()?;
+    let is_known = words.iter().all(|word| *word == ALL_ACTIONS || Action::parse(word).is_some());
+    is_known.then(|| Grant { rooms, rights: parse_actions(&words) })
+}
+
+/// Reads names of roles: a text, or the texts of a list.
+// Identity providers put roles of other programs there, in other forms, too: those are none of ours.
+fn roles(value: Option<&Value>) -> Vec<Arc<str>> {
+    match value {
+        Some(Value::String(role)) => vec![role.as_str().into()],
+        Some(Value::Array(roles)) => roles.iter().filter_map(Value::as_str).map(Arc::from).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Returns a claim that is a time, if it is there. Fractions of a second are cut off (RFC 7519

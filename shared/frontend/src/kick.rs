@@ -18,6 +18,10 @@ pub enum KickReason {
     Expired,
     /// Its user has a newer session under its name, or too many of them.
     Replaced,
+    /// A moderator or the application made it leave its room.
+    Expelled,
+    /// Its user may not be in its room.
+    Banned,
     /// It used a route that only an attacker uses.
     Attack,
     /// It sends packages at many times the allowed rate.
@@ -33,6 +37,8 @@ impl KickReason {
             Self::Resumed => "resumed",
             Self::Expired => "expired",
             Self::Replaced => "replaced",
+            Self::Expelled => "expelled",
+            Self::Banned => "banned",
             Self::Attack => "attack",
             Self::Flood => "flood",
         }
@@ -46,6 +52,8 @@ impl KickReason {
             Self::Resumed => &kicked.resumed,
             Self::Expired => &kicked.expired,
             Self::Replaced => &kicked.replaced,
+            Self::Expelled => &kicked.expelled,
+            Self::Banned => &kicked.banned,
             Self::Attack => &kicked.attack,
             Self::Flood => &kicked.flood,
         }

@@ -46,7 +46,7 @@ pub fn unknown_route(write_queue: &WriteQueue, id: Option<u32>, route: &str) {
         write_queue.metrics().requests_answered.add(RouteLabel::of(route), 500);
         let reason = "unknown-route: this server has no such route";
         // A closed write queue needs no response.
-        write_queue.push(response(id, &ErrorBody { code: 500, error: false, reason })).ok();
+        write_queue.push(response(id, &ErrorBody::new(500, false, reason))).ok();
     }
 }
 

@@ -27,7 +27,7 @@ pub const MAX_CURSOR_BYTES: usize = 320;
 /// Acts of one message.
 pub const MAX_ACTS: usize = 64;
 
-/// The rights of a member, one bit each. Their meaning is that of the connector that computed them.
+/// The rights of a member, one bit each: those of [`crate::permissions::Action`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Rights(pub u16);
@@ -275,7 +275,10 @@ impl Act {
         let texts = match self {
             Self::Say { from, content, meta } => from.as_str().len() + content.len() + meta.size(),
             Self::Expel { name, reason, by } => SESSION + name.as_str().len() + reason.len() + by.as_str().len(),
-            Self::Rule { target, by, .. } => target.size() + by.as_str().len(),
+            Self::Rule { target, kind, by, .. } => {
+                let expelled = if *kind == RuleKind::Ban { Entry::MOST_EXPULSIONS } else { 0 };
+                target.size() + by.as_str().len() + expelled
+            }
             Self::Amend { content, by, .. } => content.as_ref().map_or(0, String::len) + by.as_str().len(),
             Self::Redact { uid, by, .. } => uid.as_str().len() + by.as_str().len(),
             Self::Clear { by, .. } => by.as_str().len(),

@@ -14,6 +14,19 @@ pub struct ErrorBody<'a> {
     pub error: bool,
     /// A stable word, a colon, a sentence for developers.
     pub reason: &'a str,
+    /// The end of the rule that refuses, in Unix milliseconds; 0 for one without an end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// Milliseconds after which a repeat is not refused for this reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<u64>,
+}
+
+impl<'a> ErrorBody<'a> {
+    /// Returns the body of an error without times.
+    pub fn new(code: u16, error: bool, reason: &'a str) -> Self {
+        Self { code, error, reason, until: None, retry: None }
+    }
 }
 
 /// A framed response.
@@ -58,7 +71,7 @@ mod tests {
 
     #[test]
     fn error_is_left_out_where_the_demo_has_none() {
-        let framed = response(1, &ErrorBody { code: 500, error: false, reason: "x" }).unwrap();
+        let framed = response(1, &ErrorBody::new(500, false, "x")).unwrap();
         assert!(framed.ends_with(br#"{"code":500,"reason":"x"}"#));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::act::Profile;
 use crate::ids::{Name, Uid};
+use crate::permissions::Grants;
 
 /// The code of a refused token.
 const DENIED: u16 = 401;
@@ -19,14 +20,24 @@ pub struct Principal {
     pub name: Option<Name>,
     /// JSON that member lists show, the claim `info`.
     pub info: Option<Arc<str>>,
+    /// The claims `rooms` and `roles`; `None` if they grant nothing.
+    pub grants: Option<Arc<Grants>>,
+    /// The time at which the token was issued, Unix seconds; 0 if it does not say.
+    pub issued_at: u64,
     /// The end of the token's time, Unix seconds.
     pub expires_at: u64,
 }
 
 impl Principal {
-    /// Returns what members and entries have of it.
+    /// Returns what members and entries have of it, but for the rights in a room.
     pub fn profile(&self) -> Profile {
         Profile { uid: Some(self.uid.clone()), rights: None, info: self.info.clone() }
+    }
+
+    /// Returns what the token grants.
+    pub fn grants(&self) -> &Grants {
+        static NONE: Grants = Grants { rooms: Vec::new(), roles: Vec::new() };
+        self.grants.as_deref().unwrap_or(&NONE)
     }
 }
 

@@ -115,10 +115,23 @@ id!(
     check_uid
 );
 
+/// Begins the ids of rooms that clients cannot enter.
+const RESERVED: char = '~';
+
 impl RoomId {
+    /// Returns the room of all rooms.
+    pub fn of_all_rooms() -> Self {
+        Self(ALL_ROOMS.into())
+    }
+
     /// Returns true if this is the room of all rooms.
     pub fn is_of_all_rooms(&self) -> bool {
         self.as_str() == ALL_ROOMS
+    }
+
+    /// Returns true for a room of the system, which clients cannot enter.
+    pub fn is_reserved(&self) -> bool {
+        self.as_str().starts_with(RESERVED)
     }
 }
 

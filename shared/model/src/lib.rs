@@ -17,6 +17,7 @@ pub mod log_parts;
 pub mod membership;
 pub mod names;
 pub mod network;
+pub mod permissions;
 pub mod placement;
 pub mod record;
 pub mod room;

@@ -9,7 +9,7 @@ mod moderation;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::act::Profile;
+use crate::act::{Profile, Rights};
 use crate::ids::{Incarnation, Name, ServerId, SessionId, Uid};
 use crate::membership::{Membership, MessageId, Sender};
 use crate::names::imitated_skeleton;
@@ -69,6 +69,11 @@ impl Member {
     /// Returns the user, if the member has a token.
     pub fn uid(&self) -> Option<&Uid> {
         self.profile.as_ref()?.uid.as_ref()
+    }
+
+    /// Returns the member's rights.
+    pub fn rights(&self) -> Rights {
+        self.profile.as_ref().and_then(|profile| profile.rights).unwrap_or(Rights::MEMBER)
     }
 
     /// Most bytes in a checkpoint of what few members have.

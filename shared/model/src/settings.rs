@@ -3,6 +3,7 @@
 
 mod secret;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::log_parts::LogParts;
 use crate::network::Networks;
+use crate::permissions::Level;
 
 pub use secret::Secret;
 
@@ -52,6 +54,10 @@ section! {
         auth: AuthSettings = AuthSettings::default(),
         /// Names of members.
         names: NameSettings = NameSettings::default(),
+        /// Permissions of clients, by rooms; the first that matches a room counts.
+        namespaces: Vec<NamespaceSettings> = Vec::new(),
+        /// Rights of the roles that tokens may name.
+        roles: BTreeMap<String, RoleSettings> = BTreeMap::new(),
         /// The rooms' log.
         log: LogSettings = LogSettings::default(),
         /// RPC between servers.
@@ -385,6 +391,41 @@ pub enum ConfusableNames {
     Refuse,
     /// It is another name.
     Allow,
+}
+
+section! {
+    /// `[[namespaces]]`: the clients that may do something in the rooms of a namespace. Without a
+    /// namespace all may do everything but moderate.
+    NamespaceSettings {
+        /// The ids of the rooms: `*` stands for any characters, `?` for one.
+        #[serde(rename = "match")]
+        rooms: String = String::new(),
+        /// Clients that may enter.
+        enter: Level = Level::Any,
+        /// Those that may send messages to the room.
+        send: Level = Level::Any,
+        /// Those that may send whispers.
+        whisper: Level = Level::Any,
+        /// Those that may read earlier messages.
+        read: Level = Level::Any,
+        /// Those that see the names of the members.
+        list: Level = Level::Any,
+        /// Those that may send signals. Kept for these: there are none so far.
+        signal: Level = Level::Any,
+        /// Least seconds between two messages of a member; 0: no limit.
+        slow_secs: u32 = 0,
+    }
+}
+
+section! {
+    /// `[roles.NAME]`: the rights of users whose token names the role.
+    RoleSettings {
+        /// Actions: `enter`, `send`, `whisper`, `read`, `list`, `signal`, `moderate`, or `*` for all.
+        allow: Vec<String> = Vec::new(),
+        /// The ids of the rooms, as in a namespace.
+        #[serde(rename = "match")]
+        rooms: String = "*".to_owned(),
+    }
 }
 
 section! {

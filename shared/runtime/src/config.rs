@@ -4,6 +4,7 @@
 pub mod error;
 mod layers;
 mod limits;
+mod namespaces;
 pub mod origin;
 mod servers_file;
 pub mod sign_in;

@@ -10,6 +10,7 @@ use model::membership::Membership;
 use model::record::{Entry, Outcome, Position, Record};
 use model::room::{Member, RoomState};
 
+use super::moderation;
 use super::truth::records;
 use crate::world::{ALL_ROOMS, ROOMS, World};
 
@@ -28,6 +29,7 @@ fn check_room(world: &World, room: &RoomId) -> usize {
     let records = newest_first.into_iter().rev();
     let records: Vec<_> = records.map(|(position, record)| (position, Arc::new(record))).collect();
     let done = check_decided_once(room, &records);
+    moderation::check(world, room, &records);
     check_states(world, room, &records);
     if world.future.is_empty() && !world.scenario.starts_by_clock() && keeps_rules(world) {
         check_rules(room, &records);

@@ -52,6 +52,7 @@ fn is_certain(response: &ClientResponse) -> bool {
         ClientResponse::BadBody { .. }
         | ClientResponse::LoginRefused { .. }
         | ClientResponse::NotAllowed { .. }
+        | ClientResponse::MayNotEnter
         | ClientResponse::Refreshed { .. }
         | ClientResponse::EnterPending
         | ClientResponse::NotInRoom

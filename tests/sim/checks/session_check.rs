@@ -102,7 +102,12 @@ impl SessionCheck<'_> {
                     );
                     received_to = *to;
                 }
-                Push::Add { .. } | Push::Leave { .. } | Push::Members { .. } => {}
+                Push::Add { .. }
+                | Push::Leave { .. }
+                | Push::Members { .. }
+                | Push::Rule { .. }
+                | Push::Expel { .. }
+                | Push::Rights(_) => {}
             }
         }
     }
@@ -297,7 +302,12 @@ impl Stay {
             match push {
                 Push::Add { name, .. } => assert!(known.insert(name.clone()), "{name} joined twice at {me}"),
                 Push::Leave { name } => assert!(known.remove(name), "{name} left twice at {me}"),
-                Push::Chat { .. } | Push::Gap { .. } | Push::Members { .. } => {}
+                Push::Chat { .. }
+                | Push::Gap { .. }
+                | Push::Members { .. }
+                | Push::Rule { .. }
+                | Push::Expel { .. }
+                | Push::Rights(_) => {}
             }
         }
         known
@@ -326,6 +336,8 @@ pub(super) fn stays(connection: &ClientConnection, room: &RoomId) -> Vec<Stay> {
             {
                 stays.iter_mut().filter(|stay| stay.asked < *id).for_each(|stay| stay.partial = true);
             }
+            // Only the user whom it is about gets it: `moderation` compares these with the log.
+            Received::Push { push: Push::Rule { .. } | Push::Expel { .. } | Push::Rights(_), .. } => {}
             Received::Push { room: r, push } if r == room => {
                 let mut push = push.clone();
                 if let Push::Chat { time, .. } = &mut push {

@@ -43,7 +43,12 @@ fn authors(world: &World) -> HashMap<&str, Option<Uid>> {
         let asked = user.connections.iter().flat_map(|connection| &connection.asked);
         asked.filter_map(move |request| match request {
             SentRequest::Send(text) | SentRequest::Whisper(text) => Some((text.as_str(), uid(number))),
-            SentRequest::Enter | SentRequest::Resume(_) | SentRequest::History | SentRequest::Leave => None,
+            SentRequest::Enter
+            | SentRequest::Resume(_)
+            | SentRequest::History
+            | SentRequest::Leave
+            | SentRequest::Moderate
+            | SentRequest::Refresh => None,
         })
     });
     texts.collect()

@@ -268,7 +268,7 @@ impl ScriptedCluster {
     pub(super) fn log_in(&mut self, connector: usize, session: u64, uid: &str) {
         self.open(connector, session);
         let uid = Uid::new(uid).unwrap();
-        let principal = Principal { uid, name: None, info: None, expires_at: u64::MAX };
+        let principal = Principal { uid, name: None, info: None, grants: None, issued_at: 0, expires_at: u64::MAX };
         let effects = self.hubs[connector].log_in(session, User { principal, since: 0, until: u64::MAX });
         self.hub_effects(connector, effects);
     }

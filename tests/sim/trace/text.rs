@@ -106,6 +106,9 @@ impl fmt::Display for Requested<'_> {
             ClientRoute::Members => write!(f, "members {}", content(body)),
             ClientRoute::Leave => f.write_str("leave"),
             ClientRoute::Refresh => f.write_str("refresh"),
+            ClientRoute::Mute | ClientRoute::Unmute | ClientRoute::Ban | ClientRoute::Unban | ClientRoute::Expel => {
+                f.write_str(route.name())
+            }
         }
     }
 }
@@ -165,6 +168,8 @@ fn item(item: &Item) -> String {
         }
         Item::Leave { session, incarnation } => format!("leave s{session} r{}", incarnation.0),
         Item::Send { session, body, .. } => format!("send s{session} {}", content(body)),
+        Item::Rights { session, rights, .. } => format!("rights s{session} {rights:?}"),
+        Item::Moderate { session, target, deed, .. } => format!("moderate s{session} {target:?} {deed:?}"),
     }
 }
 
@@ -313,6 +318,7 @@ fn reply_text(reply: &RoomResponse) -> String {
         }
         RoomResponse::Members(members) => format!("members {}", names(&members.users)),
         RoomResponse::Left => "left".to_owned(),
+        RoomResponse::Refreshed { exp } => format!("refreshed until {exp}"),
         RoomResponse::Refused { refusal, .. } => format!("refused {refusal:?}"),
         RoomResponse::Unknown { because, .. } => format!("outcome unknown {because:?}"),
         RoomResponse::QueueFull { .. } => "busy".to_owned(),
@@ -328,6 +334,9 @@ fn push_text(push: &Push) -> String {
         Push::Leave { name } => format!("leave {name}"),
         Push::Gap { from, to, epoch } => format!("gap {from} to {to} of epoch {}", epoch.0),
         Push::Members { total, names } => format!("members {total} names {names}"),
+        Push::Rule { kind, until, .. } => format!("rule {kind:?} until {until}"),
+        Push::Expel { reason } => format!("expelled {reason}"),
+        Push::Rights(rights) => format!("rights {rights:?}"),
     }
 }
 

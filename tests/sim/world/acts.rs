@@ -4,6 +4,7 @@
 use model::act::{Act, IdentifiedAct, MessageMeta, Rights, RuleKind, Target};
 use model::ids::{Actor, Name, SessionId, Uid};
 use model::membership::MessageId;
+use model::permissions::Action;
 use model::record::Record;
 use model::room::RoomState;
 use owner::room::ActMessage;
@@ -107,7 +108,7 @@ impl World {
     fn any_act(&mut self, room: &RoomId, id: MessageId) -> Act {
         let by = Actor::new("key-1").unwrap();
         let user = self.chance.index(USERS);
-        let uid = Uid::new(&format!("u{user}")).unwrap();
+        let uid = user_actions::uid(user).unwrap_or_else(|| Uid::new("nobody").unwrap());
         let name = Name::new(&self.users[user].name).unwrap();
         let (now, last) = (self.wall_ms(Machine::Chat(0)), self.log.last(room).last);
         let last = last.map_or(1, |(position, _)| position.seq(self.chance.index(2)));
@@ -133,7 +134,12 @@ impl World {
             6 => Act::Amend { seq: upto, content: self.chance.per_mille(500).then(|| "new".to_owned()), by },
             7 if self.chance.per_mille(500) => Act::Redact { uid, upto, by },
             7 => Act::Clear { upto: upto / 4, by },
-            _ => Act::Rights { session: self.any_session(), rights: Rights(user as u16) },
+            _ => {
+                // All may read and list: the checks of pushes expect it.
+                let reader = [Action::Enter, Action::Read, Action::List].into_iter().fold(Rights::NONE, Rights::with);
+                let rights = [Rights::MEMBER, Rights::MEMBER, Rights::ALL, reader];
+                Act::Rights { session: self.any_session(), rights: rights[user % rights.len()] }
+            }
         }
     }
 

@@ -176,6 +176,8 @@ impl World {
                 Effect::TokenExpires { .. } => {}
                 Effect::TokenExpired(session) => self.kick(connector, session, "expired"),
                 Effect::Replaced(session) => self.kick(connector, session, "replaced"),
+                Effect::Expelled(session) => self.kick(connector, session, "expelled"),
+                Effect::Banned(session) => self.kick(connector, session, "banned"),
                 Effect::Entered(_) | Effect::RequestRecheck | Effect::Report(_) => {}
                 Effect::Displaced(session) => self.kick(connector, session, "displaced"),
                 Effect::MovedAway(session) => self.kick(connector, session, "moved away"),

@@ -4,10 +4,15 @@ use std::fmt;
 
 use follower::connector_state::ClientResponse;
 
+use model::act::Rights;
 use model::identity::{Principal, User as LoggedIn};
 use model::ids::{SessionId, Uid};
+use model::permissions::{Grant, Grants, Pattern};
 
 use super::*;
+
+/// The user whose token lets it moderate, most of the time.
+pub(crate) const MODERATOR: usize = 2;
 
 /// One user of so many has no token.
 const ANONYMOUS: usize = 4;
@@ -68,6 +73,8 @@ impl World {
             0..=1 => self.close(user, Ending::Closed),
             2 => self.close(user, Ending::Lost),
             3 => self.vanish(user),
+            4 if user == MODERATOR => self.moderate(user),
+            5 if user == MODERATOR => self.refresh(user),
             4..=5 => self.request(user, SentRequest::History, ClientRequest::new(ClientRoute::History, "{}".into())),
             6..=8 => self.send_again(user),
             9..=14 => self.enter(user),
@@ -76,6 +83,27 @@ impl World {
             31..=35 => (0..self.chance.between(2, 20)).for_each(|_| self.send_message(user)),
             _ => self.send_message(user),
         }
+    }
+
+    /// One of the actions of moderators, on a user who may be one.
+    fn moderate(&mut self, user: usize) {
+        let routes = [ClientRoute::Mute, ClientRoute::Ban, ClientRoute::Expel, ClientRoute::Unmute, ClientRoute::Unban];
+        let route = routes[self.chance.index(routes.len())];
+        let other = self.chance.index(USERS);
+        let target = match uid(other) {
+            Some(uid) if self.chance.per_mille(500) => format!(r#""uid":"{uid}""#),
+            _ => format!(r#""name":"{}""#, self.users[other].name),
+        };
+        let body = format!(r#"{{{target},"secs":{}}}"#, self.chance.between(1, 5));
+        self.request(user, SentRequest::Moderate, ClientRequest::new(route, body.into()));
+    }
+
+    /// Its rights come and go.
+    fn refresh(&mut self, user: usize) {
+        let Some(mut login) = logged_in(user) else { return };
+        login.principal.grants = if self.chance.per_mille(500) { all_grants() } else { None };
+        let request = ClientRequest { login: Some(Ok(login)), ..ClientRequest::new(ClientRoute::Refresh, "{}".into()) };
+        self.request(user, SentRequest::Refresh, request);
     }
 
     fn leave(&mut self, user: usize) {
@@ -233,6 +261,13 @@ pub(crate) fn uid(user: usize) -> Option<Uid> {
 /// Returns a user whose token never expires, and has no name.
 fn logged_in(user: usize) -> Option<LoggedIn> {
     let info = Some(format!("{{\"level\":{user}}}").into());
-    let principal = Principal { uid: uid(user)?, name: None, info, expires_at: u64::MAX };
+    let grants = if user == MODERATOR { all_grants() } else { None };
+    let principal = Principal { uid: uid(user)?, name: None, info, grants, issued_at: 0, expires_at: u64::MAX };
     Some(LoggedIn { principal, since: 0, until: u64::MAX })
+}
+
+/// All rights in all rooms.
+fn all_grants() -> Option<Arc<Grants>> {
+    let grant = Grant { rooms: Pattern::new("*"), rights: Rights::ALL };
+    Some(Arc::new(Grants { rooms: vec![grant], roles: Vec::new() }))
 }

@@ -30,6 +30,12 @@ impl Draft<'_> {
         if !act.is_within_limits() {
             return Err(Refusal::TooLong);
         }
+        if let Act::Rule { target, kind, until, by } = act {
+            let target = self.user_of(target);
+            let outcome = self.set_rule((target, *kind), *until, (by.clone(), ""))?;
+            self.note_done(*id, *digest, outcome);
+            return Ok(outcome);
+        }
         let session = self.session_of_act(act)?;
         let Some(entry) = act.entry(session) else { return Err(Refusal::NoSuchMember) };
         if Moderation::is_changed_by(&entry) && !self.has_place_for(&entry) {
@@ -39,14 +45,18 @@ impl Draft<'_> {
             self.take_space(entry.size() as u64)?;
         }
         let outcome = self.push(entry);
-        if let Outcome::Done(index) = outcome {
-            self.done.insert(*id, (*digest, index));
-        }
+        self.note_done(*id, *digest, outcome);
         Ok(outcome)
     }
 
+    fn note_done(&mut self, id: MessageId, digest: u64, outcome: Outcome) {
+        if let Outcome::Done(index) = outcome {
+            self.done.insert(id, (digest, index));
+        }
+    }
+
     /// Returns true if the room's tables have a place for an entry, and takes it.
-    fn has_place_for(&mut self, entry: &Entry) -> bool {
+    pub(super) fn has_place_for(&mut self, entry: &Entry) -> bool {
         let moderation = self.moderation.get_or_insert_with(|| {
             let mut moderation = self.state.moderation().clone();
             // As all readers of the record will: what ended by then has no place any more.

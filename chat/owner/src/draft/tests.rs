@@ -8,6 +8,8 @@ use model::settings::RoomSettings;
 
 use super::*;
 
+mod moderation;
+
 fn policy_of(room: RoomSettings) -> RoomPolicy {
     RoomPolicy::new(&Settings { room, ..Settings::default() }, SizeLimits::default())
 }

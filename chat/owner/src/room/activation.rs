@@ -91,6 +91,8 @@ pub(super) struct Activation {
     pub(super) predecessors: Vec<Position>,
     /// Messages of acts had no place in the last record, and are decided before the proposals.
     acts_go_first: bool,
+    /// Members may be here whom a rule bans.
+    expels_banned: bool,
     /// The newest record that no age removes; [`Position::NONE`] for none.
     last_lasting: Position,
     pub(super) recent: RecentRecords,
@@ -163,6 +165,7 @@ impl Activation {
             recent_joins: RecentJoins::since(first.map_or(RecordId::NONE, |(_, record)| record.prev_id)),
             predecessors: Vec::new(),
             acts_go_first: false,
+            expels_banned: false,
             last_lasting: Position::NONE,
             recent: RecentRecords::default(),
             since: SinceCheckpoint::default(),
@@ -201,6 +204,7 @@ impl Activation {
             (active.id, active.recent_joins) = (id, recent_joins);
             (active.checkpoint_requested, active.follows_loss) = (true, false);
         }
+        active.expels_banned = active.state.moderation().has_rules();
         named.extend(active.state.known_connectors().cloned());
         active.notify_connectors = Some(named.into_iter().collect());
         active
@@ -329,7 +333,8 @@ impl Activation {
     /// Returns true if members must leave because their connectors are down, or move because those
     /// continue as another incarnation.
     fn must_expel(&self) -> bool {
-        self.state.runs().any(|(connector, run)| self.liveness.member_action(connector, run).is_some())
+        self.expels_banned
+            || self.state.runs().any(|(connector, run)| self.liveness.member_action(connector, run).is_some())
     }
 
     /// Starts the next log operation, if none is in flight and one is due.

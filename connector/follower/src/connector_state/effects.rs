@@ -7,6 +7,7 @@ use bytes::Bytes;
 use model::identity::{LoginRefusal, User};
 use model::ids::{RoomId, ServerId};
 use model::names::NamePolicy;
+use model::permissions::Permissions;
 
 use super::logins::LoginRules;
 use super::quotas::{QuotaLimits, QuotaRefusal};
@@ -59,6 +60,10 @@ pub enum Effect {
     /// The session's user has as many newer ones as a user may have, or a newer one under its name;
     /// it is kicked.
     Replaced(u64),
+    /// A moderator or the application expelled the session's member; it is kicked.
+    Expelled(u64),
+    /// A rule bans the session's user from its room; it is kicked.
+    Banned(u64),
     /// Reads `servers.json` again: a server that is not in it sent a message.
     RequestRecheck,
     /// Counts and logs an occurrence.
@@ -84,6 +89,8 @@ pub enum ClientResponse {
     LoginRefused { refusal: LoginRefusal, enter: bool },
     /// The client is another user.
     NotAllowed { enter: bool },
+    /// The permissions of the room do not allow the client to enter.
+    MayNotEnter,
     /// The session has a newer token, which expires then (Unix seconds).
     Refreshed { exp: u64 },
     /// A quota of the client refuses its request to enter.
@@ -128,4 +135,6 @@ pub struct Limits {
     pub names: NamePolicy,
     /// The rules for logins.
     pub logins: LoginRules,
+    /// The namespaces and roles.
+    pub permissions: Permissions,
 }

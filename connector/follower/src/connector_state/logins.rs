@@ -9,6 +9,7 @@ use model::settings::{AuthMode, OnExpiry};
 
 use super::sessions::Session;
 use super::{ClientResponse, ConnectorState, Effect, Now};
+use crate::room::proposer::PendingRequest;
 
 /// Milliseconds before its token expires at which a client is asked for a new one, or half of the
 /// token's time if that is less: a client that gets short tokens would be asked again at once.
@@ -172,12 +173,16 @@ impl ConnectorState {
         self.logins.rules.allow(name, is_user)
     }
 
-    /// Replaces the token of a session by a newer one of the same user.
+    /// Replaces the token of a session by a newer one of the same user. The client gets the response
+    /// when its rights are those of the new token.
     pub(super) fn refresh(
         &mut self,
-        session: u64,
         login: Option<Result<User, LoginRefusal>>,
-    ) -> Result<ClientResponse, ClientResponse> {
+        pending: PendingRequest,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ClientResponse> {
+        let session = pending.session;
         let refused = |refusal| ClientResponse::LoginRefused { refusal, enter: false };
         let user = login.unwrap_or_else(|| Err(LoginRefusal::missing())).map_err(refused)?;
         let known = self.sessions.get(session).and_then(|session| session.user.as_ref());
@@ -185,9 +190,16 @@ impl ConnectorState {
             return Err(ClientResponse::NotAllowed { enter: false });
         }
         let exp = user.principal.expires_at;
-        let effects = self.log_in(session, user);
-        debug_assert!(effects.is_empty(), "session {session} was one of its user before");
-        Ok(ClientResponse::Refreshed { exp })
+        let surplus = self.log_in(session, user);
+        debug_assert!(surplus.is_empty(), "session {session} was one of its user before");
+        let room = self.sessions.get(session).and_then(|session| session.room.of_messages()).cloned();
+        let Some(room) = room else {
+            self.complete_request(session, pending.id, ClientResponse::Refreshed { exp }, effects);
+            return Ok(());
+        };
+        let rights = self.rights(session, &room);
+        self.in_room(&room, now, effects, |room, cx| room.renew_rights(rights, pending, cx));
+        Ok(())
     }
 
     /// Asks clients for new tokens, and ends the sessions of those that brought none.

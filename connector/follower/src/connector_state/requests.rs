@@ -1,15 +1,19 @@
 //! Requests of clients, and the rooms that they are for.
 
 use bytes::Bytes;
+use model::act::Rights;
 use model::identity::{LoginRefusal, User};
 use model::ids::{Name, RoomId, ServerId};
 use model::membership::Token;
+use model::permissions::Action;
+use model::record::Refusal;
 
 use super::quotas::QuotaRefusal;
 use super::sessions::{ConcludedEnter, Session, SessionRoom};
 use super::{ClientRequest, ClientResponse, ConnectorState, Effect, Now, RoomSlot, respond};
 use crate::event::Event;
-use crate::request_body::{BodyError, EnterRequest, HistoryRequest, MembersRequest};
+use crate::request_body::{BodyError, EnterRequest, HistoryRequest, MembersRequest, ModerateRequest};
+use crate::room::RoomResponse;
 use crate::room::proposer::{Entering, PendingRequest};
 use crate::route::ClientRoute;
 
@@ -51,9 +55,15 @@ impl ConnectorState {
             ClientRoute::Members => MembersRequest::parse(&body)
                 .map_err(bad_body)
                 .and_then(|members| self.read(RoomQuery::Members(members), pending, now, &mut effects)),
-            ClientRoute::Refresh => self.refresh(session, login).map(|response| {
-                self.complete_request(session, id, response, &mut effects);
-            }),
+            ClientRoute::Refresh => self.refresh(login, pending, now, &mut effects),
+            ClientRoute::Mute | ClientRoute::Unmute | ClientRoute::Ban | ClientRoute::Unban | ClientRoute::Expel => {
+                match ModerateRequest::parse(route, &body) {
+                    Some(request) => {
+                        request.map_err(bad_body).and_then(|request| self.moderate(request, pending, now, &mut effects))
+                    }
+                    None => Err(bad_body(BodyError::NotAnObject)),
+                }
+            }
             ClientRoute::Leave => self.leave(pending, now, &mut effects),
         };
         if let Err(response) = done {
@@ -77,6 +87,11 @@ impl ConnectorState {
             return Err(bad_body(BodyError::ForeignPrefix));
         }
         let EnterRequest { name, room, token, since, resumes } = enter;
+        let rights = self.rights(pending.session, &room);
+        if !rights.allow(Action::Enter) {
+            return Err(ClientResponse::MayNotEnter);
+        }
+        let profile = self.sessions.get(pending.session).and_then(|session| session.profile(rights));
         let uid = self.sessions.get(pending.session).and_then(Session::uid);
         let (is_resuming, token) = (token.is_some(), token.unwrap_or(Token::new(now.chance)).of_user(uid));
         let entering = Entering { token, is_resuming, since, resumes };
@@ -96,8 +111,14 @@ impl ConnectorState {
         let session = self.sessions.get_mut(pending.session).ok_or(ClientResponse::NotInRoom)?;
         session.has_advance = has_advance;
         session.room = SessionRoom::Entering { room: room.clone(), from, queries: Vec::new() };
-        self.in_room(&room, now, effects, |room, cx| room.enter(name, entering, pending, cx));
+        self.in_room(&room, now, effects, |room, cx| room.enter((name, profile), entering, pending, cx));
         Ok(())
+    }
+
+    /// Returns the rights of a session's client in a room.
+    pub(super) fn rights(&self, session: u64, room: &RoomId) -> Rights {
+        let grants = self.sessions.get(session).and_then(Session::grants);
+        self.permissions.rights(room, grants)
     }
 
     /// Takes what entering a room costs of the client's quotas. Returns true if it took an advance,
@@ -129,6 +150,23 @@ impl ConnectorState {
         Ok(is_new && token.is_some())
     }
 
+    fn moderate(
+        &mut self,
+        ModerateRequest { room: named, target, deed }: ModerateRequest,
+        pending: PendingRequest,
+        now: Now,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), ClientResponse> {
+        let session = self.sessions.get(pending.session).ok_or(ClientResponse::NotInRoom)?;
+        let room = session.room.of_messages().ok_or(ClientResponse::NotInRoom)?.clone();
+        if named.is_some_and(|named| named != room.as_str()) {
+            let refused = RoomResponse::Refused { refusal: Refusal::WrongRoom, enter: false };
+            return Err(ClientResponse::Room(room, refused));
+        }
+        self.in_room(&room, now, effects, |room, cx| room.moderate((target, deed), pending, cx));
+        Ok(())
+    }
+
     fn send(
         &mut self,
         body: Bytes,
@@ -137,12 +175,7 @@ impl ConnectorState {
         effects: &mut Vec<Effect>,
     ) -> Result<(), ClientResponse> {
         let session = self.sessions.get(pending.session).ok_or(ClientResponse::NotInRoom)?;
-        // A message behind an `enter` belongs to the room that is being entered, and is decided
-        // after the join.
-        let (SessionRoom::Entering { room, .. } | SessionRoom::In(room)) = &session.room else {
-            return Err(ClientResponse::NotInRoom);
-        };
-        let room = room.clone();
+        let room = session.room.of_messages().ok_or(ClientResponse::NotInRoom)?.clone();
         self.in_room(&room, now, effects, |room, cx| room.send(body, pending, cx));
         Ok(())
     }

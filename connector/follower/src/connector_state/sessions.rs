@@ -3,10 +3,11 @@
 
 use std::collections::HashMap;
 
-use model::act::Profile;
+use model::act::{Profile, Rights};
 use model::identity::User;
 use model::ids::{RoomId, Uid};
 use model::network::AddressGroup;
+use model::permissions::Grants;
 
 use super::quotas::Origin;
 use super::requests::RoomQuery;
@@ -31,6 +32,16 @@ pub(super) enum SessionRoom {
 }
 
 impl SessionRoom {
+    /// Returns the room of what the client sends now.
+    // A message behind an `enter` belongs to the room that is being entered, and is decided after the
+    // join.
+    pub(super) fn of_messages(&self) -> Option<&RoomId> {
+        match self {
+            Self::Entering { room, .. } | Self::In(room) => Some(room),
+            Self::None => None,
+        }
+    }
+
     /// Returns true if the session is in a room, which it may be about to leave for another one.
     fn is_in(&self) -> bool {
         matches!(self, Self::In(_) | Self::Entering { from: Some(_), .. })
@@ -53,6 +64,18 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// Returns the claims of its token that a room gets, with these rights there; `None` if they say
+    /// nothing.
+    pub(super) fn profile(&self, rights: Rights) -> Option<Box<Profile>> {
+        let profile = self.user.as_ref().map(|user| user.principal.profile()).unwrap_or_default();
+        Profile { rights: rights.stored(), ..profile }.boxed()
+    }
+
+    /// Returns what its token grants; `None` without one.
+    pub(super) fn grants(&self) -> Option<&Grants> {
+        Some(self.user.as_ref()?.principal.grants())
+    }
+
     /// Returns its user, if it has a token.
     pub(super) fn uid(&self) -> Option<&Uid> {
         Some(&self.user.as_ref()?.principal.uid)
@@ -93,9 +116,10 @@ impl Sessions {
         self.0.get(&number)?.address
     }
 
-    /// Returns the claims of a session's token that its room gets.
-    pub(crate) fn profile(&self, number: u64) -> Option<Box<Profile>> {
-        self.0.get(&number)?.user.as_ref()?.principal.profile().boxed()
+    /// Returns the end of the time of a session's token, in Unix seconds; 0 without one.
+    pub(crate) fn token_expires_at(&self, number: u64) -> u64 {
+        let user = self.0.get(&number).and_then(|session| session.user.as_ref());
+        user.map_or(0, |user| user.principal.expires_at)
     }
 
     /// Returns the owner of a session's quota.

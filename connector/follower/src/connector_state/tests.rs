@@ -22,6 +22,7 @@ use super::*;
 use crate::route::ClientRoute;
 
 mod logins;
+mod permissions;
 mod quotas;
 mod requests;
 mod senders;
@@ -88,6 +89,7 @@ impl TestConnector {
             quotas,
             names: NamePolicy::new(&NameSettings::default()),
             logins: LoginRules::off(),
+            permissions: Permissions::default(),
         };
         Self {
             state: ConnectorState::new(common, ChatServers::new(Arc::new(servers), 10_000), limits),

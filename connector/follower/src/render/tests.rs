@@ -1,3 +1,4 @@
+use model::act::Rights;
 use model::ids::Actor;
 use model::membership::Token;
 use serde_json::{Value, json};
@@ -76,7 +77,18 @@ fn a_name_that_is_taken_is_the_demos_error() {
 fn entered(users: Vec<Name>, missed: Option<MissedMessages>) -> ClientResponse {
     let (seq, time, epoch, token) = (u64::MAX, u64::MAX, Epoch(u64::MAX), Token::new(7));
     let (total, names) = (users.len(), true);
-    let entered = room::Entered { users, total, names, seq, time, epoch, token, missed, profiles: Profiles::new() };
+    let entered = room::Entered {
+        users,
+        rights: Rights::MEMBER,
+        total,
+        names,
+        seq,
+        time,
+        epoch,
+        token,
+        missed,
+        profiles: Profiles::new(),
+    };
     ClientResponse::Room(room(), RoomResponse::Entered(Box::new(entered)))
 }
 

@@ -1,5 +1,8 @@
 //! Applies records: the only way in which clients learn about events in a room.
 
+use std::sync::Arc;
+
+use model::act::Target;
 use model::ids::{Incarnation, Name, SessionId};
 use model::membership::Membership;
 use model::record::{DecidedProposal, Entry, Outcome, Position, Record, RecordId, Refusal};
@@ -34,7 +37,7 @@ impl Room {
                     self.apply_entry(when, entry, cx);
                 }
             }
-            if !matches!(queued.item, Item::Send { .. }) {
+            if matches!(queued.item, Item::Join { .. } | Item::Leave { .. }) {
                 moved.push((queued.session(), cx.common.incarnation()));
                 if is_move(outcome, record) {
                     cx.give_advance_back(queued.session());
@@ -108,13 +111,21 @@ impl Room {
             // still there.
             Entry::Move { name, to, membership, .. } => self.apply_enter(name, to, *membership, cx),
             Entry::Leave { name, session } => self.apply_leave(name, session, cx),
-            Entry::Expel { name, session, .. } => self.apply_expulsion(name, session, cx),
+            Entry::Expel { name, session, reason, .. } => self.apply_expulsion((name, session), reason, cx),
+            Entry::Rule { target, kind, until, .. } => {
+                cx.push(self.receivers_of(target), Push::Rule { kind: *kind, until: *until, time });
+            }
+            Entry::Rights { session, rights } => {
+                if let Some(number) = local_number(session, cx) {
+                    self.sessions.set_rights(number, *rights);
+                    let is_told = self.sessions.state(number).receives_pushes();
+                    cx.push(is_told.then_some(number).into_iter().collect(), Push::Rights(*rights));
+                }
+            }
             // Clients are not told so far.
-            Entry::Rule { .. }
-            | Entry::Amend { .. }
+            Entry::Amend { .. }
             | Entry::Redact { .. }
             | Entry::Clear { .. }
-            | Entry::Rights { .. }
             | Entry::Revoke { .. }
             | Entry::Erase { .. } => {}
             Entry::Message { from, content, meta, .. } => {
@@ -191,12 +202,25 @@ impl Room {
     }
 
     /// Ends the session of an expelled member, if it is here.
-    fn apply_expulsion(&mut self, name: &Name, session: &SessionId, cx: &mut Context<'_>) {
+    // Not told apart from one that a rule bans: such a client got the rule before.
+    fn apply_expulsion(&mut self, (name, session): (&Name, &SessionId), reason: &str, cx: &mut Context<'_>) {
         let number = local_number(session, cx);
         if let Some(number) = number.filter(|number| self.sessions.state(*number).is_wanted()) {
-            self.end_session(number, Effect::Lost(number), cx);
+            let is_told = self.sessions.state(number).receives_pushes();
+            cx.push(is_told.then_some(number).into_iter().collect(), Push::Expel { reason: reason.to_owned() });
+            self.end_session(number, Effect::Expelled(number), cx);
         }
         self.apply_leave(name, session, cx);
+    }
+
+    /// Returns the sessions of a user that get pushes.
+    fn receivers_of(&self, target: &Target) -> Arc<[u64]> {
+        let is_meant = |local: &LocalSession| match target {
+            Target::Uid(uid) => local.uid() == Some(uid),
+            Target::Name(name) => local.name() == name,
+        };
+        let meant = self.sessions.iter().filter(|(_, local)| local.state().receives_pushes() && is_meant(local));
+        meant.map(|(number, _)| *number).collect()
     }
 
     /// Responds to an item of the record at a position; `when` is that of the last pushed entry.
@@ -238,6 +262,21 @@ impl Room {
                     RoomResponse::Refused { refusal, enter: false }
                 };
                 cx.respond(queued.pending, reply);
+            }
+            // Refused if the session is not in by this membership any more: then it has none of these
+            // rights.
+            (Item::Rights { .. }, _) => {
+                let exp = cx.sessions.token_expires_at(number);
+                cx.respond(queued.pending, RoomResponse::Refreshed { exp });
+            }
+            (Item::Moderate { .. }, Outcome::Refused(refusal)) => {
+                cx.respond(queued.pending, RoomResponse::Refused { refusal, enter: false });
+            }
+            (Item::Moderate { .. }, Outcome::Done(index)) => {
+                cx.respond(queued.pending, RoomResponse::Sent { seq: position.seq(index.into()), time: when.time });
+            }
+            (Item::Moderate { .. }, Outcome::Unchanged | Outcome::Overtaken | Outcome::Duplicate { .. }) => {
+                cx.respond(queued.pending, RoomResponse::Unknown { enter: false, because: None });
             }
             (Item::Send { .. }, Outcome::Done(index)) => {
                 cx.respond(queued.pending, RoomResponse::Sent { seq: position.seq(index.into()), time: when.time });
@@ -290,8 +329,12 @@ impl Room {
         }
         let is_replaced = self.sessions.get(number).is_some_and(|local| self.is_replaced(number, local, cx.common));
         if !self.withdraw_session(number, cx) && !asked && state.is_wanted() {
-            // It was to rejoin, and another session has its name now.
-            cx.effects.push(if is_replaced { Effect::Replaced(number) } else { Effect::Displaced(number) });
+            // It was to rejoin, and another session has its name now, or a rule bans its user.
+            cx.effects.push(match refusal {
+                Refusal::Banned(_) => Effect::Banned(number),
+                _ if is_replaced => Effect::Replaced(number),
+                _ => Effect::Displaced(number),
+            });
         }
     }
 

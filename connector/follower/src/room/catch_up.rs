@@ -218,7 +218,11 @@ impl Room {
                 self.cancel_enter(number, cx);
             }
             Item::Leave { .. } if self.state.name_of(&session).is_none() => cx.respond(pending, RoomResponse::Left),
-            Item::Leave { .. } | Item::Send { .. } => {
+            Item::Rights { .. } => {
+                let exp = cx.sessions.token_expires_at(pending.session);
+                cx.respond(pending, RoomResponse::Refreshed { exp });
+            }
+            Item::Leave { .. } | Item::Send { .. } | Item::Moderate { .. } => {
                 cx.respond(pending, RoomResponse::Unknown { enter: false, because: None });
             }
         }

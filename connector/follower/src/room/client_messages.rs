@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::act::{MessageMeta, Profile};
+use model::act::{MessageMeta, Profile, Rights, RuleKind};
 use model::ids::Name;
 use model::membership::Token;
 use model::record::{Epoch, Refusal};
@@ -25,6 +25,12 @@ pub enum Push {
     Leave { name: Name },
     /// Messages after `from` and up to `to` will not be pushed; `to` is a `seq` of this epoch.
     Gap { from: u64, to: u64, epoch: Epoch },
+    /// A rule for the client's user began, or ended: one whose end is not above the time.
+    Rule { kind: RuleKind, until: u64, time: u64 },
+    /// The client was made to leave.
+    Expel { reason: String },
+    /// The client has other rights.
+    Rights(Rights),
     /// The member count; `names` says that each join and leave is pushed from now on.
     Members { total: usize, names: bool },
 }
@@ -42,6 +48,8 @@ pub enum RoomResponse {
     Members(MembersPage),
     /// The session is in no room.
     Left,
+    /// The session has a newer token, which expires then (Unix seconds), and its rights in the room.
+    Refreshed { exp: u64 },
     /// The owner refused the request; `enter` marks a request to enter.
     Refused { refusal: Refusal, enter: bool },
     /// The outcome is unknown, and may remain so; the client repeats the request.
@@ -59,6 +67,8 @@ pub struct Entered {
     pub users: Vec<Name>,
     /// The claims of their tokens.
     pub profiles: Profiles,
+    /// The client's rights.
+    pub rights: Rights,
     /// Member count.
     pub total: usize,
     /// Each join and leave is pushed.

@@ -1,6 +1,7 @@
 //! Reads of a room's past: messages that a resuming client missed, and history that clients ask
 //! for.
 
+use model::permissions::Action;
 use model::record::{Epoch, Position, Refusal};
 use model::rpc::messages::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange, LogPosition, RpcRequest};
 
@@ -35,6 +36,10 @@ impl Room {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
             return cx.respond(pending, refused);
         };
+        if !local.rights().allow(Action::Read) {
+            let refused = RoomResponse::Refused { refusal: Refusal::NotAllowed, enter: false };
+            return cx.respond(pending, refused);
+        }
         let query = HistoryQuery { viewer: local.token.membership(), span, limit };
         self.read(HistoryRead { pending, query, missed: None }, cx);
         self.advance(cx);

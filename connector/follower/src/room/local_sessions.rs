@@ -4,10 +4,11 @@ use std::collections::btree_map::{BTreeMap, Iter, Keys};
 use std::collections::{BTreeSet, btree_map::Entry};
 use std::sync::Arc;
 
-use model::act::Profile;
+use model::act::{Profile, Rights};
 use model::ids::{Name, Uid};
 use model::membership::{Membership, Token};
 use model::network::AddressGroup;
+use model::permissions::Action;
 
 use super::session_state::SessionState;
 
@@ -49,6 +50,11 @@ impl LocalSession {
     /// Returns its client's user, if the client has a token.
     pub(super) fn uid(&self) -> Option<&Uid> {
         self.profile.as_ref()?.uid.as_ref()
+    }
+
+    /// Returns its client's rights in the room.
+    pub(super) fn rights(&self) -> Rights {
+        self.profile.as_ref().and_then(|profile| profile.rights).unwrap_or(Rights::MEMBER)
     }
 
     /// Returns its state.
@@ -118,7 +124,7 @@ impl LocalSessions {
     /// Notes that the clients that get pushes know all names from now on.
     pub(super) fn note_names_known(&mut self) {
         let receivers = self.by_number.values_mut().filter(|local| local.state.receives_pushes());
-        receivers.for_each(|local| local.knows_names = true);
+        receivers.for_each(|local| local.knows_names = local.rights().allow(Action::List));
     }
 
     /// Notes that a state was taken: all pending joins are older than it.
@@ -180,6 +186,14 @@ impl LocalSessions {
             local.entering = Some(token);
             local.is_behind_state = false;
         }
+    }
+
+    /// Sets the rights of a session's client in the room.
+    pub(super) fn set_rights(&mut self, number: u64, rights: Rights) {
+        let Some(local) = self.by_number.get_mut(&number) else { return };
+        let profile = local.profile.take().map(|profile| *profile).unwrap_or_default();
+        local.profile = Profile { rights: rights.stored(), ..profile }.boxed();
+        local.knows_names &= rights.allow(Action::List);
     }
 
     /// Confirms that a session is in by this membership: from now on its client can resume that one.

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use model::ids::Name;
+use model::permissions::Action;
 use model::record::Refusal;
 
 use super::proposer::PendingRequest;
@@ -202,6 +203,10 @@ impl Room {
     ) {
         if !self.sessions.state(pending.session).receives_pushes() {
             let refused = RoomResponse::Refused { refusal: Refusal::NotMember, enter: false };
+            return cx.respond(pending, refused);
+        }
+        if !self.may(pending.session, Action::List) {
+            let refused = RoomResponse::Refused { refusal: Refusal::NotAllowed, enter: false };
             return cx.respond(pending, refused);
         }
         let (users, more) = self.presence.page(after, limit);

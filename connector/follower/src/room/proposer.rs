@@ -66,7 +66,11 @@ impl QueuedItem {
     /// Returns the session of the item.
     pub fn session(&self) -> u64 {
         match self.item {
-            Item::Join { session, .. } | Item::Leave { session, .. } | Item::Send { session, .. } => session,
+            Item::Join { session, .. }
+            | Item::Leave { session, .. }
+            | Item::Send { session, .. }
+            | Item::Rights { session, .. }
+            | Item::Moderate { session, .. } => session,
         }
     }
 }

@@ -1,17 +1,21 @@
 //! Local sessions of a room: enter, send, leave, and the hold of those whose connections broke.
 
 use bytes::Bytes;
+use model::act::{Profile, Rights, Target};
 use model::ids::Name;
 use model::membership::Token;
 use model::network::AddressGroup;
+use model::permissions::Action;
 use model::record::{Epoch, Refusal};
-use model::rpc::messages::{Claim, Item};
+use model::room::Member;
+use model::rpc::messages::{Claim, Deed, Item};
 
+#[cfg(debug_assertions)]
+use super::Common;
+use super::local_sessions::LocalSession;
 use super::proposer::{Entering, PendingRequest, QueuedItem};
 use super::session_state::SessionState;
-#[cfg(debug_assertions)]
-use super::{Common, session_id};
-use super::{Context, Entered, MissedMessages, Room, RoomResponse, Stamp};
+use super::{Context, Entered, MissedMessages, Room, RoomResponse, Stamp, session_id};
 use crate::event::Event;
 
 /// Milliseconds for which a room refuses messages after its owner refused one for want of space in
@@ -43,7 +47,13 @@ impl Room {
     }
 
     /// Handles a session's request to enter under a name.
-    pub fn enter(&mut self, name: Name, mut entering: Entering, mut pending: PendingRequest, cx: &mut Context<'_>) {
+    pub fn enter(
+        &mut self,
+        (name, profile): (Name, Option<Box<Profile>>),
+        mut entering: Entering,
+        mut pending: PendingRequest,
+        cx: &mut Context<'_>,
+    ) {
         let session = pending.session;
         pending.entering = Some(entering);
         // Before any change: a client that gets 429 may rely on nothing having happened, and no
@@ -53,7 +63,6 @@ impl Room {
         }
         // Without a token, a session that is in enters its own stay again.
         let own = self.sessions.get(session).filter(|local| local.state() == SessionState::In && !entering.is_resuming);
-        let profile = cx.sessions.profile(session);
         // It may have brought a token since it entered: then the membership is another one.
         let uid = profile.as_ref().and_then(|profile| profile.uid.as_ref());
         entering.token = own.map_or(entering.token, |local| local.token.of_user(uid));
@@ -76,6 +85,9 @@ impl Room {
         let resuming = pending.entering.filter(|entering| entering.is_resuming);
         match resuming.map(|entering| entering.since) {
             None => self.complete_enter(pending, when, None, cx),
+            Some(_) if !self.may(pending.session, Action::Read) => {
+                self.complete_enter(pending, when, Some(MissedMessages::default()), cx);
+            }
             Some(Some(since)) if since.epoch == self.applied.epoch => self.read_missed(since.seq, pending, cx),
             Some(_) => self.complete_enter(pending, when, Some(MissedMessages::default()), cx),
         }
@@ -90,16 +102,18 @@ impl Room {
         cx: &mut Context<'_>,
     ) {
         let number = pending.session;
-        let (total, names) = (self.presence.total(), self.presence.sends_names());
+        let lists = self.may(number, Action::List);
+        let (total, names) = (self.presence.total(), self.presence.sends_names() && lists);
         let resumes = pending.entering.is_some_and(|entering| entering.resumes);
         // It may have ended while its join was in flight: then its leave waits behind that.
         let Some(token) = self.sessions.complete_enter(number, names, resumes) else {
             return cx.respond(pending, RoomResponse::Unknown { enter: true, because: None });
         };
         let epoch = self.applied.epoch;
-        let (users, _) = self.presence.page(None, cx.common.large_members);
+        let (users, _) = if lists { self.presence.page(None, cx.common.large_members) } else { Default::default() };
         let profiles = self.profiles(&users);
-        let entered = Box::new(Entered { users, profiles, total, names, seq, time, epoch, token, missed });
+        let rights = self.sessions.get(number).map_or(Rights::MEMBER, LocalSession::rights);
+        let entered = Box::new(Entered { users, profiles, rights, total, names, seq, time, epoch, token, missed });
         cx.respond(pending, RoomResponse::Entered(entered));
     }
 
@@ -135,6 +149,48 @@ impl Room {
         if let Err(limit) = cx.take_message(pending.session, bytes) {
             return cx.respond(pending, RoomResponse::QuotaRefused(limit));
         }
+        self.queue_request(QueuedItem { item, pending: Some(pending) }, cx.common);
+        self.advance(cx);
+    }
+
+    /// Returns true if a session's client has the right to an action in the room.
+    pub(super) fn may(&self, session: u64, action: Action) -> bool {
+        self.sessions.get(session).is_some_and(|local| local.rights().allow(action))
+    }
+
+    /// Handles the request of a session to moderate.
+    pub fn moderate(&mut self, (target, deed): (Target, Deed), pending: PendingRequest, cx: &mut Context<'_>) {
+        let session = pending.session;
+        let refuse = |refusal| RoomResponse::Refused { refusal, enter: false };
+        let Some(local) = self.sessions.get(session) else { return cx.respond(pending, refuse(Refusal::NotMember)) };
+        // The owner decides; others cost it nothing.
+        if !local.rights().allow(Action::Moderate) {
+            return cx.respond(pending, refuse(Refusal::NotAllowed));
+        }
+        if self.proposer.is_full() {
+            return cx.respond(pending, RoomResponse::QueueFull { enter: false });
+        }
+        let item = Item::Moderate { session, membership: local.stay(), target, deed };
+        self.queue_request(QueuedItem { item, pending: Some(pending) }, cx.common);
+        self.advance(cx);
+    }
+
+    /// Proposes the rights of a session whose token was replaced, if they are others than before.
+    pub fn renew_rights(&mut self, rights: Rights, pending: PendingRequest, cx: &mut Context<'_>) {
+        let session = pending.session;
+        // As the log has them: what was set here may not have been proposed, if the log was away.
+        let known = self.state.name_of(&session_id(cx.common, session)).and_then(|name| self.state.members().get(name));
+        let is_same = |local: &LocalSession| known.map_or_else(|| local.rights(), Member::rights) == rights;
+        let Some(local) = self.sessions.get(session).filter(|local| !is_same(local)) else {
+            let exp = cx.sessions.token_expires_at(session);
+            return cx.respond(pending, RoomResponse::Refreshed { exp });
+        };
+        if self.proposer.is_full() {
+            return cx.respond(pending, RoomResponse::QueueFull { enter: false });
+        }
+        let item = Item::Rights { session, membership: local.stay(), rights };
+        // From now on, also where the log has to take the session in again.
+        self.sessions.set_rights(session, rights);
         self.queue_request(QueuedItem { item, pending: Some(pending) }, cx.common);
         self.advance(cx);
     }

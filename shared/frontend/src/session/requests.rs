@@ -46,7 +46,7 @@ impl<A: App> Connection<A> {
         counter.add();
         if let Some(id) = id {
             self.options.metrics.requests_answered.add(RouteLabel::of(route), 429);
-            self.send(response(id, &ErrorBody { code: 429, error: false, reason }));
+            self.send(response(id, &ErrorBody::new(429, false, reason)));
         }
     }
 }

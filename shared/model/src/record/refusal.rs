@@ -39,6 +39,14 @@ pub enum Refusal {
     TooMany,
     /// The id of an act was used for another act.
     KeyReused,
+    /// The member has no right to it, or the target is a moderator.
+    NotAllowed,
+    /// A rule forbids the member to send, until then in Unix milliseconds; 0: without an end.
+    Muted(u64),
+    /// A rule forbids the user to be in the room, until then; 0: without an end.
+    Banned(u64),
+    /// The member sent less long ago than the room demands; milliseconds until it may again.
+    Slow(u64),
 }
 
 impl Refusal {
@@ -47,8 +55,8 @@ impl Refusal {
     pub fn code(self) -> u16 {
         match self {
             Self::TooLong => 413,
-            Self::Forbidden => 403,
-            Self::RoomShare => 429,
+            Self::Forbidden | Self::NotAllowed | Self::Muted(_) | Self::Banned(_) => 403,
+            Self::RoomShare | Self::Slow(_) => 429,
             Self::LogReserve => 507,
             Self::KeyReused => 409,
             // The code of errors in Pomelo's demo, which its clients expect.
@@ -87,6 +95,23 @@ impl Refusal {
             Self::LogReserve => "log-reserve: the log is nearly full, and takes no messages now",
             Self::TooMany => "too-many: the room has as many of these as it may",
             Self::KeyReused => "key-reused: this idempotency key belongs to another request",
+            Self::NotAllowed => "not-allowed: this client has no right to this, or the target is a moderator",
+            Self::Muted(_) => "muted: a moderator muted this user",
+            Self::Banned(_) => "banned: this user may not enter the room",
+            Self::Slow(_) => "slow: the room allows fewer messages of one member",
         }
+    }
+
+    /// The end of the rule that refuses, in Unix milliseconds; 0 for one without an end.
+    pub fn until(self) -> Option<u64> {
+        match self {
+            Self::Muted(until) | Self::Banned(until) => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Milliseconds after which a repeat is not refused for this reason.
+    pub fn retry(self) -> Option<u64> {
+        if let Self::Slow(retry) = self { Some(retry) } else { None }
     }
 }

@@ -1,8 +1,8 @@
 //! Upper bounds of encoded sizes, in the log and on the bus, computed without encoding.
 
 use super::{DecidedActs, DecidedProposal, Entry, Record};
-use crate::act::MessageMeta;
-use crate::ids::SessionId;
+use crate::act::{MAX_REASON_BYTES, MessageMeta};
+use crate::ids::{MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, MAX_UID_BYTES, SessionId};
 
 /// A record without anything in it.
 // Upper bounds instead of exact sizes: an owner sums them for each item, and encoding would cost
@@ -17,6 +17,18 @@ impl Entry {
 
     /// Most bytes of a session besides its connector's id.
     pub const SESSION_AROUND: usize = 56;
+
+    /// Most members of a user who leave with the record that bans the user; more leave with the next.
+    pub const EXPULSIONS: usize = 4;
+
+    /// Most bytes of their expulsions.
+    pub const MOST_EXPULSIONS: usize = Self::EXPULSIONS
+        * (Self::AROUND
+            + Self::SESSION_AROUND
+            + MAX_SERVER_ID_BYTES
+            + 4 * MAX_NAME_CHARS
+            + MAX_REASON_BYTES
+            + MAX_UID_BYTES);
 
     /// Most bytes of this entry.
     pub fn size(&self) -> usize {

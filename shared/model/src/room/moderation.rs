@@ -172,6 +172,22 @@ impl Moderation {
         self.rules.get(&(target.clone(), kind)).filter(|rule| rule.holds_at(time))
     }
 
+    /// Returns true if there are rules.
+    pub fn has_rules(&self) -> bool {
+        !self.rules.is_empty()
+    }
+
+    /// The users who may not be in the room at the time.
+    pub fn banned(&self, time: u64) -> impl Iterator<Item = &Target> {
+        let holds = move |(_, kind): &(Target, RuleKind), rule: &Rule| *kind == RuleKind::Ban && rule.holds_at(time);
+        self.rules.iter().filter(move |(key, rule)| holds(key, rule)).map(|((target, _), _)| target)
+    }
+
+    /// All rules, by target and kind.
+    pub fn rules(&self) -> impl Iterator<Item = (&(Target, RuleKind), &Rule)> {
+        self.rules.iter()
+    }
+
     /// The newest amendment of a message.
     pub fn amendment(&self, seq: u64) -> Option<Amendment> {
         self.amended.get(&seq).copied()

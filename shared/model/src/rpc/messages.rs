@@ -12,7 +12,7 @@ use crate::ids::Incarnation;
 use crate::record::{Epoch, Position, RecordId};
 
 pub use history::{HistoryMessage, HistoryPage, HistoryQuery, HistoryRange};
-pub use item::{Claim, Item};
+pub use item::{Claim, Deed, Item};
 pub use ping::{ChatStats, ConnectorStats, LogShortage, LogShortages, Ping, Pong};
 pub use request::{FromConnector, RpcRequest};
 pub use response::{CatchUp, FromChat, RpcResponse, Unavailable};

@@ -12,9 +12,9 @@ use model::record::{
 use model::room::{Checkpoint, RoomState};
 use model::rpc;
 use model::rpc::messages::{
-    CatchUp, ChatStats, Claim, ConnectorStats, FromChat, FromConnector, HistoryMessage, HistoryPage, HistoryQuery,
-    HistoryRange, Item, KnownIncarnation, LogPosition, LogShortage, LogShortages, Ping, Pong, RpcRequest, RpcResponse,
-    Unavailable,
+    CatchUp, ChatStats, Claim, ConnectorStats, Deed, FromChat, FromConnector, HistoryMessage, HistoryPage,
+    HistoryQuery, HistoryRange, Item, KnownIncarnation, LogPosition, LogShortage, LogShortages, Ping, Pong, RpcRequest,
+    RpcResponse, Unavailable,
 };
 use model::rpc::report::{ChatReport, Liveness};
 
@@ -177,6 +177,14 @@ fn refused() -> Record {
     refused
 }
 
+/// A record of requests that rights and rules refused.
+fn forbidden() -> Record {
+    let mut record = refused();
+    let refusals = [Refusal::NotAllowed, Refusal::Muted(0), Refusal::Banned(1_700_000_600_000), Refusal::Slow(4_999)];
+    record.proposals[0].outcomes = refusals.into_iter().map(Outcome::Refused).collect();
+    record
+}
+
 fn part() -> CheckpointPart {
     CheckpointPart { base: Position(12), index: 0, of: 2 }
 }
@@ -277,12 +285,23 @@ fn requests() -> Vec<(&'static str, Sample)> {
     };
     let of_user =
         RpcRequest::Propose { room: room(), at: place(), number: 9, items: vec![join_of_user], urgent: false };
+    let of_moderator =
+        |target, deed| Item::Moderate { session: 3, membership: Token::new(1).membership(), target, deed };
+    let (mute, ban) = (RuleKind::Mute, RuleKind::Ban);
+    let moderation = vec![
+        Item::Rights { session: 3, membership: Token::new(1).membership(), rights: Rights::ALL },
+        of_moderator(Target::Name(name("bob")), Deed::Forbid { kind: mute, secs: 600, reason: "why".to_owned() }),
+        of_moderator(Target::Uid(Uid::new("u2").unwrap()), Deed::Permit { kind: ban }),
+        of_moderator(Target::Name(name("bob")), Deed::Expel { reason: String::new() }),
+    ];
+    let moderate = RpcRequest::Propose { room: room(), at: place(), number: 9, items: moderation, urgent: false };
     let urgent = RpcRequest::Propose { room: room(), at: place(), number: 9, items: Vec::new(), urgent: true };
     vec![
         ("attach", request(RpcRequest::Attach { room: room(), at: place() })),
         ("propose", request(RpcRequest::Propose { room: room(), at: place(), number: 9, items, urgent: false })),
         ("propose-urgent", request(urgent)),
         ("propose-user", request(of_user)),
+        ("propose-moderation", request(moderate)),
         ("detach", request(RpcRequest::Detach { room: room() })),
         ("heartbeat", request(RpcRequest::Heartbeat)),
         ("heartbeat-known", Sample::FromConnector(full_heartbeat())),
@@ -346,6 +365,7 @@ pub(crate) fn all() -> Vec<(&'static str, Sample)> {
     let mut all = vec![
         ("log-record", Sample::Record(record())),
         ("log-refused", Sample::Record(refused())),
+        ("log-forbidden", Sample::Record(forbidden())),
         ("log-checkpoint", Sample::Record(Record { checkpoint: Some(Box::new(checkpoint())), ..record() })),
         (
             "log-checkpoint-part",

@@ -156,6 +156,8 @@ fn take_unknown(values: &mut Dict, known: &Dict, prefix: &str) -> Vec<String> {
     values.retain(|name, value| {
         let key = format!("{prefix}{name}");
         match (value, known.get(name)) {
+            // Names that the operator chooses: what is below them is checked by its type.
+            (Value::Dict(..), Some(Value::Dict(_, known))) if known.is_empty() => {}
             (Value::Dict(_, values), Some(Value::Dict(_, known))) => {
                 unknown.extend(take_unknown(values, known, &format!("{key}.")));
             }

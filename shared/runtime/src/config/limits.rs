@@ -9,7 +9,7 @@ use model::room::Checkpoint;
 use model::settings::{AuthMode, FrontendSettings, Settings, Signatures, TlsSettings};
 use model::subjects::SubjectPrefix;
 
-use super::{origin, sign_in};
+use super::{namespaces, origin, sign_in};
 
 /// Bytes of `content` with which a push is below 64 KiB for all names in it: three of 64 characters
 /// of 12 bytes each.
@@ -52,7 +52,7 @@ const MAX_HEARTBEAT_MS: u64 = 1_000;
 /// Bytes of a handshake, or of an `enter`, besides its token.
 const BESIDES_TOKEN: usize = 512;
 const HOUR_SECS: u64 = 3_600;
-const DAY_SECS: u64 = 24 * HOUR_SECS;
+pub(super) const DAY_SECS: u64 = 24 * HOUR_SECS;
 
 /// Forms of an entry of `frontend.allowed_origins`.
 const ORIGIN: &str = "scheme://host in ASCII without a path, scheme://*.domain, file://, null, or *";
@@ -123,6 +123,7 @@ pub(super) fn check(settings: &Settings) -> Vec<OutOfRange> {
         .chain(token(settings))
         .chain(certificate(&settings.tls))
         .chain(sign_in::contradictions(&settings.nats))
+        .chain(namespaces::check(settings))
         .collect()
 }
 

@@ -99,7 +99,7 @@ impl Metric for StageHistograms {
 // A fixed set, so that no client can add a label.
 pub struct RouteLabel(usize);
 
-const ROUTES: [&str; 8] = [
+const ROUTES: [&str; 13] = [
     routes::QUERY_ENTRY,
     routes::ENTER,
     routes::SEND,
@@ -107,6 +107,11 @@ const ROUTES: [&str; 8] = [
     routes::MEMBERS,
     routes::LEAVE,
     routes::REFRESH,
+    routes::MUTE,
+    routes::UNMUTE,
+    routes::BAN,
+    routes::UNBAN,
+    routes::EXPEL,
     // The last one is for all others.
     "other",
 ];

@@ -151,6 +151,10 @@ reasons! {
         resumed,
         /// `auth.max_sessions_per_user`.
         replaced,
+        /// A moderator or the application made it leave its room.
+        expelled,
+        /// A rule.
+        banned,
         /// Its token expired.
         expired,
         /// A route that only an attacker uses.

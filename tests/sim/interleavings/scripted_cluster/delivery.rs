@@ -183,6 +183,8 @@ impl ScriptedCluster {
                 Effect::Report(event) => self.count(&event),
                 Effect::TokenExpired(session) => self.send_away(session, "expired"),
                 Effect::Replaced(session) => self.send_away(session, "replaced"),
+                Effect::Expelled(session) => self.send_away(session, "expelled"),
+                Effect::Banned(session) => self.send_away(session, "banned"),
                 Effect::TokenExpires { .. } | Effect::Entered(_) | Effect::RequestRecheck => {}
             }
         }
@@ -245,6 +247,9 @@ fn push_text(push: &Push) -> String {
         Push::Leave { name } => format!("-{name}"),
         Push::Gap { .. } => "gap".to_owned(),
         Push::Members { total, .. } => format!("{total} members"),
+        Push::Rule { kind, until, .. } => format!("{kind:?} until {until}"),
+        Push::Expel { reason } => format!("expelled: {reason}"),
+        Push::Rights(rights) => format!("{rights:?}"),
     }
 }
 

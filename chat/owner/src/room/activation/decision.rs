@@ -78,8 +78,10 @@ impl Activation {
         let at =
             DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes, space, time };
         let mut draft = Draft::new(&self.room, &self.policy, &mut self.state, at);
+        let mut expels_banned = false;
         if must_expel {
             draft.expel();
+            expels_banned = std::mem::take(&mut self.expels_banned) && draft.expel_banned();
         }
         if self.acts_go_first {
             take_acts(&mut draft, acts);
@@ -117,6 +119,7 @@ impl Activation {
         take_acts(&mut draft, acts);
         // In turn, so that neither acts nor proposals wait for ever while the others fill records.
         self.acts_go_first = !acts.is_empty();
+        self.expels_banned = expels_banned || draft.has_banned();
         let (undo, messages, acts) = (draft.take_undo(), draft.messages(), draft.take_acts());
         let (entries, decided) = draft.finish();
         Decision { entries, decided, acts, taken, undo, messages }

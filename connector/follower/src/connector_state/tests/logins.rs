@@ -25,7 +25,14 @@ fn cluster(mode: AuthMode, on_expiry: OnExpiry) -> TestCluster {
 /// The user `uid`, whose token lasts for `secs` from now on.
 fn user(cluster: &TestCluster, uid: &str, name: Option<&str>, secs: u64) -> User {
     let name = name.map(|name| Name::new(name).unwrap());
-    let principal = Principal { uid: Uid::new(uid).unwrap(), name, info: None, expires_at: 1_000_000 + secs };
+    let principal = Principal {
+        uid: Uid::new(uid).unwrap(),
+        name,
+        info: None,
+        grants: None,
+        issued_at: 0,
+        expires_at: 1_000_000 + secs,
+    };
     let since = cluster.connector.now;
     User { principal, since, until: since + secs * 1_000 }
 }

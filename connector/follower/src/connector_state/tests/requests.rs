@@ -1,9 +1,11 @@
 //! Requests that clients send without waiting, and refused requests: what is done for them, and
 //! what is not.
 
+use model::act::{RuleKind, Target};
+use model::ids::Actor;
 use model::membership::Token;
 use model::record::{DecidedProposal, Outcome, Refusal};
-use model::rpc::messages::{HistoryPage, HistoryQuery, Item};
+use model::rpc::messages::{Deed, HistoryPage, HistoryQuery, Item};
 
 use super::*;
 use crate::room::RoomResponse;
@@ -124,6 +126,14 @@ fn entry(item: Item) -> Option<Entry> {
             Some(Entry::Join { name, session: id(session), membership, profile: None })
         }
         Item::Leave { session, .. } => Some(Entry::Leave { name: Name::new("ann").unwrap(), session: id(session) }),
+        Item::Rights { session, rights, .. } => Some(Entry::Rights { session: id(session), rights }),
+        Item::Moderate { target: Target::Name(name), deed: Deed::Expel { reason }, .. } => {
+            // The second session has the name.
+            Some(Entry::Expel { name, session: id(2), reason, by: Actor::new("u1").unwrap() })
+        }
+        Item::Moderate { target, .. } => {
+            Some(Entry::Rule { target, kind: RuleKind::Mute, until: 9, by: Actor::new("u1").unwrap() })
+        }
         Item::Send { .. } => None,
     }
 }

@@ -133,7 +133,7 @@ impl TestRoom {
 
     fn enter(&mut self, sessions: impl IntoIterator<Item = u64>) -> Delivery {
         for session in sessions {
-            self.act(|room, cx| room.enter(name(session), entering(session), pending(session), cx));
+            self.act(|room, cx| room.enter((name(session), None), entering(session), pending(session), cx));
         }
         self.serve()
     }
@@ -208,7 +208,7 @@ impl TestRoom {
                 let name = self.names.remove(&(session, incarnation)).unwrap();
                 Entry::Leave { name, session: SessionId { incarnation, ..session_id(&self.common, session) } }
             }
-            Item::Send { .. } => panic!("no session sends"),
+            Item::Send { .. } | Item::Rights { .. } | Item::Moderate { .. } => panic!("no session sends"),
         }
     }
 }
@@ -376,7 +376,7 @@ fn a_leave_of_an_earlier_run_ends_no_session_of_the_same_number() {
         profile: None,
     });
     test_room.act(Room::reattach);
-    test_room.act(|room, cx| room.enter(name(1), entering(1), pending(1), cx));
+    test_room.act(|room, cx| room.enter((name(1), None), entering(1), pending(1), cx));
     test_room.attach(test_room.room.applied, Epoch(2), &state);
     test_room.serve();
     assert!(test_room.names.keys().eq([&(1, Incarnation(1))]), "{:?}", test_room.names);

@@ -144,7 +144,7 @@ impl Queue {
         match queued.item {
             Item::Join { session, .. } => Some(((session, self.incarnation), PendingMove::Join)),
             Item::Leave { session, incarnation } => Some(((session, incarnation), PendingMove::Leave)),
-            Item::Send { .. } => None,
+            Item::Send { .. } | Item::Rights { .. } | Item::Moderate { .. } => None,
         }
     }
 }

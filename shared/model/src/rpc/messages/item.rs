@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::act::{MessageMeta, Profile};
+use crate::act::{MessageMeta, Profile, Rights, RuleKind, Target};
 use crate::ids::{Incarnation, MAX_NAME_CHARS, MAX_SERVER_ID_BYTES, MAX_UID_BYTES, Name, ServerId};
 use crate::membership::Membership;
 use crate::record::{DecidedProposal, Entry, RecordId};
@@ -39,6 +39,38 @@ pub enum Item {
         #[serde(with = "body_bytes")]
         body: Bytes,
     },
+    /// A session's token was replaced by one with other rights.
+    Rights { session: u64, membership: Membership, rights: Rights },
+    /// A session moderates the room.
+    Moderate { session: u64, membership: Membership, target: Target, deed: Deed },
+}
+
+/// An action of a moderator on a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deed {
+    /// A rule of this kind begins, for so many seconds; 0: without an end. The user who gets a ban is
+    /// given the reason.
+    // Not its end: the owner adds the seconds to the time of the record, and no clock of a connector
+    // counts.
+    Forbid { kind: RuleKind, secs: u32, reason: String },
+    /// The rule of this kind ends.
+    Permit { kind: RuleKind },
+    /// The member must leave, and is given the reason.
+    Expel { reason: String },
+}
+
+impl Deed {
+    /// The value of the `Method` header.
+    fn method(&self) -> &'static str {
+        match self {
+            Self::Forbid { kind: RuleKind::Mute, .. } => "mute",
+            Self::Forbid { kind: RuleKind::Ban, .. } => "ban",
+            Self::Permit { kind: RuleKind::Mute } => "unmute",
+            Self::Permit { kind: RuleKind::Ban } => "unban",
+            Self::Expel { .. } => "expel",
+        }
+    }
 }
 
 /// A body as bytes, shared until it is encoded.
@@ -91,6 +123,8 @@ impl Item {
             Self::Join { .. } => "enter",
             Self::Leave { .. } => "leave",
             Self::Send { .. } => "send",
+            Self::Rights { .. } => "rights",
+            Self::Moderate { deed, .. } => deed.method(),
         }
     }
 
@@ -101,7 +135,9 @@ impl Item {
     pub fn may_wait(&self, state: &RoomState, (connector, incarnation): (&ServerId, Incarnation)) -> bool {
         match self {
             Self::Leave { .. } | Self::Join { claim: Claim::New, .. } => true,
-            Self::Send { .. } | Self::Join { claim: Claim::Heal, .. } => false,
+            Self::Send { .. } | Self::Join { claim: Claim::Heal, .. } | Self::Rights { .. } | Self::Moderate { .. } => {
+                false
+            }
             Self::Join { session: number, name, membership, claim: Claim::Back, .. } => {
                 let there = state.members().get(name).filter(|there| there.membership == *membership);
                 there.is_none_or(|Member { session, .. }| {
@@ -113,7 +149,8 @@ impl Item {
 
     /// Upper bound of the bytes that it takes on the bus and of those that it adds to a record.
     pub fn size(&self) -> usize {
-        // If a session takes the name of a disconnected one, two sessions leave and one joins.
+        // If a session takes the name of a disconnected one, two sessions leave and one joins; one that
+        // comes back moves and gets its rights.
         const JOIN: usize = 3 * (Entry::AROUND + SESSION) + NAME;
         const LEAVE: usize = Entry::AROUND + SESSION + NAME;
         match self {
@@ -123,6 +160,10 @@ impl Item {
             }
             Self::Leave { .. } => DecidedProposal::OUTCOME + LEAVE,
             Self::Send { body, .. } => Self::SEND_AROUND + body.len(),
+            Self::Rights { .. } => DecidedProposal::OUTCOME + Entry::AROUND + SESSION,
+            Self::Moderate { target, .. } => {
+                DecidedProposal::OUTCOME + Entry::AROUND + target.size() + MAX_UID_BYTES + Entry::MOST_EXPULSIONS
+            }
         }
     }
 }

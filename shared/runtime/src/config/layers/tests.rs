@@ -21,9 +21,49 @@ fn problems(layers: Vec<Layer>) -> Vec<Problem> {
 fn the_file_in_the_repository_lists_every_knob_with_its_default() {
     let text = include_str!("../../../../../config/settings.toml");
     let values = dict(Path::new("settings.toml"), &Toml::string(text)).unwrap();
-    let defaults = Value::serialize(Settings::default()).unwrap().into_dict().unwrap();
+    let mut defaults = Value::serialize(Settings::default()).unwrap().into_dict().unwrap();
+    // Tables that there may be many of: they are shown as comments.
+    let many = [("namespaces", "[[namespaces]]"), ("roles", "[roles.")];
+    for (key, header) in many {
+        assert!(defaults.remove(key).is_some() && text.contains(&format!("# {header}")), "{header}");
+    }
     assert_eq!(keys(&values, ""), keys(&defaults, ""));
     assert_eq!(merge(vec![file(text)]).unwrap(), Settings::default());
+}
+
+#[test]
+fn the_namespaces_and_roles_in_the_comments_are_valid() {
+    let text = include_str!("../../../../../config/settings.toml");
+    let begin = text.find("# [[namespaces]]").unwrap();
+    let lines = text[begin..].lines().take_while(|line| line.starts_with("# "));
+    let example: String = lines.map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
+    let settings = merge(vec![file(&example)]).unwrap();
+    let json = serde_json::to_value(&settings.namespaces[0]).unwrap();
+    for (field, _) in json.as_object().unwrap() {
+        assert!(example.contains(&format!("{field} = ")), "{field}");
+    }
+    assert_eq!(settings.roles["moderator"].allow, ["*"]);
+    assert_eq!(settings.roles["moderator"].rooms, "*");
+}
+
+#[test]
+fn wrong_namespaces_and_roles_are_refused() {
+    let entries = |toml: &str| -> Vec<String> {
+        problems(vec![file(toml)]).into_iter().map(|problem| format!("{} {}", problem.entry, problem.fault)).collect()
+    };
+    for (toml, part) in [
+        ("[[namespaces]]\nmatch = \"\"", "namespaces.match"),
+        ("[[namespaces]]\nmatch = \"a\"\nsend = \"all\"", "all"),
+        ("[[namespaces]]\nmatch = \"a\"\nslow = 3", "slow"),
+        ("[[namespaces]]\nmatch = \"a\"\nslow_secs = 90000", "namespaces.slow_secs"),
+        ("[roles.a]\nallow = [\"sent\"]", "roles.allow"),
+        ("[roles.a]\nallow = []", "roles.allow"),
+        ("[roles.a]\nmatch = \"\"\nallow = [\"*\"]", "roles.match"),
+        ("[roles.a]\nalow = [\"*\"]", "alow"),
+    ] {
+        let entries = entries(toml);
+        assert!(entries.len() == 1 && entries[0].contains(part), "{toml}: {entries:?}");
+    }
 }
 
 #[test]
