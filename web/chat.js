@@ -6,7 +6,7 @@ import { connect, connectorUrl } from './pomelo-client.js';
 import { MemberPanel } from './members.js';
 import { ModerationDialog } from './moderation.js';
 import { Permission } from './permission.js';
-import { errorText, nameIn, untilText } from './texts.js';
+import { endTexts, errorText, nameIn, untilText } from './texts.js';
 import { element, messageParts, Timeline } from './timeline.js';
 
 const HISTORY_PAGE = 50;
@@ -74,8 +74,8 @@ class RoomView {
   #memberPanel;
   #permission;
   #moderation;
-  /** The reason of the removal from the room, and the end of a ban, once they are known. */
-  #removal = { reason: '', until: undefined };
+  /** The reason of a removal from the room, and the end of a ban, once they are known. */
+  #removal = {};
   #recipient = '*';
   /**
    * The cursor of older messages; null at the beginning of the room, undefined during a read.
@@ -251,14 +251,6 @@ class RoomView {
     }
   }
 
-  /** Returns the reason of the end; of a removal with the moderator's. */
-  #endText(error) {
-    const isRemoval = error.reason === 'expelled' || error.reason === 'banned';
-    const { reason, until = error.until } = isRemoval ? this.#removal : {};
-    const { code, message } = error;
-    return errorText({ code, message, reason: error.reason, until }) + (reason && reason !== error.reason ? ` Reason: ${reason}` : '');
-  }
-
   // Sending
 
   /** Sets the recipient of the next messages: `*` for all. */
@@ -335,11 +327,10 @@ class RoomView {
       this.#showCountdown(performance.now() + delay);
       this.#countdown = setInterval(() => this.#showCountdown(performance.now() + (delay -= 1_000)), 1_000);
     }
-    page['banner-button'].textContent = state !== 'closed' ? 'Try now' : error.reason === 'expelled' ? 'Enter again' : 'Resume here';
-    page['banner-button'].hidden = state === 'closed' && (error.reason === 'banned' || error.code === 'banned');
-    if (state === 'closed') {
-      page['banner-text'].textContent = this.#endText(error);
-    }
+    const end = state === 'closed' ? endTexts(error, this.#removal) : { remedy: 'Try now' };
+    page['banner-button'].textContent = end.remedy;
+    page['banner-button'].hidden = end.remedy === '';
+    page['banner-text'].textContent = end.text ?? page['banner-text'].textContent;
     page.banner.hidden = state === 'online';
   }
 

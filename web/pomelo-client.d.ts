@@ -164,8 +164,7 @@ export interface RoomEvents {
   /** A moderator muted this member, banned it, or ended that. */
   rule: Rule;
   /**
-   * This member is removed from the room. `kick` follows with `expelled` or `banned`, and then
-   * `close`.
+   * This member is removed from the room. `kick` follows with `expelled`, and then `close`.
    */
   expel: { reason: string };
   /**

@@ -28,6 +28,22 @@ export function errorText(error) {
   return typeof text === 'function' ? text(error) : text;
 }
 
+/**
+ * Returns the texts for the end of a room: the reason, and the button that remedies it, or none.
+ *
+ * @param {{ reason?: string, until?: number }} removal the reason that a moderator gave, and the end
+ *   of a ban: one that removes a member from the room comes before the kick
+ */
+export function endTexts({ code, message, reason, until }, removal) {
+  const isRemoved = reason === 'expelled' || reason === 'banned';
+  const isBanned = code === 'banned' || reason === 'banned' || (isRemoved && removal.until !== undefined);
+  const end = isBanned ? { code: 'banned', until: until ?? removal.until } : { code, message, reason };
+  // Servers give this one where the moderator gave none.
+  const because = isRemoved && removal.reason && removal.reason !== 'banned' ? ` Reason: ${removal.reason}` : '';
+  const remedy = isBanned ? '' : isRemoved ? 'Enter again' : 'Resume here';
+  return { text: errorText(end) + because, remedy };
+}
+
 /** Returns ` until 14:30`, with the day unless it is today; nothing for a rule without an end. */
 export function untilText(until = 0) {
   return until === 0 ? '' : ` until ${timeText(new Date(until))}`;

@@ -92,7 +92,7 @@ pub enum Event {
     /// A mute or ban of this user begins, changes or ends.
     Rule(Rule),
     /// This member is removed from the room, for this reason, which may be empty.
-    /// [`Event::Kicked`] follows with `expelled` or `banned`.
+    /// [`Event::Kicked`] follows with `expelled`.
     ///
     /// ```no_run
     /// # async fn example(mut events: client::Events) {

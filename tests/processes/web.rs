@@ -41,6 +41,20 @@ async fn users_talk_on_the_page() {
     run_script(&mut deployment, "page.mjs", &[screenshots.to_str().unwrap()]).await;
 }
 
+/// A moderator and a member, each in a browser, who log in with tokens. Screenshots stay in
+/// `target/tmp/page`.
+#[tokio::test]
+async fn a_moderator_acts_on_the_page() {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (screenshots, key_file) = (directory.join("page"), directory.join("page-moderation.key"));
+    let key = "0123456789abcdef0123456789abcdef";
+    std::fs::create_dir_all(&screenshots).unwrap();
+    std::fs::write(&key_file, key).unwrap();
+    let settings = format!("[auth]\nmode = \"required\"\nhmac_file = {key_file:?}\n");
+    let mut deployment = Layout::SevenProcesses.start(&settings).await;
+    run_script(&mut deployment, "moderation.mjs", &[key, screenshots.to_str().unwrap()]).await;
+}
+
 /// On servers with a certificate for a name, since browsers take loopback addresses for secure. The
 /// demo page connects by `wss:` alone, and so do pages with the original client that wrap
 /// `WebSocket`, or have their requests upgraded; without either it cannot connect.

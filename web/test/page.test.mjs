@@ -138,12 +138,20 @@ test('a banned user reads why and until when, in the room and at its entry', asy
   const until = Date.now() + 60_000;
   server.push('onRule', { kind: 'ban', until, time: Date.now() });
   server.push('onExpel', { reason: 'spam' });
-  server.kick('banned');
+  server.kick('expelled');
   await tab.until(says('banner-text', 'You are banned from this room until '));
   assert.ok(await tab.evaluate(`${says('banner-text', 'Reason: spam')} && !${isShown('banner-button')}`));
   server.responses[ROUTES.ENTER] = () => ({ code: 403, error: true, reason: 'banned: x', until: 0 });
   await tab.go(server.url);
   await tab.until(says('refusal', 'You are banned from this room.'));
+});
+
+test('a ban without a reason, and one that a client meets when it comes back', async (t) => {
+  const { server, tab } = await enter(t);
+  server.push('onExpel', { reason: 'banned' });
+  server.kick('banned');
+  await tab.until(`document.querySelector('#banner-text').textContent === 'You are banned from this room.'`);
+  assert.ok(await tab.evaluate(`${isShown('banner-text')} && !${isShown('banner-button')}`));
 });
 
 test('others see no acts of moderators', async (t) => {
