@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use testkit::{SigningKey, http_send};
 
 use crate::on_both_buses;
-use crate::test_cluster::{DEADLINE, Setup, TestCluster, address};
+use crate::test_cluster::{Setup, TestCluster, address, next};
 
 on_both_buses! {
     a_back_end_speaks_once_through_any_server,
@@ -62,7 +62,7 @@ async fn call(
     headers.extend(once.as_deref());
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let at = address(&test.cluster.servers(), API, server);
-    let response = http_send(&at, (method, &format!("/v1{path}")), &headers, &body).await.expect("a response");
+    let response = http_send(&at, (method, &format!("/v1{path}")), &headers, &body).await.unwrap();
     let json: Value = serde_json::from_str(&response.body).unwrap_or_else(|_| panic!("{response:?}"));
     assert_eq!(json["code"], response.status, "{json}");
     json
@@ -74,19 +74,6 @@ async fn log_in(test: &TestCluster, connector: usize, uid: &str) -> Result<(Chat
     let token = SigningKey::hmac(SECRET.as_bytes()).token(None, &claims);
     let options = Options { jwt: Some(Jwt::value(&token)), ..test.options() };
     ChatClient::connect(&test.connector(connector), options).await
-}
-
-/// The next event that a function takes something of.
-async fn next<T>(events: &mut Events, wanted: impl Fn(&Event) -> Option<T>) -> T {
-    let find = async {
-        loop {
-            let event = events.next().await.expect("the connection to be open");
-            if let Some(found) = wanted(&event) {
-                return found;
-            }
-        }
-    };
-    tokio::time::timeout(DEADLINE, find).await.expect("an event in time")
 }
 
 async fn a_back_end_speaks_once_through_any_server(setup: Setup) {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testkit::SigningKey;
 
 use crate::on_both_buses;
-use crate::test_cluster::{DEADLINE, Setup, TestCluster};
+use crate::test_cluster::{Setup, TestCluster, next};
 
 on_both_buses! {
     rooms_are_for_those_whom_the_settings_name,
@@ -68,19 +68,6 @@ fn refusal<T: std::fmt::Debug>(result: Result<T, ClientError>) -> (u64, String) 
         }
         other => panic!("{other:?}"),
     }
-}
-
-/// The next event that a function takes something of.
-async fn next<T>(events: &mut Events, wanted: impl Fn(&Event) -> Option<T>) -> T {
-    let find = async {
-        loop {
-            let event = events.next().await.expect("the connection to be open");
-            if let Some(found) = wanted(&event) {
-                return found;
-            }
-        }
-    };
-    tokio::time::timeout(DEADLINE, find).await.expect("an event in time")
 }
 
 async fn kick(events: &mut Events) -> String {
@@ -170,7 +157,7 @@ async fn a_banned_user_is_out_on_every_connector(setup: Setup) {
         let refused = join(&test, (connector, "bob", "lobby"), json!({})).await.map(|_| ());
         assert_eq!(refusal(refused), (403, "banned".to_owned()), "{connector}");
     }
-    join(&test, (1, "bob", "other"), json!({})).await.expect("another room");
+    join(&test, (1, "bob", "other"), json!({})).await.unwrap();
     ann.request(routes::UNBAN, &json!({"uid": "bob"})).await.unwrap();
     join(&test, (2, "bob", "lobby"), json!({})).await.unwrap();
     test.cluster.stop().await;

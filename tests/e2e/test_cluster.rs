@@ -117,6 +117,19 @@ pub(crate) fn address(servers: &Servers, kind: &str, index: usize) -> String {
     format!("127.0.0.1:{}", servers.of_type(kind)[index].client_port.unwrap())
 }
 
+/// The next event that a function takes something of.
+pub(crate) async fn next<T>(events: &mut Events, wanted: impl Fn(&Event) -> Option<T>) -> T {
+    let find = async {
+        loop {
+            let event = events.next().await.unwrap();
+            if let Some(found) = wanted(&event) {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, find).await.unwrap()
+}
+
 impl TestCluster {
     /// A cluster whose clients use websockets.
     pub(crate) fn new(cluster: Cluster) -> Self {
