@@ -217,8 +217,8 @@ fn target(body: &Map<String, Value>) -> Result<Target, BodyError> {
     let text = |field| body.get(field).filter(|value| !value.is_null());
     match (text("uid"), text("name")) {
         (Some(uid), None) => {
-            let uid = uid.as_str().ok_or(BodyError::Missing("uid"))?;
-            Uid::new(uid).map(Target::Uid).map_err(|error| BodyError::Bad("uid", error))
+            let uid = value::text(uid).ok_or(BodyError::Missing("uid"))?;
+            Uid::new(&uid).map(Target::Uid).map_err(|error| BodyError::Bad("uid", error))
         }
         (None, Some(name)) => {
             let name = value::text(name).ok_or(BodyError::Missing("name"))?;
@@ -326,6 +326,27 @@ mod tests {
         assert_eq!(read(r#"{"after":""}"#), Err(BodyError::Bad("after", IdError::Empty)));
         assert_eq!(read(r#"{"limit":501}"#), Err(BodyError::BadLimit(500)));
         assert_eq!(read("[]"), Err(BodyError::NotAnObject));
+    }
+
+    #[test]
+    fn moderators_name_one_user() {
+        let read = |body: &str| ModerateRequest::parse(ClientRoute::Mute, body.as_bytes()).unwrap();
+        let target = |body: &str| read(body).map(|request| request.target);
+        let uid = |text: &str| Target::Uid(Uid::new(text).unwrap());
+        assert_eq!((target(r#"{"uid":"u1"}"#), target(r#"{"uid":7}"#)), (Ok(uid("u1")), Ok(uid("7"))));
+        assert_eq!(target(r#"{"name":7}"#), Ok(Target::Name(Name::new("7").unwrap())));
+        for body in ["{}", r#"{"uid":"u1","name":"ann"}"#, r#"{"uid":null}"#] {
+            assert_eq!(target(body), Err(BodyError::OneTarget), "{body}");
+        }
+        let deed = |body: &str| read(&format!(r#"{{"uid":"u1",{body}}}"#)).map(|request| request.deed);
+        let forbid = |secs| Deed::Forbid { kind: RuleKind::Mute, secs, reason: "why".to_owned() };
+        assert_eq!(deed(r#""reason":"why""#), Ok(forbid(0)));
+        assert_eq!(deed(r#""reason":"why","secs":600.0"#), Ok(forbid(600)));
+        assert_eq!(deed(r#""secs":-1"#), Err(BodyError::NotANumber("secs")));
+        assert_eq!(deed(r#""secs":315360001"#), Err(BodyError::BadSecs));
+        assert_eq!(deed(&format!(r#""reason":"{}""#, "x".repeat(257))), Err(BodyError::BadReason));
+        assert_eq!(deed(r#""reason":7"#), Err(BodyError::BadReason));
+        assert_eq!(ModerateRequest::parse(ClientRoute::Send, b"{}"), None);
     }
 
     #[test]
