@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chat::log::memory::Memory;
-use follower::connector_state::{ClientRequest, ConnectorState};
+use follower::connector_state::{ClientRequest, ConnectorState, Limits, LoginRules};
 use follower::route::ClientRoute;
 use model::ending::Ending;
 use model::identity::{Principal, User};
@@ -158,7 +158,9 @@ impl ScriptedCluster {
     }
 
     fn hub(&self, number: usize, incarnation: Incarnation) -> ConnectorState {
-        world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]), world::connector_limits())
+        // Scripts are about one room: the connectors follow no room for its rules.
+        let limits = Limits { logins: LoginRules::off(), ..world::connector_limits() };
+        world::hub(&id("connector", number), incarnation, list(&[0, 1, 2]), limits)
     }
 
     /// The clocks of the chat servers are set back.
