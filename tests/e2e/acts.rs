@@ -93,7 +93,9 @@ async fn acts_are_answered_behind_their_commit_and_looks_show_them() {
     let (url, servers) = (nats.url().to_owned(), with_api());
     let mut settings = settings();
     let keys = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("no-api-keys-{}", std::process::id()));
-    fs::write(&keys, "[]").unwrap();
+    // The digest of no key.
+    let entry = format!(r#"[{{"id":"none","sha256":"{}","scopes":["read"],"rooms":["*"]}}]"#, "0".repeat(64));
+    fs::write(&keys, entry).unwrap();
     settings.api.keys_file = keys.to_str().unwrap().to_owned();
     let config = Config { environment: "test".to_owned(), servers: servers.clone(), settings };
     let plan = Plan { config, nats: Some(url.clone()), log: LogKind::JetStream, only: None };
