@@ -80,6 +80,7 @@ pub struct Draft<'a> {
     reserved_bytes: usize,
     space: MessageSpace,
     time: u64,
+    slow_ms: u64,
     messages: MessageTally,
 }
 
@@ -107,6 +108,9 @@ pub struct DraftContext<'a> {
     pub space: MessageSpace,
     /// The time of the record.
     pub time: u64,
+    /// [`RoomPolicy::slow_ms`] of the room.
+    // Found once for an activation: to match the namespaces costs more than to decide a message.
+    pub slow_ms: u64,
 }
 
 /// The author of a proposal.
@@ -148,6 +152,11 @@ impl RoomPolicy {
         Self { size_limits, ..self.clone() }
     }
 
+    /// Returns the least milliseconds between two messages of a member of a room; 0 for no limit.
+    pub fn slow_ms(&self, room: &RoomId) -> u64 {
+        self.permissions.slow_ms(room)
+    }
+
     /// `room.presence_records_per_min`.
     pub fn presence_records_per_min(&self) -> usize {
         self.presence_records_per_min
@@ -182,7 +191,7 @@ impl RoomPolicy {
 impl<'a> Draft<'a> {
     /// Creates an empty draft on top of `state`, which it advances.
     pub fn new(room: &'a RoomId, policy: &'a RoomPolicy, state: &'a mut RoomState, at: DraftContext<'a>) -> Self {
-        let DraftContext { liveness, recent_joins, reserved_bytes, space, time } = at;
+        let DraftContext { liveness, recent_joins, reserved_bytes, space, time, slow_ms } = at;
         Self {
             room,
             policy,
@@ -202,6 +211,7 @@ impl<'a> Draft<'a> {
             reserved_bytes,
             space,
             time,
+            slow_ms,
             messages: MessageTally::default(),
         }
     }

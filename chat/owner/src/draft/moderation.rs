@@ -1,13 +1,11 @@
 //! Decides what members may do: their rights, rules against users, and the actions of moderators.
 
-use std::collections::BTreeSet;
-
 use model::act::{Profile, Rights, RuleKind, Target};
 use model::ids::{Actor, Name, SessionId, Uid};
 use model::membership::Membership;
 use model::permissions::Action;
 use model::record::{Entry, MAX_ENTRIES, Outcome, Refusal};
-use model::room::{Member, Moderation};
+use model::room::{Member, Moderation, Rule};
 use model::rpc::messages::Deed;
 
 use super::Draft;
@@ -28,7 +26,7 @@ impl Draft<'_> {
         if let Some(until) = self.end_of_rule((from, member.uid()), RuleKind::Mute) {
             return Err(Refusal::Muted(until));
         }
-        let slow_ms = self.policy.permissions.slow_ms(self.room);
+        let slow_ms = self.slow_ms;
         if slow_ms == 0 {
             return Ok(());
         }
@@ -49,15 +47,19 @@ impl Draft<'_> {
     }
 
     /// Returns the end of a rule that holds against a user at the time of the record.
-    fn end_of_rule(&self, (name, uid): (&Name, Option<&Uid>), kind: RuleKind) -> Option<u64> {
+    fn end_of_rule(&self, user: (&Name, Option<&Uid>), kind: RuleKind) -> Option<u64> {
+        Some(self.rule_against(user, kind)?.until)
+    }
+
+    /// Returns the rule that holds against a user at the time of the record.
+    fn rule_against(&self, (name, uid): (&Name, Option<&Uid>), kind: RuleKind) -> Option<&Rule> {
         let rules = self.rules();
         if !rules.has_rules() {
             return None;
         }
         // A rule that was made by name holds for whoever has that name, with a token or without.
         let of_user = uid.and_then(|uid| rules.rule(&Target::Uid(uid.clone()), kind, self.time));
-        let rule = of_user.or_else(|| rules.rule(&Target::Name(name.clone()), kind, self.time))?;
-        Some(rule.until)
+        of_user.or_else(|| rules.rule(&Target::Name(name.clone()), kind, self.time))
     }
 
     /// The rules behind the entries of this draft.
@@ -159,29 +161,20 @@ impl Draft<'_> {
     /// Expels members whom a rule bans: those that the record of the rule had no space for. Returns
     /// true if some remain.
     pub fn expel_banned(&mut self) -> bool {
-        let rules = self.rules();
-        let banned: BTreeSet<&Target> = rules.banned(self.time).collect();
-        if banned.is_empty() {
+        if !self.rules().has_rules() {
             return false;
         }
-        let is_banned = |name: &Name, member: &Member| {
-            let of_user = member.uid().is_some_and(|uid| banned.contains(&Target::Uid(uid.clone())));
-            of_user || banned.contains(&Target::Name(name.clone()))
-        };
-        let members = self.state.members().iter().filter(|(name, member)| is_banned(name, member));
-        let names: Vec<Name> = members.map(|(name, _)| name.clone()).take(Entry::EXPULSIONS + 1).collect();
-        for name in names.iter().take(Entry::EXPULSIONS) {
-            let uid = self.state.members().get(name).and_then(Member::uid);
-            let by = self.author_of_ban(name, uid);
-            by.and_then(|by| self.expel_member(name, BANNED, by));
+        // Each member is looked up: this runs once behind a ban, and at the start of an activation.
+        let banned = self.state.members().iter().filter_map(|(name, member)| {
+            let rule = self.rule_against((name, member.uid()), RuleKind::Ban)?;
+            Some((name.clone(), rule.by.clone()))
+        });
+        let banned: Vec<(Name, Actor)> = banned.take(Entry::EXPULSIONS + 1).collect();
+        let remain = banned.len() > Entry::EXPULSIONS;
+        for (name, by) in banned.into_iter().take(Entry::EXPULSIONS) {
+            self.expel_member(&name, BANNED, by);
         }
-        names.len() > Entry::EXPULSIONS
-    }
-
-    fn author_of_ban(&self, name: &Name, uid: Option<&Uid>) -> Option<Actor> {
-        let rule = |target: &Target| self.rules().rule(target, RuleKind::Ban, self.time);
-        let of_user = uid.and_then(|uid| rule(&Target::Uid(uid.clone())));
-        of_user.or_else(|| rule(&Target::Name(name.clone()))).map(|rule| rule.by.clone())
+        remain
     }
 
     /// Returns the user whom a target means: a member with a token is meant by its user, which it

@@ -78,6 +78,7 @@ impl Context {
             reserved_bytes: 0,
             space: self.space,
             time: 0,
+            slow_ms: 0,
         }
     }
 }

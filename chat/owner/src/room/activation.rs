@@ -103,6 +103,8 @@ pub(super) struct Activation {
     acts_go_first: bool,
     /// Members may be here whom a rule bans.
     expels_banned: bool,
+    /// [`RoomPolicy::slow_ms`] of the room.
+    slow_ms: u64,
     /// The newest record that no age removes; [`Position::NONE`] for none.
     last_lasting: Position,
     pub(super) recent: RecentRecords,
@@ -164,6 +166,7 @@ impl Activation {
     pub(super) fn new(start: ActivationStart) -> Self {
         let first = start.records.first();
         let mut active = Self {
+            slow_ms: start.policy.slow_ms(&start.room),
             me: start.me,
             room: start.room,
             policy: start.policy,

@@ -177,12 +177,6 @@ impl Moderation {
         !self.rules.is_empty()
     }
 
-    /// The users who may not be in the room at the time.
-    pub fn banned(&self, time: u64) -> impl Iterator<Item = &Target> {
-        let holds = move |(_, kind): &(Target, RuleKind), rule: &Rule| *kind == RuleKind::Ban && rule.holds_at(time);
-        self.rules.iter().filter(move |(key, rule)| holds(key, rule)).map(|((target, _), _)| target)
-    }
-
     /// The rules that hold at the time, in the order of their targets and kinds.
     pub fn rules(&self, time: u64) -> impl Iterator<Item = (&(Target, RuleKind), &Rule)> {
         self.rules.iter().filter(move |(_, rule)| rule.holds_at(time))

@@ -35,7 +35,7 @@ impl Room {
     fn draft<T>(&mut self, decide: impl FnOnce(&mut Draft<'_>, u64) -> T) -> (T, Vec<Entry>) {
         let room = RoomId::new("lobby").unwrap();
         let context = Context::default();
-        let at = DraftContext { time: self.time, ..context.at() };
+        let at = DraftContext { time: self.time, slow_ms: self.policy.slow_ms(&room), ..context.at() };
         self.number += 1;
         let mut draft = Draft::new(&room, &self.policy, &mut self.state, at);
         let result = decide(&mut draft, self.number);

@@ -102,8 +102,14 @@ impl Activation {
         let checkpoint = if self.parts.is_empty() { size_limits.checkpoint() } else { size_limits.part() };
         let notices = self.notify_connectors.iter().flatten().map(|id| id.as_str().len() + Record::LISTED);
         let reserved_bytes = checkpoint + notices.sum::<usize>();
-        let at =
-            DraftContext { liveness: &self.liveness, recent_joins: &self.recent_joins, reserved_bytes, space, time };
+        let at = DraftContext {
+            liveness: &self.liveness,
+            recent_joins: &self.recent_joins,
+            reserved_bytes,
+            space,
+            time,
+            slow_ms: self.slow_ms,
+        };
         let mut draft = Draft::new(&self.room, &self.policy, &mut self.state, at);
         let mut expels_banned = false;
         if must_expel {
