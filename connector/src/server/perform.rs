@@ -58,40 +58,19 @@ impl Connector {
                         client.entered.store(true, Ordering::Relaxed);
                     }
                 }
-                Effect::Displaced(session) => {
-                    self.flush(batch.take());
-                    self.kick(session, KickReason::NameTaken);
-                }
-                Effect::MovedAway(session) => {
-                    self.flush(batch.take());
-                    self.kick(session, KickReason::Resumed);
-                }
+                Effect::Displaced(session) => self.kick_behind(&mut batch, session, KickReason::NameTaken),
+                Effect::MovedAway(session) => self.kick_behind(&mut batch, session, KickReason::Resumed),
                 Effect::TokenExpires { session, secs } => {
                     self.flush(batch.take());
                     if let Some(framed) = frontend::push_or_none(render::render_expiry(secs)) {
                         self.enqueue(session, &framed, 1);
                     }
                 }
-                Effect::TokenExpired(session) => {
-                    self.flush(batch.take());
-                    self.kick(session, KickReason::Expired);
-                }
-                Effect::Replaced(session) => {
-                    self.flush(batch.take());
-                    self.kick(session, KickReason::Replaced);
-                }
-                Effect::Expelled(session) => {
-                    self.flush(batch.take());
-                    self.kick(session, KickReason::Expelled);
-                }
-                Effect::Banned(session) => {
-                    self.flush(batch.take());
-                    self.kick(session, KickReason::Banned);
-                }
-                Effect::Revoked(session) => {
-                    self.flush(batch.take());
-                    self.kick(session, KickReason::Revoked);
-                }
+                Effect::TokenExpired(session) => self.kick_behind(&mut batch, session, KickReason::Expired),
+                Effect::Replaced(session) => self.kick_behind(&mut batch, session, KickReason::Replaced),
+                Effect::Expelled(session) => self.kick_behind(&mut batch, session, KickReason::Expelled),
+                Effect::Banned(session) => self.kick_behind(&mut batch, session, KickReason::Banned),
+                Effect::Revoked(session) => self.kick_behind(&mut batch, session, KickReason::Revoked),
                 Effect::SetGlobalRules(rules) => self.node.auth.set_global_rules(rules),
                 Effect::RequestRecheck => self.node.server_list.request_recheck(),
                 Effect::Report(event) => report::report(event, &self.id, &self.node.metrics),
@@ -107,6 +86,12 @@ impl Connector {
             }
         }
         self.flush(batch.take());
+    }
+
+    /// Kicks a session behind the pushes that it is to get first.
+    fn kick_behind(&self, batch: &mut PushBatch, session: u64, reason: KickReason) {
+        self.flush(batch.take());
+        self.kick(session, reason);
     }
 
     pub(super) fn kick(&self, session: u64, reason: KickReason) {

@@ -13,8 +13,11 @@ impl ConnectorState {
     /// Follows the room of all rooms, if logins are on.
     // Not at the first login: until its state is known, no token can be accepted.
     pub(super) fn follow_global_rules(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.logins.rules.mode == AuthMode::Off {
+            return;
+        }
         let room = RoomId::of_all_rooms();
-        if self.logins.rules.mode != AuthMode::Off && !self.rooms.contains_key(&room) {
+        if !self.rooms.contains_key(&room) {
             self.in_room(&room, now, effects, Room::follow_for_rules);
         }
     }

@@ -192,8 +192,7 @@ impl ConnectorState {
         let exp = user.principal.expires_at;
         let surplus = self.log_in(session, user);
         debug_assert!(surplus.is_empty(), "session {session} was one of its user before");
-        let room = self.sessions.get(session).and_then(|session| session.room.of_messages()).cloned();
-        let Some(room) = room else {
+        let Ok(room) = self.room_of_messages(session) else {
             self.complete_request(session, pending.id, ClientResponse::Refreshed { exp }, effects);
             return Ok(());
         };

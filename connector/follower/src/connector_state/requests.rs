@@ -150,6 +150,12 @@ impl ConnectorState {
         Ok(is_new && token.is_some())
     }
 
+    /// Returns the room of what a session's client sends now.
+    pub(super) fn room_of_messages(&self, session: u64) -> Result<RoomId, ClientResponse> {
+        let room = self.sessions.get(session).and_then(|session| session.room.of_messages());
+        room.cloned().ok_or(ClientResponse::NotInRoom)
+    }
+
     fn moderate(
         &mut self,
         ModerateRequest { room: named, target, deed }: ModerateRequest,
@@ -157,8 +163,7 @@ impl ConnectorState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ClientResponse> {
-        let session = self.sessions.get(pending.session).ok_or(ClientResponse::NotInRoom)?;
-        let room = session.room.of_messages().ok_or(ClientResponse::NotInRoom)?.clone();
+        let room = self.room_of_messages(pending.session)?;
         if named.is_some_and(|named| named != room.as_str()) {
             let refused = RoomResponse::Refused { refusal: Refusal::WrongRoom, enter: false };
             return Err(ClientResponse::Room(room, refused));
@@ -174,8 +179,7 @@ impl ConnectorState {
         now: Now,
         effects: &mut Vec<Effect>,
     ) -> Result<(), ClientResponse> {
-        let session = self.sessions.get(pending.session).ok_or(ClientResponse::NotInRoom)?;
-        let room = session.room.of_messages().ok_or(ClientResponse::NotInRoom)?.clone();
+        let room = self.room_of_messages(pending.session)?;
         self.in_room(&room, now, effects, |room, cx| room.send(body, pending, cx));
         Ok(())
     }
