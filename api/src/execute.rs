@@ -85,8 +85,7 @@ impl Context {
         let id = MessageId::of_act(&self.key.id, &room, self.idempotency.as_str(), self.index);
         let act = IdentifiedAct { id, digest: idempotency::digest_of(name, request), act };
         let deadline = self.deadline;
-        let outcome =
-            self.service.rooms().request(deadline, move |reply| RoomsRequest::Act { room, act, deadline, reply });
+        let outcome = self.service.rooms().request(deadline, move |reply| RoomsRequest::Act { room, act, reply });
         async move { outcome.wait().await.into_result().map(Sent::from) }
     }
 

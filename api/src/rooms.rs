@@ -181,26 +181,26 @@ pub struct ConnectedUser {
 #[derive(Debug)]
 pub enum RoomsRequest {
     /// To decide an act. Acts for one room are decided in the order of these requests.
-    Act { room: RoomId, act: IdentifiedAct, deadline: Instant, reply: Reply<Committed> },
+    Act { room: RoomId, act: IdentifiedAct, reply: Reply<Committed> },
     /// To look at a room.
-    Info { room: RoomId, deadline: Instant, reply: Reply<RoomInfo> },
+    Info { room: RoomId, reply: Reply<RoomInfo> },
     /// To list the members of a room.
-    Members { room: RoomId, page: Page<Name>, deadline: Instant, reply: Reply<MembersPage> },
+    Members { room: RoomId, page: Page<Name>, reply: Reply<MembersPage> },
     /// To read messages of a room.
-    Messages { room: RoomId, query: MessagesQuery, deadline: Instant, reply: Reply<MessagesPage> },
+    Messages { room: RoomId, query: MessagesQuery, reply: Reply<MessagesPage> },
     /// To list the rules of a room.
-    Rules { room: RoomId, page: Page<(Target, RuleKind)>, deadline: Instant, reply: Reply<RulesPage> },
+    Rules { room: RoomId, page: Page<(Target, RuleKind)>, reply: Reply<RulesPage> },
     /// To list rooms whose ids begin with a text.
-    Rooms { prefix: String, page: Page<RoomId>, deadline: Instant, reply: Reply<RoomsPage> },
+    Rooms { prefix: String, page: Page<RoomId>, reply: Reply<RoomsPage> },
     /// To list all servers.
-    Servers { deadline: Instant, reply: Reply<Vec<ServerLine>> },
+    Servers { reply: Reply<Vec<ServerLine>> },
     /// To find the sessions of a user.
-    Sessions { uid: Uid, deadline: Instant, reply: Reply<FromConnectors<Vec<UserSession>>> },
+    Sessions { uid: Uid, reply: Reply<FromConnectors<Vec<UserSession>>> },
     /// To end the sessions of a user: by a plain close if its clients may reconnect, else by a kick.
     /// The outcome is their number.
-    Disconnect { uid: Uid, reconnect: bool, deadline: Instant, reply: Reply<FromConnectors<usize>> },
+    Disconnect { uid: Uid, reconnect: bool, reply: Reply<FromConnectors<usize>> },
     /// To list connected users whose ids begin with a text.
-    Users { prefix: String, page: Page<Uid>, deadline: Instant, reply: Reply<FromConnectors<Vec<ConnectedUser>>> },
+    Users { prefix: String, page: Page<Uid>, reply: Reply<FromConnectors<Vec<ConnectedUser>>> },
 }
 
 /// The sending end of the queue. Clones are the same.

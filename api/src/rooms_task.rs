@@ -139,7 +139,7 @@ impl RoomsTask {
     }
 
     fn on_request(&mut self, request: RoomsRequest) {
-        let looks = match request {
+        let (room, about, pending) = match request {
             RoomsRequest::Act { room, act, reply, .. } => {
                 let ticket = self.wait_for(Pending::Act(reply));
                 let effects = self.proposer.act(room, act, ticket, self.now());
@@ -177,7 +177,6 @@ impl RoomsTask {
                 (room, LookAbout::Messages { span, limit: most(limit), whispers }, Pending::Messages(reply))
             }
         };
-        let (room, about, pending): (RoomId, LookAbout, Pending) = looks;
         let ticket = self.wait_for(pending);
         let effects = self.proposer.look(room, about, ticket, self.now());
         self.perform(effects);

@@ -37,7 +37,7 @@ impl Execute for Info {
         context: &Context,
     ) -> Result<impl Future<Output = Result<RoomReply, Refused>> + Send + 'static, Refused> {
         let (rid, room, deadline) = (self.rid.to_string(), self.rid, context.deadline);
-        let info = context.service.rooms().request(deadline, move |reply| RoomsRequest::Info { room, deadline, reply });
+        let info = context.service.rooms().request(deadline, move |reply| RoomsRequest::Info { room, reply });
         Ok(async move {
             let info = info.wait().await.into_result()?;
             Ok(RoomReply {
@@ -61,12 +61,7 @@ impl Execute for ListRooms {
     ) -> Result<impl Future<Output = Result<RoomsReply, Refused>> + Send + 'static, Refused> {
         let (key, deadline) = (context.key.clone(), context.deadline);
         let (prefix, page) = (self.prefix.unwrap_or_default(), Page::new(self.after, self.limit));
-        let rooms = context.service.rooms().request(deadline, move |reply| RoomsRequest::Rooms {
-            prefix,
-            page,
-            deadline,
-            reply,
-        });
+        let rooms = context.service.rooms().request(deadline, move |reply| RoomsRequest::Rooms { prefix, page, reply });
         Ok(async move {
             let found = rooms.wait().await.into_result()?;
             // The cursor is that of the whole list: a page may be empty, and others come behind it.
@@ -89,12 +84,8 @@ impl Execute for ListMembers {
     ) -> Result<impl Future<Output = Result<MembersReply, Refused>> + Send + 'static, Refused> {
         let (rid, room, deadline) = (self.rid.to_string(), self.rid, context.deadline);
         let page: Page<Name> = Page::new(self.after, self.limit);
-        let members = context.service.rooms().request(deadline, move |reply| RoomsRequest::Members {
-            room,
-            page,
-            deadline,
-            reply,
-        });
+        let members =
+            context.service.rooms().request(deadline, move |reply| RoomsRequest::Members { room, page, reply });
         Ok(async move {
             let page = members.wait().await.into_result()?;
             Ok(MembersReply {
@@ -129,12 +120,8 @@ impl Execute for ReadMessages {
         let (rid, room, deadline) = (self.rid.to_string(), self.rid, context.deadline);
         let limit = self.limit.unwrap_or(USUAL_LIMIT);
         let query = MessagesQuery { before: self.before, after: self.after, limit, whispers };
-        let messages = context.service.rooms().request(deadline, move |reply| RoomsRequest::Messages {
-            room,
-            query,
-            deadline,
-            reply,
-        });
+        let messages =
+            context.service.rooms().request(deadline, move |reply| RoomsRequest::Messages { room, query, reply });
         Ok(async move {
             let found = messages.wait().await.into_result()?;
             Ok(MessagesReply {
@@ -162,8 +149,7 @@ impl Execute for ListRules {
         let (rid, room, deadline) = (self.rid.to_string(), self.rid, context.deadline);
         let after = self.after.as_deref().map(parse_cursor).transpose()?;
         let page = Page::new(after, self.limit);
-        let rules =
-            context.service.rooms().request(deadline, move |reply| RoomsRequest::Rules { room, page, deadline, reply });
+        let rules = context.service.rooms().request(deadline, move |reply| RoomsRequest::Rules { room, page, reply });
         Ok(async move {
             let page = rules.wait().await.into_result()?;
             let cursor = page.cursor.map(|(target, kind)| write_cursor(&target, kind));
@@ -205,7 +191,7 @@ impl Execute for ListServers {
         context: &Context,
     ) -> Result<impl Future<Output = Result<ServersReply, Refused>> + Send + 'static, Refused> {
         let deadline = context.deadline;
-        let servers = context.service.rooms().request(deadline, move |reply| RoomsRequest::Servers { deadline, reply });
+        let servers = context.service.rooms().request(deadline, move |reply| RoomsRequest::Servers { reply });
         Ok(async move {
             let servers = servers.wait().await.into_result()?;
             Ok(ServersReply { servers: servers.into_iter().map(Into::into).collect() })
@@ -222,8 +208,7 @@ impl Execute for ListSessions {
     ) -> Result<impl Future<Output = Result<SessionsReply, Refused>> + Send + 'static, Refused> {
         context.check_users()?;
         let (uid, deadline) = (self.uid, context.deadline);
-        let sessions =
-            context.service.rooms().request(deadline, move |reply| RoomsRequest::Sessions { uid, deadline, reply });
+        let sessions = context.service.rooms().request(deadline, move |reply| RoomsRequest::Sessions { uid, reply });
         Ok(async move {
             let found = sessions.wait().await.into_result()?;
             let (complete, silent) = silence(&found.silent);
@@ -241,12 +226,8 @@ impl Execute for Disconnect {
     ) -> Result<impl Future<Output = Result<DisconnectReply, Refused>> + Send + 'static, Refused> {
         context.check_users()?;
         let (uid, deadline, reconnect) = (self.uid, context.deadline, self.reconnect.unwrap_or(false));
-        let closed = context.service.rooms().request(deadline, move |reply| RoomsRequest::Disconnect {
-            uid,
-            reconnect,
-            deadline,
-            reply,
-        });
+        let closed =
+            context.service.rooms().request(deadline, move |reply| RoomsRequest::Disconnect { uid, reconnect, reply });
         Ok(async move {
             let found = closed.wait().await.into_result()?;
             let (complete, silent) = silence(&found.silent);
@@ -266,12 +247,7 @@ impl Execute for ListUsers {
         let deadline = context.deadline;
         let (prefix, page) = (self.prefix.unwrap_or_default(), Page::new(self.after, self.limit));
         let limit = page.limit;
-        let users = context.service.rooms().request(deadline, move |reply| RoomsRequest::Users {
-            prefix,
-            page,
-            deadline,
-            reply,
-        });
+        let users = context.service.rooms().request(deadline, move |reply| RoomsRequest::Users { prefix, page, reply });
         Ok(async move {
             let found = users.wait().await.into_result()?;
             let (complete, silent) = silence(&found.silent);
