@@ -21,6 +21,7 @@ use crate::refused::{self, Refused};
 use crate::service::Service;
 
 /// Commands that may wait to be begun.
+// A command waits here only until its task begins: above `api.max_requests` it is refused.
 const QUEUE: usize = 1_024;
 
 /// The headers of a command.
@@ -69,6 +70,8 @@ impl BusCommands {
                 continue;
             };
             let commands = self.clone();
+            // A task each: a long batch must not hold up the commands of other
+            // applications.
             lifecycle.spawn_session(async move {
                 let result = commands.execute(&message).await;
                 commands.respond(&message, result);

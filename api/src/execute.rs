@@ -54,6 +54,8 @@ pub(crate) fn begin<T: Execute>(request: T, context: &Context) -> Pending {
 }
 
 /// Renders a response, with its code first.
+// The code is also in the body: over the bus there is no status, and in a batch there are
+// many.
 fn render(reply: &impl Serialize) -> Result<Value, Refused> {
     const UNRENDERED: Refused = Refused::new(500, "defect: the response cannot be written");
     let Ok(Value::Object(members)) = serde_json::to_value(reply) else { return Err(UNRENDERED) };
@@ -82,6 +84,7 @@ impl Context {
         room: RoomId,
         act: Act,
     ) -> impl Future<Output = Result<Sent, Refused>> + Send + use<T> {
+        // With the id of the key: two applications may choose the same idempotency key.
         let id = MessageId::of_act(&self.key.id, &room, self.idempotency.as_str(), self.index);
         let act = IdentifiedAct { id, digest: idempotency::digest_of(name, request), act };
         let deadline = self.deadline;

@@ -9,6 +9,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 /// Requests that may wait for the task behind; above, new ones are answered [`Outcome::Busy`].
+// Far more than requests may be begun at once: it fills only if the task behind does not
+// run.
 pub const QUEUE: usize = 4_096;
 
 /// The outcome of a request.
@@ -217,6 +219,7 @@ impl Rooms {
     /// Sends a request now, not when the answer is awaited: requests keep the order of these calls.
     pub(crate) fn request<T>(&self, deadline: Instant, request: impl FnOnce(Reply<T>) -> RoomsRequest) -> Answer<T> {
         let (reply, outcome) = oneshot::channel();
+        // Not waiting for a place: commands for one room would change their order.
         let is_sent = self.0.try_send(request(reply)).is_ok();
         Answer { outcome: is_sent.then_some(outcome), deadline }
     }
@@ -236,6 +239,7 @@ impl<T> Answer<T> {
         let Some(outcome) = self.outcome else { return Outcome::Busy };
         match timeout_at(self.deadline, outcome).await {
             Ok(Ok(outcome)) => outcome,
+            // The task ended, and with it the proposer that would have known.
             Ok(Err(_)) | Err(_) => Outcome::Unknown,
         }
     }

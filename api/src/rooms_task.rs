@@ -169,6 +169,7 @@ impl RoomsTask {
                 (room, LookAbout::Rules { after, limit: most(limit) }, Pending::Rules(reply))
             }
             RoomsRequest::Messages { room, query: MessagesQuery { before, after, limit, whispers }, reply, .. } => {
+                // A command has one of both at most: it is refused otherwise.
                 let span = match (before, after) {
                     (Some(before), _) => HistoryRange::Before(before),
                     (None, Some(after)) => HistoryRange::After(after),
@@ -185,6 +186,7 @@ impl RoomsTask {
     /// The states of all servers, as far as this one knows them.
     fn servers(&self) -> Vec<ServerLine> {
         let (known, servers) = (self.proposer.chat_servers(), self.node.server_list.now());
+        // Gates and connectors answer no api server, so nothing is known of them.
         let state = |kind: &str, id: &ServerId| match kind {
             CHAT => known.state(id).map_or("unknown", outcomes::state_word),
             API if *id == self.id => "up",
@@ -212,6 +214,7 @@ impl RoomsTask {
     }
 
     fn on_message(&mut self, message: &Message) {
+        // The subscription has all subjects of this server, for what is to come.
         let Some(token) = subjects::parse_api_reply(&message.subject) else { return };
         if message.no_responders {
             let effects = self.proposer.on_no_responders(token, self.now());

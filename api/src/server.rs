@@ -24,6 +24,7 @@ use crate::service::{REQUEST, Service};
 const HEAD: Duration = Duration::from_secs(10);
 
 /// Time between two requests on one connection.
+// Longer than the minute for which load balancers usually keep an idle connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Time for a body and a response, beside the time for commands.
@@ -61,6 +62,7 @@ impl Api {
         }
         info!(server = %server.id, address = address.ok().map(tracing::field::display), "server API ready");
         let (service, access) = (Service::new(rooms, settings), Arc::new(Access::new(keys)));
+        // One number of places for both ways in: they load the same rooms.
         let places = Arc::new(Semaphore::new(settings.api.max_requests));
         let state =
             HttpState::new(service.clone(), access.clone(), places.clone(), (&settings.api, node.metrics.clone()));

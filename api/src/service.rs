@@ -83,6 +83,8 @@ pub(crate) struct Context {
     /// The time at which the command is answered in any case.
     pub(crate) deadline: Instant,
     /// The time after which the request begins no command.
+    // A batch that is cut off here is repeated as it was: what is done has its outcomes by
+    // its key.
     pub(crate) last_start: Instant,
     /// Unix time in milliseconds.
     pub(crate) now_ms: u64,
@@ -131,6 +133,8 @@ impl Service {
         let mut rates = self.0.rates.lock().unwrap_or_else(PoisonError::into_inner);
         let full = || (rate, TokenBucket::full(rate.into(), f64::from(rate) * BURST_SECS, now));
         let (known, bucket) = rates.entry(key.id.clone()).or_insert_with(full);
+        // The file of keys was changed: the new rate begins with all that it allows at
+        // once.
         if *known != rate {
             (*known, *bucket) = full();
         }
@@ -150,6 +154,8 @@ pub(crate) fn begin(context: &Context, kind: Kind, members: Map<String, Value>) 
 /// Parses a command, and refuses it if the key does not allow it.
 fn admit(context: &Context, kind: Kind, members: Map<String, Value>) -> Result<Command, Refused> {
     let Context { service, key, .. } = context;
+    // First, so that a key without the scope learns nothing from the errors of members; the
+    // rate last, so that a refused command costs none of it.
     kind.need().check(key)?;
     let command = kind.parse(members)?;
     if let Some(room) = command.room() {
@@ -161,7 +167,7 @@ fn admit(context: &Context, kind: Kind, members: Map<String, Value>) -> Result<C
 
 /// Refuses a room that the key is not for.
 pub(crate) fn check_room(key: &ApiKey, room: &model::ids::RoomId) -> Result<(), Refused> {
-    if room.as_str().starts_with('~') {
+    if room.is_reserved() {
         return Err(refused::RESERVED_ROOM);
     }
     if key.is_for(room) { Ok(()) } else { Err(refused::NOT_FOR_ROOM) }

@@ -67,6 +67,8 @@ impl BoundServer {
         } else if kind == API {
             let port =
                 server.client_port.with_context(|| format!("{} has no clientPort in servers.json", server.id))?;
+            // Not with the options of client ports: applications are few, and keep their
+            // connections.
             let listener = bind(&server.id, settings.api.bind, port, COMMANDS).await?;
             server.client_port = Some(listener.local_addr()?.port());
             Role::Api(listener)

@@ -298,6 +298,7 @@ impl Cluster {
         if let Some((_, keys)) = &self.api_keys {
             return Ok(keys.clone());
         }
+        // Not at the start of each process: one without a server of the API needs no file.
         let (reloader, keys) = KeyReloader::start(&self.node.settings.api)?;
         self.api_keys = Some((reloader, keys.clone()));
         Ok(keys)

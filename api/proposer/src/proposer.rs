@@ -24,6 +24,7 @@ use crate::room_queue::{InFlight, PendingAct, RoomQueue};
 use crate::tokens::{Request, Tokens};
 
 /// Most acts for the rooms of one chat server that have no outcome; further ones are refused as busy.
+// By chat server and not in all: one that is away must not take the places of the others.
 pub const MAX_ACTS_PER_CHAT: usize = 1_024;
 
 /// Most looks and lists without a response; further ones are refused as busy.
@@ -94,6 +95,8 @@ impl Proposer {
 
     /// Proposes an act. Those for one room are decided in the order of these calls.
     pub fn act(&mut self, room: RoomId, act: IdentifiedAct, ticket: Ticket, now: u64) -> Vec<Effect> {
+        // Here as well as at the owner: an act that no record can hold would wait for its
+        // deadline there.
         if !act.act.is_within_limits() || act.act.size() > self.size_limits.record() {
             self.resolve(ticket, Outcome::Refused(Refusal::TooLong));
         } else if !self.has_place(&room) {
@@ -186,6 +189,8 @@ impl Proposer {
     }
 
     fn give_up(&mut self, ticket: Ticket) {
+        // Unknown, not refused: the message may be under way, or in the log with its
+        // response lost.
         self.effects.push(Effect::Report(Event::TicketExpired));
         self.resolve(ticket, Outcome::Unknown);
     }
@@ -220,6 +225,8 @@ impl Proposer {
         if !is_due(message, chat.as_ref()) {
             return;
         }
+        // Unchanged, also to another server: the log knows the message by its run and
+        // number.
         message.repeat_at = now + self.times.repeat_ms;
         message.chat.clone_from(&chat);
         let Some(chat) = chat else { return };
@@ -238,6 +245,7 @@ impl Proposer {
             Some(room) => self.chat_servers.server_for(room),
             None => self.chat_servers.any(read.attempts),
         };
+        // A list of rooms is asked of another server each time: any of them can answer.
         read.attempts += 1;
         read.chat = chat.cloned();
         let Some(chat) = read.chat.clone() else { return };

@@ -18,6 +18,8 @@ const AT_ONCE: f64 = 10.0;
 const PER_SEC: f64 = 1.0;
 
 /// Addresses that are counted apart; all further ones are counted as one.
+// A bound of memory: who has more addresses than this shares one budget with all further
+// ones.
 const MAX_ADDRESSES: usize = 4_096;
 
 /// Keys that are remembered of an address.

@@ -28,6 +28,7 @@ pub(super) fn is_up(state: PeerState) -> bool {
 /// The word for the state of a chat server.
 pub(super) fn state_word(state: PeerState) -> &'static str {
     match state {
+        // A suspected one missed a probe, and still owns its rooms.
         PeerState::Up | PeerState::Suspected => "up",
         PeerState::Down => "away",
     }
@@ -56,6 +57,8 @@ fn of<T>(outcome: effects::Outcome, done: impl FnOnce(effects::Outcome) -> Optio
         effects::Outcome::Refused(refusal) => Outcome::Refused(refusal),
         effects::Outcome::Busy => Outcome::Busy,
         effects::Outcome::Unknown => Outcome::Unknown,
+        // A kind of outcome that was not asked for: only a chat server of another version
+        // gives one.
         other => done(other).map_or(Outcome::Unknown, Outcome::Done),
     }
 }

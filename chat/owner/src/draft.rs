@@ -374,6 +374,8 @@ impl<'a> Draft<'a> {
             // Its owner takes acts only.
             return Err(Refusal::WrongRoom);
         }
+        // Also of one that comes back or is brought back: its connector may not have seen
+        // the ban yet.
         self.check_ban(name, uid)?;
         if self.policy.refuses_imitations && self.state.is_imitation(name) {
             return Err(Refusal::NameTaken);

@@ -117,6 +117,7 @@ fn grants(claims: &Map<String, Value>) -> Result<Option<Arc<Grants>>, TokenError
         }
     };
     let grants = Grants { rooms, roles: roles(claims.get("roles")) };
+    // The bytes of a token are bounded as well, but by a setting that operators raise.
     if !grants.are_within_limits() {
         return Err(TokenError::Claim("rooms"));
     }

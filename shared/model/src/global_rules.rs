@@ -8,6 +8,8 @@ use crate::room::Moderation;
 
 /// The rules that hold for all rooms, as of some record of the room of all rooms.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+// Shared between the task that reads the room and all logins: ten thousand bans are not
+// copied for each.
 pub struct GlobalRules(Arc<Moderation>);
 
 impl GlobalRules {
@@ -21,12 +23,17 @@ impl GlobalRules {
     /// # Errors
     /// If the user is banned, or the token is void.
     pub fn check(&self, user: &Principal, now_ms: u64) -> Result<(), LoginRefusal> {
+        // The usual case, and each login passes here.
         if self.0.is_empty() {
             return Ok(());
         }
+        // By the clock and not by the time of the room, which stands still while nothing is
+        // appended to it: a ban would outlast its end there. By user alone, because names
+        // are not unique over rooms.
         if self.0.rule(&Target::Uid(user.uid.clone()), RuleKind::Ban, now_ms).is_some() {
             return Err(LoginRefusal::banned());
         }
+        // A token without a time of issue counts as issued first: it may be of any age.
         let is_void = |before: u64| user.issued_at < before;
         match self.0.revocation(&user.uid) {
             Some(revocation) if is_void(revocation.before) => Err(LoginRefusal::revoked()),

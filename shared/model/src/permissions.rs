@@ -107,6 +107,8 @@ impl Rights {
 
     /// Returns them as entries have them: `None` for those of all members.
     pub fn stored(self) -> Option<Self> {
+        // Nearly all members have these. Left out, they cost the log nothing, and entries
+        // without rights keep their bytes.
         (self != Self::MEMBER).then_some(self)
     }
 }
@@ -160,6 +162,8 @@ impl Grants {
 /// The namespaces and roles of the settings.
 #[derive(Debug, Clone, Default)]
 pub struct Permissions {
+    // In the order of the settings: the first that matches a room counts, so an exception
+    // stands before its rule.
     namespaces: Vec<(Pattern, NamespaceSettings)>,
     roles: BTreeMap<String, Grant>,
 }
@@ -178,7 +182,10 @@ impl Permissions {
     pub fn rights(&self, room: &RoomId, grants: Option<&Grants>) -> Rights {
         let text = RoomText::new(room);
         let granted = grants.map_or(Rights::NONE, |grants| self.granted(&text, grants));
+        // A grant adds to the rights of all there, or a moderator of an unrestricted room
+        // could do nothing more.
         let Some(space) = self.namespace(&text) else { return Rights::MEMBER.or(granted) };
+        // A token makes a client a user, also one that grants nothing.
         let is_user = grants.is_some();
         let has = |action: &Action| match level(space, *action) {
             Level::Any => true,
@@ -203,6 +210,8 @@ impl Permissions {
     }
 
     fn granted(&self, room: &RoomText, grants: &Grants) -> Rights {
+        // A role that the settings do not name is one of another program: identity
+        // providers put all into one claim.
         let roles = grants.roles.iter().filter_map(|name| self.roles.get(&**name));
         let here = grants.rooms.iter().chain(roles).filter(|grant| grant.rooms.matches(room));
         here.fold(Rights::NONE, |rights, grant| rights.or(grant.rights))
@@ -227,6 +236,8 @@ pub const ALL_ACTIONS: &str = "*";
 
 /// Returns the rights to the actions of a list; words that name none are left out.
 pub fn parse_actions<T: AsRef<str>>(words: &[T]) -> Rights {
+    // Both sources check their words before: the settings at the start, a token at the
+    // login.
     let rights = |word: &T| match word.as_ref() {
         ALL_ACTIONS => Rights::ALL,
         name => Action::parse(name).map_or(Rights::NONE, Action::right),

@@ -79,6 +79,8 @@ impl Authenticator {
 
     /// Replaces the rules for all rooms.
     pub fn set_global_rules(&self, rules: GlobalRules) {
+        // The connectors of a process read the same room, so it does not matter which of
+        // them is the last.
         self.inner.iter().for_each(|inner| drop(inner.global_rules.send_replace(Some(rules.clone()))));
     }
 
@@ -98,6 +100,8 @@ impl Authenticator {
     /// # Errors
     /// If the user is banned, or the token is void.
     pub fn check_known_rules(&self, user: &Principal) -> Result<(), LoginRefusal> {
+        // Without waiting: the task of a connector calls it for each login, and must never
+        // stand still.
         let Some(inner) = &self.inner else { return Ok(()) };
         let known = inner.global_rules.borrow();
         known.as_ref().map_or(Ok(()), |rules| rules.check(user, clock::now_ms()))

@@ -14,12 +14,16 @@ use super::Draft;
 const BANNED: &str = "banned";
 
 /// Entries of a record from which on it expels no more members of a user who is banned in it.
+// Proposals were admitted by the number of their own entries; expulsions come on top, and
+// the rest of a record has space for them.
 const MANY_ENTRIES: usize = MAX_ENTRIES / 2;
 
 impl Draft<'_> {
     /// Checks that a member may send a message now, to all or to one.
     pub(super) fn check_sender(&mut self, from: &Name, action: Action) -> Result<(), Refusal> {
         let member = self.state.members().get(from).ok_or(Refusal::NotMember)?;
+        // The rights of the entry, not those that the connector of the sender knows by now:
+        // all readers of the log see the same.
         if !member.rights().allow(action) {
             return Err(Refusal::NotAllowed);
         }
@@ -53,6 +57,7 @@ impl Draft<'_> {
 
     /// Returns the rule that holds against a user at the time of the record.
     fn rule_against(&self, (name, uid): (&Name, Option<&Uid>), kind: RuleKind) -> Option<&Rule> {
+        // Almost no room has any, and each message passes here.
         let rules = self.rules();
         if !rules.has_rules() {
             return None;
@@ -74,6 +79,8 @@ impl Draft<'_> {
         membership: Membership,
         rights: Rights,
     ) -> Result<Outcome, Refusal> {
+        // By its membership: a session that entered anew meanwhile has the rights of that
+        // join.
         let member = self.member(session, membership)?.1;
         if member.rights() == rights {
             return Ok(Outcome::Unchanged);
@@ -86,6 +93,8 @@ impl Draft<'_> {
     pub(super) fn renew_rights(&mut self, session: &SessionId, profile: Option<&Profile>) -> Option<Outcome> {
         let rights = profile.and_then(|profile| profile.rights).unwrap_or(Rights::MEMBER);
         let before = self.state.members().get(self.state.name_of(session)?)?.rights();
+        // In the record of the join or move: no message is decided under the rights of
+        // before.
         (before != rights).then(|| self.push(Entry::Rights { session: session.clone(), rights }))
     }
 
@@ -103,6 +112,8 @@ impl Draft<'_> {
         membership: Membership,
         (target, deed): (&Target, &Deed),
     ) -> Result<Outcome, Refusal> {
+        // The connector has refused most others, but the log may have taken the rights away
+        // since.
         let (_, member) = self.member(session, membership)?;
         // Rights to moderate come with a token, so there is a user.
         let uid = member.uid().filter(|_| member.rights().allow(Action::Moderate)).ok_or(Refusal::NotAllowed)?;
@@ -140,8 +151,11 @@ impl Draft<'_> {
         if !self.has_place_for(&entry) {
             return Err(Refusal::TooMany);
         }
+        // The rule stands before the expulsions, so a target gets to know the ban before it
+        // is sent away.
         let outcome = self.push(entry);
         if kind == RuleKind::Ban && (until == 0 || until > self.time) {
+            // Whatever fits below: the next record looks for members that are left.
             self.has_banned = true;
             let reason = if reason.is_empty() { BANNED } else { reason };
             for name in self.members_of(&target).into_iter().take(Entry::EXPULSIONS) {
@@ -180,6 +194,7 @@ impl Draft<'_> {
     /// Returns the user whom a target means: a member with a token is meant by its user, which it
     /// keeps under another name.
     pub(super) fn user_of(&self, target: &Target) -> Target {
+        // Of a user who is not in the room, only the name is known.
         let Target::Name(name) = target else { return target.clone() };
         self.uid_of(name).map_or_else(|| target.clone(), |uid| Target::Uid(uid.clone()))
     }
@@ -190,6 +205,8 @@ impl Draft<'_> {
         match target {
             Target::Name(name) => members.contains_key(name).then(|| name.clone()).into_iter().collect(),
             Target::Uid(uid) => {
+                // A look at all members: acts of moderators are rare, and an index by user
+                // would cost every join.
                 let of_user = members.iter().filter(|(_, member)| member.uid() == Some(uid));
                 of_user.map(|(name, _)| name.clone()).collect()
             }

@@ -29,6 +29,7 @@ impl ConnectorState {
 
     /// Ends the sessions that the rules forbid, if the room of all rooms has changed.
     pub(super) fn enforce_global_rules(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        // Compared by position: copies of records and answers without news change nothing.
         let Some(slot) = self.rooms.get(&RoomId::of_all_rooms()) else { return };
         let (at, state) = slot.room.state();
         if at == self.global_rules_at {

@@ -87,6 +87,8 @@ impl ConnectorState {
             return Err(bad_body(BodyError::ForeignPrefix));
         }
         let EnterRequest { name, room, token, since, resumes } = enter;
+        // Here and not at the owner, which never sees the token. From the join on, the log
+        // has them.
         let rights = self.rights(pending.session, &room);
         if !rights.allow(Action::Enter) {
             return Err(ClientResponse::MayNotEnter);
@@ -164,6 +166,7 @@ impl ConnectorState {
         effects: &mut Vec<Effect>,
     ) -> Result<(), ClientResponse> {
         let room = self.room_of_messages(pending.session)?;
+        // As with messages: clients may name the room, and must not name another one.
         if named.is_some_and(|named| named != room.as_str()) {
             let refused = RoomResponse::Refused { refusal: Refusal::WrongRoom, enter: false };
             return Err(ClientResponse::Room(room, refused));

@@ -219,6 +219,8 @@ impl Room {
 
     /// Returns the sessions of a user that get pushes.
     fn receivers_of(&self, target: &Target) -> Arc<[u64]> {
+        // A look at all local sessions: rules are rare, and an index by user would cost
+        // each idle session.
         let is_meant = |local: &LocalSession| match target {
             Target::Uid(uid) => local.uid() == Some(uid),
             Target::Name(name) => local.name() == name,

@@ -193,6 +193,8 @@ impl LocalSessions {
         let Some(local) = self.by_number.get_mut(&number) else { return };
         let profile = local.profile.take().map(|profile| *profile).unwrap_or_default();
         local.profile = Profile { rights: rights.stored(), ..profile }.boxed();
+        // Never set here: a client that may list again has missed joins and leaves, and
+        // reads the list first.
         local.knows_names &= rights.allow(Action::List);
     }
 

@@ -85,6 +85,7 @@ impl Room {
         let resuming = pending.entering.filter(|entering| entering.is_resuming);
         match resuming.map(|entering| entering.since) {
             None => self.complete_enter(pending, when, None, cx),
+            // What it missed is history as well.
             Some(_) if !self.may(pending.session, Action::Read) => {
                 self.complete_enter(pending, when, Some(MissedMessages::default()), cx);
             }
@@ -102,6 +103,8 @@ impl Room {
         cx: &mut Context<'_>,
     ) {
         let number = pending.session;
+        // Without names there are no joins and leaves for it either: these would show them
+        // one by one.
         let lists = self.may(number, Action::List);
         let (total, names) = (self.presence.total(), self.presence.sends_names() && lists);
         let resumes = pending.entering.is_some_and(|entering| entering.resumes);

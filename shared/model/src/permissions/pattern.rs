@@ -17,6 +17,7 @@ const _: () = assert!(MAX_NAME_CHARS < Places::BITS as usize);
 /// A room id, prepared for many patterns: the places before each of its characters.
 #[derive(Debug)]
 pub struct RoomText {
+    // A map and not a table: a room id has few characters, but any.
     before: BTreeMap<char, Places>,
     count: usize,
 }

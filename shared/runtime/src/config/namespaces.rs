@@ -16,6 +16,8 @@ pub(super) fn check(settings: &Settings) -> Vec<OutOfRange> {
                 required: required.to_owned(),
             })
         };
+        // An empty pattern matches no room: the entry would restrict nothing, and look as
+        // if it did.
         let rooms = if space.rooms.is_empty() { broken("namespaces.match", "\"\"".to_owned(), PATTERN) } else { None };
         let is_slow = u64::from(space.slow_secs) <= DAY_SECS;
         let slow =
@@ -29,6 +31,7 @@ pub(super) fn check(settings: &Settings) -> Vec<OutOfRange> {
         let rooms =
             if role.rooms.is_empty() { broken("roles.match", "\"\"".to_owned(), PATTERN.to_owned()) } else { None };
         let is_action = |word: &str| word == ALL_ACTIONS || Action::parse(word).is_some();
+        // A misspelt action would silently be none.
         let is_known = !role.allow.is_empty() && role.allow.iter().all(|word| is_action(word));
         let allow = if is_known { None } else { broken("roles.allow", format!("{:?}", role.allow), actions()) };
         rooms.into_iter().chain(allow)
